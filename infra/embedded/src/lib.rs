@@ -1,0 +1,169 @@
+//! A DynamoDB in this process, with both tables as `infra` defines them: what the one-machine stack and the tests stand on.
+//!
+//! The engine is dynoxide, DynamoDB's API on SQLite, spoken to over HTTP by the real AWS SDK.
+
+use std::{collections::HashMap, net::SocketAddr, path::Path};
+
+use anyhow::{Context, Result, bail};
+use aws_config::{Region, SdkConfig};
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Credentials, SharedCredentialsProvider},
+    error::ProvideErrorMetadata,
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
+        ScalarAttributeType,
+    },
+};
+use serde_json::{Map, Value};
+use shared::store::dynamodb::sdk_config;
+use tokio::net::TcpListener;
+
+/// An item of a table, as DynamoDB has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends. With `data` the tables are
+/// kept in that folder, otherwise in memory.
+///
+/// # Errors
+/// Where the address is taken or the folder cannot be used; the message says which.
+pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAddr> {
+    let database = match data {
+        None => dynoxide::Database::memory().context("the embedded DynamoDB did not start")?,
+        Some(folder) => {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
+            let file = folder.join("dynamodb.sqlite");
+            dynoxide::Database::new(&file.to_string_lossy()).with_context(|| {
+                format!(
+                    "cannot open {}; is another process using it?",
+                    file.display()
+                )
+            })?
+        }
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another port"))?;
+    let address = listener.local_addr()?;
+    tokio::spawn(dynoxide::server::serve_on(listener, database));
+    Ok(address)
+}
+
+/// The functions' own SDK configuration, pointed at `endpoint_url`, with credentials and region that an emulator takes.
+pub async fn config(endpoint_url: &str) -> SdkConfig {
+    let credentials = Credentials::new("local", "local", None, None, "embedded");
+    sdk_config()
+        .endpoint_url(endpoint_url)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .load()
+        .await
+}
+
+/// Creates both tables where they are not there yet: on demand, partition key `pk`, no sort key.
+///
+/// # Errors
+/// Where DynamoDB refuses or does not answer.
+pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
+    for name in names {
+        let key = KeySchemaElement::builder()
+            .attribute_name("pk")
+            .key_type(KeyType::Hash)
+            .build()?;
+        let attribute = AttributeDefinition::builder()
+            .attribute_name("pk")
+            .attribute_type(ScalarAttributeType::S)
+            .build()?;
+        let created = client
+            .create_table()
+            .table_name(name)
+            .key_schema(key)
+            .attribute_definitions(attribute)
+            .billing_mode(BillingMode::PayPerRequest)
+            .send()
+            .await;
+        match created {
+            Err(failure) if failure.code() != Some("ResourceInUseException") => {
+                return Err(failure).with_context(|| format!("cannot create the table {name}"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts a plain JSON object into a table, over whatever was there. A string becomes `S`, a number `N`, a boolean `BOOL`, an array `L`, an object
+/// `M`, null `NULL`.
+///
+/// # Errors
+/// Where `item` is no object, or DynamoDB refuses or does not answer.
+pub async fn put(client: &Client, table: &str, item: &Value) -> Result<()> {
+    let AttributeValue::M(item) = from_json(item) else {
+        bail!("an item must be a JSON object");
+    };
+    client
+        .put_item()
+        .table_name(table)
+        .set_item(Some(item))
+        .send()
+        .await
+        .with_context(|| format!("cannot write to the table {table}"))?;
+    Ok(())
+}
+
+/// Every item of a table, as plain JSON, in no order.
+///
+/// # Errors
+/// Where DynamoDB refuses or does not answer.
+pub async fn scan(client: &Client, table: &str) -> Result<Vec<Value>> {
+    let items = client
+        .scan()
+        .table_name(table)
+        .into_paginator()
+        .items()
+        .send()
+        .collect::<Result<Vec<_>, _>>()
+        .await;
+    let items = items.with_context(|| format!("cannot read the table {table}"))?;
+    Ok(items
+        .into_iter()
+        .map(|item| to_json(&AttributeValue::M(item)))
+        .collect())
+}
+
+/// A stored value as plain JSON: the way back of [`put`].
+#[must_use]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the SDK's enum has a private variant for what it does not know"
+)]
+pub fn to_json(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => Value::String(text.clone()),
+        AttributeValue::N(number) => number.parse().map_or(Value::Null, Value::Number),
+        AttributeValue::Bool(flag) => Value::Bool(*flag),
+        AttributeValue::L(list) => list.iter().map(to_json).collect(),
+        AttributeValue::M(map) => Value::Object(
+            map.iter()
+                .map(|(name, value)| (name.clone(), to_json(value)))
+                .collect::<Map<_, _>>(),
+        ),
+        _ => Value::Null,
+    }
+}
+
+fn from_json(value: &Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(flag) => AttributeValue::Bool(*flag),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::String(text) => AttributeValue::S(text.clone()),
+        Value::Array(list) => AttributeValue::L(list.iter().map(from_json).collect()),
+        Value::Object(map) => AttributeValue::M(
+            map.iter()
+                .map(|(name, value)| (name.clone(), from_json(value)))
+                .collect(),
+        ),
+    }
+}
