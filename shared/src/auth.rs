@@ -50,8 +50,10 @@ pub struct Credential<'r> {
 
 #[derive(Debug)]
 enum Proof<'r> {
-    /// The key id is all there is: a public id, or the digest of the secret that was presented.
-    KeyId,
+    /// The key id is all there is, and public.
+    Public,
+    /// The key id is the digest of the secret that was presented.
+    Digest,
     /// A secret beside a public id.
     Secret(&'r str),
     /// An HMAC-SHA256 over the parts, one after another.
@@ -64,7 +66,7 @@ impl<'r> Credential<'r> {
     pub fn public(id: &'r str) -> Self {
         Self {
             key_id: Cow::Borrowed(id),
-            proof: Proof::KeyId,
+            proof: Proof::Public,
         }
     }
 
@@ -73,7 +75,7 @@ impl<'r> Credential<'r> {
     pub fn secret(secret: &str) -> Self {
         Self {
             key_id: Cow::Owned(hex::encode(sha256(secret))),
-            proof: Proof::KeyId,
+            proof: Proof::Digest,
         }
     }
 
@@ -96,12 +98,24 @@ impl<'r> Credential<'r> {
     }
 }
 
+impl Credential<'_> {
+    /// Whether the table can hold such a key id at all. A public id in the form of a digest is nobody's: it would name the
+    /// account of another caller's secret without the secret.
+    fn may_exist(&self) -> bool {
+        let id = self.key_id.as_bytes();
+        let digest = id.len() == 64 && id.iter().all(u8::is_ascii_hexdigit);
+        id.len() <= LONGEST_KEY_ID
+            && id.iter().all(u8::is_ascii_graphic)
+            && digest == matches!(self.proof, Proof::Digest)
+    }
+}
+
 impl Proof<'_> {
     /// Whether the proof fits `record`. Where there is no record, or it lacks what must match, the work is done all the same against an empty
     /// stand-in, and fails.
     fn fits(&self, record: Option<&CredentialRecord>) -> bool {
         match self {
-            Self::KeyId => record.is_some(),
+            Self::Public | Self::Digest => record.is_some(),
             Self::Secret(secret) => {
                 let stored = record.and_then(|record| record.secret_sha256.as_deref());
                 let presented = hex::encode(sha256(secret));
@@ -198,7 +212,7 @@ impl Keyring {
         now: Timestamp,
     ) -> Result<Merchant, CancelError> {
         let record = self
-            .look_up(store, provider, &credential.key_id, now)
+            .look_up(store, provider, credential, now)
             .await
             .map_err(|error| match error {
                 StoreError::Undecided => CancelError::Undecided,
@@ -223,10 +237,11 @@ impl Keyring {
         &self,
         store: &impl Credentials,
         provider: &str,
-        key_id: &str,
+        credential: &Credential<'_>,
         now: Timestamp,
     ) -> Result<Option<CredentialRecord>, StoreError> {
-        if key_id.len() > LONGEST_KEY_ID || !key_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let key_id = credential.key_id.as_ref();
+        if !credential.may_exist() {
             return Ok(None);
         }
         let pk = format!("{provider}#{key_id}");
@@ -422,7 +437,7 @@ mod tests {
     async fn a_key_id_that_cannot_be_one_is_refused_without_a_look_up() {
         let store = MemoryStore::default();
         let keyring = Keyring::new(Duration::from_secs(60));
-        for id in ["é", "a b", &"k".repeat(256)] {
+        for id in ["é", "a b", &"k".repeat(256), &"0f".repeat(32)] {
             let refused = keyring
                 .authenticate(&store, "p", &Credential::public(id), NOW)
                 .await;

@@ -38,11 +38,15 @@ impl<'a> Object<'a> {
         Self::of(root, String::new(), root.trim_start())
     }
 
+    /// The object that `text`, a part of `root`, is.
     fn of(root: &'a str, path: String, text: &'a str) -> Result<Self, Fault> {
         let mut reader = serde_json::Deserializer::from_str(text);
         match reader.deserialize_map(Fields) {
             Ok(fields) => Ok(Self { root, path, fields }),
-            Err(_) => Err(wrong_type(root, path.trim_end_matches('.'), text, "object")),
+            Err(_) => Err(Fault {
+                kind: FaultKind::Json,
+                ..wrong_type(root, "", text, "object")
+            }),
         }
     }
 

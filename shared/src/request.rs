@@ -59,7 +59,7 @@ impl<'a> Request<'a> {
             .iter()
             .find(|(given, _)| given == name);
         let payment_id = match given {
-            Some((_, id)) => route::decode(id),
+            Some((_, id)) => Some(id.into()), // The front end has decoded it.
             None => route::payment_id(route, &incoming.path),
         };
         Self {

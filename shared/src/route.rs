@@ -20,7 +20,11 @@ pub fn payment_id<'a>(route: &str, path: &'a str) -> Option<Cow<'a, str>> {
             return None;
         }
     }
-    found.filter(|id| !id.is_empty()).and_then(decode)
+    // Bytes that are no UTF-8 name no payment.
+    let decoded = found
+        .filter(|id| !id.is_empty())
+        .map(|id| percent_decode_str(id).decode_utf8());
+    decoded.and_then(Result::ok)
 }
 
 /// The name of the route's one parameter: `payment_id` of `/payments/{payment_id}/cancel`.
@@ -30,12 +34,6 @@ pub fn parameter(route: &str) -> &str {
         .split_once('{')
         .and_then(|(_, rest)| rest.split_once('}'))
         .map_or("", |(name, _)| name)
-}
-
-/// Undoes percent-encoding once. `None` where the bytes are no UTF-8: such an id names no payment.
-#[must_use]
-pub fn decode(segment: &str) -> Option<Cow<'_, str>> {
-    percent_decode_str(segment).decode_utf8().ok()
 }
 
 #[cfg(test)]

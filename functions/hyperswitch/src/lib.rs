@@ -137,24 +137,31 @@ fn connector_details(body: &Object<'_>) -> Result<Option<String>, Fault> {
     };
     let identifier = details.required_string("creds_identifier")?;
     if identifier == "null" {
-        let message = "merchant_connector_details.creds_identifier must not be the string null";
-        return Err(Fault::new(FaultKind::Value, message));
+        return Err(value(
+            "merchant_connector_details.creds_identifier must not be the string \"null\"",
+        ));
     }
     if let Some(encoded) = details.object("encoded_data")? {
         encoded.object("metadata")?;
         if let Some(account) = encoded.object("connector_account_details")? {
-            let within = account.sizes().count() <= 50
-                && account
-                    .sizes()
-                    .all(|(name, value)| name.chars().count() <= 40 && value <= 500);
-            if !within {
-                let message = "merchant_connector_details.encoded_data.connector_account_details must have at most 50 keys, \
-                               names of at most 40 characters and values of at most 500";
-                return Err(Fault::new(FaultKind::Value, message));
-            }
+            let rule = if account.sizes().count() > 50 {
+                "at most 50 keys"
+            } else if account.sizes().any(|(name, _)| name.chars().count() > 40) {
+                "names of at most 40 characters"
+            } else if account.sizes().any(|(_, length)| length > 500) {
+                "values of at most 500 characters"
+            } else {
+                return Ok(Some(identifier));
+            };
+            let name = "merchant_connector_details.encoded_data.connector_account_details";
+            return Err(value(&format!("{name} must have {rule}")));
         }
     }
     Ok(Some(identifier))
+}
+
+fn value(message: &str) -> Fault {
+    Fault::new(FaultKind::Value, message)
 }
 
 /// The payment object: [`KEYS`] in the real system's order, null where there is nothing to say, then what else the creator stored.

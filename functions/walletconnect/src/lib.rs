@@ -173,14 +173,16 @@ fn pinned(merchant: &Merchant) -> usize {
     merchant.api_version().and_then(version).unwrap_or(0)
 }
 
-/// The version this exchange speaks: the one asked for, else the pinned one.
+/// The version this exchange speaks: a known one that was asked for, else the pinned one.
 fn resolved(request: &Request<'_>, merchant: Option<&Merchant>) -> Option<&'static str> {
-    let place = match request.headers.single("WCP-Version") {
-        Ok(Some(wanted)) => version(wanted),
-        Ok(None) => merchant.map(pinned),
-        Err(_) => None,
-    };
-    place.and_then(|place| VERSIONS.get(place).copied())
+    let wanted = request
+        .headers
+        .single("WCP-Version")
+        .ok()
+        .flatten()
+        .and_then(version);
+    let place = wanted.or_else(|| merchant.map(pinned))?;
+    VERSIONS.get(place).copied()
 }
 
 enum Presented {

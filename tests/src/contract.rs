@@ -1,0 +1,386 @@
+//! The tests that every provider has to pass.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use futures_util::future::try_join_all;
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::{Value, json};
+use shared::provider::Provider;
+use tokio::{runtime::Runtime, sync::Mutex};
+
+use crate::{
+    golden::{Call, Case, cases},
+    recorder::{Recorded, Recorder, unreachable},
+    transport::{Answer, Transport},
+};
+
+/// Long enough that no credential is forgotten during a test.
+const WARM: Duration = Duration::from_secs(600);
+
+/// Runs every test there is for the provider `P`, whose binary lies at `binary`: the `main` of its `tests/contract.rs`.
+#[must_use]
+pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let cases = cases(P::NAME).expect("the provider has golden cases");
+    let runtime = Arc::new(Runtime::new().expect("a runtime"));
+    let mut trials = Vec::new();
+
+    for (kind, path) in [("service", None), ("binary", Some(binary))] {
+        let stage = Arc::new(Mutex::new(None));
+        for case in cases.clone() {
+            let (stage, runtime) = (Arc::clone(&stage), Arc::clone(&runtime));
+            trials.push(Trial::test(
+                format!("golden::{kind}::{}", case.name),
+                move || {
+                    run(&runtime, async {
+                        // One stage serves all cases of its kind, one after another.
+                        let mut stage = stage.lock().await;
+                        let stage = match stage.as_mut() {
+                            Some(stage) => stage,
+                            None => stage.insert(Stage::<P>::set(path, Duration::ZERO).await?),
+                        };
+                        stage.play(&case).await
+                    })
+                },
+            ));
+        }
+    }
+    let mut test = |name: &str, test: fn(&Runtime, &[Case], &'static str) -> Result<()>| {
+        let (cases, runtime) = (cases.clone(), Arc::clone(&runtime));
+        trials.push(Trial::test(name, move || {
+            test(&runtime, &cases, binary).map_err(failed)
+        }));
+    };
+    test(
+        "a_cancel_is_one_request_to_dynamodb_in_every_outcome",
+        |runtime, cases, _| runtime.block_on(one_request::<P>(cases)),
+    );
+    test(
+        "of_64_concurrent_cancels_in_4_processes_one_wins",
+        |runtime, cases, binary| runtime.block_on(one_winner::<P>(cases, binary)),
+    );
+    test(
+        "a_replay_has_the_bytes_of_the_first_answer",
+        |runtime, cases, binary| runtime.block_on(replay::<P>(cases, binary)),
+    );
+    test(
+        "a_foreign_payment_is_byte_identical_to_a_missing_one",
+        |runtime, cases, _| runtime.block_on(foreign::<P>(cases)),
+    );
+    test("no_credential_reaches_the_log", |runtime, cases, binary| {
+        runtime.block_on(silent_log::<P>(cases, binary))
+    });
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn run(runtime: &Runtime, test: impl Future<Output = Result<()>>) -> Result<(), Failed> {
+    runtime.block_on(test).map_err(failed)
+}
+
+fn failed(error: anyhow::Error) -> Failed {
+    format!("{error:#}").into()
+}
+
+/// A provider with its tables: an embedded DynamoDB, a recorder before it, and the provider before that.
+struct Stage<P: Provider> {
+    provider: Transport<P>,
+    without_store: Transport<P>,
+    recorder: Recorder,
+    store: SocketAddr,
+    tables: Client,
+}
+
+impl<P: Provider> Stage<P> {
+    /// Sets one up: the binary at `path`, or else the service in this process.
+    async fn set(path: Option<&str>, ttl: Duration) -> Result<Self> {
+        let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
+        let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
+        embedded::create_tables(&tables, ["payments", "credentials"]).await?;
+        let recorder = Recorder::start(store).await?;
+        Ok(Self {
+            provider: start(path, &recorder.url(), ttl).await?,
+            without_store: start(path, &unreachable().await?, ttl).await?,
+            recorder,
+            store,
+            tables,
+        })
+    }
+
+    /// One golden case, from empty tables.
+    async fn play(&self, case: &Case) -> Result<()> {
+        self.empty().await?;
+        self.give("credentials", &case.given.credentials).await?;
+        self.give("payments", &case.given.payments).await?;
+        let provider = match case.given.store.as_deref() {
+            None => &self.provider,
+            Some("unreachable") => &self.without_store,
+            Some(other) => bail!("{}: no such store: {other}", case.name),
+        };
+        let _ = self.recorder.take();
+        let call = Call::begin();
+        let answer = provider.invoke(&call.request_id, &case.event()).await?;
+        let recorded = self.recorder.take();
+        case.check(
+            &call,
+            &answer,
+            &embedded::scan(&self.tables, "payments").await?,
+        )?;
+        ensure!(
+            writes(&recorded) == case.then.writes,
+            "{} writes instead of {}: {recorded:?}",
+            writes(&recorded),
+            case.then.writes
+        );
+        Ok(())
+    }
+
+    async fn ask(&self, case: &Case) -> Result<(Call, Answer)> {
+        let call = Call::begin();
+        let answer = self
+            .provider
+            .invoke(&call.request_id, &case.event())
+            .await?;
+        Ok((call, answer))
+    }
+
+    async fn give(&self, table: &str, items: &[Value]) -> Result<()> {
+        for item in items {
+            embedded::put(&self.tables, table, item).await?;
+        }
+        Ok(())
+    }
+
+    async fn empty(&self) -> Result<()> {
+        for table in ["payments", "credentials"] {
+            for item in embedded::scan(&self.tables, table).await? {
+                let pk = item
+                    .get("pk")
+                    .and_then(Value::as_str)
+                    .context("an item has no pk")?
+                    .to_owned();
+                self.tables
+                    .delete_item()
+                    .table_name(table)
+                    .key("pk", AttributeValue::S(pk))
+                    .send()
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn start<P: Provider>(path: Option<&str>, url: &str, ttl: Duration) -> Result<Transport<P>> {
+    match path {
+        Some(path) => Transport::binary(path, url, ttl).await,
+        None => Ok(Transport::service(url, ttl).await),
+    }
+}
+
+fn writes(recorded: &[Recorded]) -> usize {
+    recorded
+        .iter()
+        .filter(|request| request.operation == "UpdateItem")
+        .count()
+}
+
+/// A case that cancels a payment, to build other tests on.
+fn canceling(cases: &[Case]) -> Result<&Case> {
+    cases
+        .iter()
+        .find(|case| case.cancels() && case.event.pointer("/headers/idempotency-key").is_none())
+        .context("no case cancels a payment")
+}
+
+/// With the credential remembered, a cancel is one `UpdateItem` and nothing else, whatever comes of it.
+async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
+    let asked = cases.iter().filter(|case| case.then.writes == 1);
+    let mut outcomes = std::collections::BTreeSet::new();
+    for case in asked {
+        // A stage each, for no two cases agree on what a credential is.
+        let stage = Stage::<P>::set(None, WARM).await?;
+        stage.give("credentials", &case.given.credentials).await?;
+        stage.ask(case).await?;
+        let _ = stage.recorder.take();
+        stage.give("payments", &case.given.payments).await?;
+        let (_, answer) = stage.ask(case).await?;
+        let recorded = stage.recorder.take();
+        let operations = recorded
+            .iter()
+            .map(|request| request.operation.as_str())
+            .collect::<Vec<_>>();
+        ensure!(
+            operations == ["UpdateItem"],
+            "{}: {operations:?}",
+            case.name
+        );
+        ensure!(
+            answer.status == case.then.status,
+            "{}: status {}",
+            case.name,
+            answer.status
+        );
+        outcomes.insert(answer.status);
+    }
+    ensure!(
+        outcomes.len() > 1,
+        "only one outcome was tried: {outcomes:?}"
+    );
+    Ok(())
+}
+
+/// 64 requests at once, spread over 4 processes: DynamoDB makes one transition, and one caller is told that it was his.
+async fn one_winner<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
+    let case = canceling(cases)?;
+    let stage = Stage::<P>::set(None, WARM).await?;
+    stage.give("credentials", &case.given.credentials).await?;
+    stage.give("payments", &case.given.payments).await?;
+    let mut processes = Vec::new();
+    for _ in 0..4 {
+        processes.push(Transport::<P>::binary(binary, &stage.recorder.url(), WARM).await?);
+    }
+    let event = case.event();
+    let requests = (0..64).map(|n| {
+        let process = &processes[n % 4];
+        let event = &event;
+        async move { process.invoke(&Call::begin().request_id, event).await }
+    });
+    let answers = try_join_all(requests).await?;
+
+    let transitions = stage
+        .recorder
+        .take()
+        .iter()
+        .filter(|r| r.operation == "UpdateItem" && r.status == 200)
+        .count();
+    ensure!(transitions == 1, "{transitions} transitions");
+    let told = |answer: &&Answer| {
+        answer.status == 200 && !answer.headers.contains_key("idempotent-replayed")
+    };
+    let winners = answers.iter().filter(told).count();
+    ensure!(
+        winners == 1,
+        "{winners} callers were told that they canceled it"
+    );
+    ensure!(
+        answers.iter().all(|answer| answer.status < 500),
+        "a caller got a server error"
+    );
+    Ok(())
+}
+
+/// The same request again, in another process, answers the same bytes and says that it is a replay.
+async fn replay<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
+    let mut case = canceling(cases)?.clone();
+    case.event["headers"]["idempotency-key"] = json!("key-1");
+    let stage = Stage::<P>::set(None, WARM).await?;
+    stage.give("credentials", &case.given.credentials).await?;
+    stage.give("payments", &case.given.payments).await?;
+    let (_, first) = stage.ask(&case).await?;
+    let table = embedded::scan(&stage.tables, "payments").await?;
+    ensure!(
+        first.status == 200 && !first.headers.contains_key("idempotent-replayed"),
+        "the first: {first:?}"
+    );
+
+    let process = Transport::<P>::binary(binary, &format!("http://{}", stage.store), WARM).await?;
+    for again in 0..3 {
+        let second = process
+            .invoke(&Call::begin().request_id, &case.event())
+            .await?;
+        ensure!(
+            second.body == first.body && second.status == 200,
+            "replay {again}: {second:?} after {first:?}"
+        );
+        ensure!(
+            second
+                .headers
+                .get("idempotent-replayed")
+                .is_some_and(|said| said == "true"),
+            "replay {again}: {second:?}"
+        );
+    }
+    ensure!(
+        embedded::scan(&stage.tables, "payments").await? == table,
+        "a replay changed the payment"
+    );
+    Ok(())
+}
+
+/// Another merchant's payment: same status, same headers, same bytes, same requests to the store as one that does not exist.
+async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
+    let case = canceling(cases)?;
+    let stage = Stage::<P>::set(None, WARM).await?;
+    stage.give("credentials", &case.given.credentials).await?;
+    let call = Call::begin();
+    let event = case.event();
+    stage.provider.invoke(&call.request_id, &event).await?;
+    let _ = stage.recorder.take();
+
+    let missing = stage.provider.invoke(&call.request_id, &event).await?;
+    let asked_for_missing = stage.recorder.take();
+    let mut theirs = case.given.payments.clone();
+    for item in &mut theirs {
+        let pk = item["pk"].as_str().context("an item has no pk")?;
+        let mut parts = pk.splitn(3, '#');
+        let (provider, payment) = (
+            parts.next().unwrap_or_default(),
+            parts.nth(1).unwrap_or_default(),
+        );
+        item["pk"] = json!(format!("{provider}#m_somebody_else#{payment}"));
+    }
+    stage.give("payments", &theirs).await?;
+    let foreign = stage.provider.invoke(&call.request_id, &event).await?;
+    ensure!(foreign == missing, "{foreign:?}\ninstead of\n{missing:?}");
+    ensure!(
+        stage.recorder.take() == asked_for_missing,
+        "the store was asked differently"
+    );
+    Ok(())
+}
+
+/// After every golden case, right and wrong: no credential that was sent or stored is in what the process logged.
+async fn silent_log<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
+    let stage = Stage::<P>::set(Some(binary), Duration::ZERO).await?;
+    let mut secrets = Vec::new();
+    for case in cases.iter().filter(|case| case.given.store.is_none()) {
+        stage.empty().await?;
+        stage.give("credentials", &case.given.credentials).await?;
+        stage.give("payments", &case.given.payments).await?;
+        stage.ask(case).await?;
+        let sent = case.event["headers"].as_object().into_iter().flatten();
+        secrets.extend(
+            sent.filter(|(name, _)| {
+                ["key", "token", "authorization", "signature", "app-id"]
+                    .iter()
+                    .any(|part| name.contains(part))
+            })
+            .filter(|(name, _)| *name != "idempotency-key")
+            .filter_map(|(_, value)| value.as_str()?.rsplit([' ', '=']).next().map(str::to_owned)),
+        );
+        let stored = case
+            .given
+            .credentials
+            .iter()
+            .flat_map(|item| ["secret_sha256", "signing_secret"].map(|name| &item[name]));
+        secrets.extend(stored.filter_map(|value| value.as_str().map(str::to_owned)));
+        secrets.extend(
+            case.given
+                .credentials
+                .iter()
+                .filter_map(|item| item["pk"].as_str()?.split('#').nth(1).map(str::to_owned)),
+        );
+    }
+    let log = stage.provider.log();
+    ensure!(
+        log.lines().count() + 1 >= cases.len() / 2,
+        "the process logged only {} lines",
+        log.lines().count()
+    );
+    for secret in secrets.iter().filter(|secret| secret.len() >= 6) {
+        ensure!(!log.contains(secret.as_str()), "{secret} is in the log");
+    }
+    Ok(())
+}

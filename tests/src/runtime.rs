@@ -1,0 +1,215 @@
+//! A fake of the AWS Lambda Runtime API, and the real binary that polls it.
+//!
+//! The API is the one AWS documents for custom runtimes (2018-06-01): the process long-polls `next`, and posts a `response` or an `error`
+//! under the invocation's id.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, oneshot},
+    time::timeout,
+};
+
+/// What Lambda is told of an invocation: the function's answer, or the error it ended in.
+type Ended = Result<String, String>;
+
+#[derive(Default)]
+struct Invocations {
+    waiting: Mutex<VecDeque<Invocation>>,
+    running: Mutex<HashMap<String, oneshot::Sender<Ended>>>,
+    more: Notify,
+}
+
+struct Invocation {
+    request_id: String,
+    event: String,
+    deadline: SystemTime,
+    ended: oneshot::Sender<Ended>,
+}
+
+/// A function's process, ended when this is dropped.
+pub struct Function {
+    process: Child,
+    invocations: Arc<Invocations>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Function {
+    /// Starts `binary` as Lambda would, with `environment` and nothing else around it.
+    ///
+    /// # Errors
+    /// Where the process does not start.
+    pub async fn start(binary: &str, environment: &[(&str, &str)]) -> Result<Self> {
+        let invocations = Arc::<Invocations>::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let app = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route(
+                "/2018-06-01/runtime/invocation/{id}/response",
+                post(response),
+            )
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .with_state(Arc::clone(&invocations));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+
+        let mut process = Command::new(binary)
+            .env_clear()
+            .envs([
+                ("AWS_LAMBDA_RUNTIME_API", address.to_string().as_str()),
+                ("AWS_LAMBDA_FUNCTION_NAME", "under-test"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+                ("AWS_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", "local"),
+                ("AWS_SECRET_ACCESS_KEY", "local"),
+            ])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .with_context(|| format!("cannot start {binary}"))?;
+        let log = Arc::<Mutex<String>>::default();
+        let lines =
+            BufReader::new(process.stdout.take().context("the process has no output")?).lines();
+        let writer = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Ok(Self {
+            process,
+            invocations,
+            log,
+        })
+    }
+
+    /// Invokes the function as Lambda does with a time-out of `allowed`.
+    ///
+    /// # Errors
+    /// The Lambda error where the function reports one, or that it did not answer in time.
+    pub async fn invoke(&self, request_id: &str, event: &str, allowed: Duration) -> Result<String> {
+        let (ended, end) = oneshot::channel();
+        let invocation = Invocation {
+            request_id: request_id.to_owned(),
+            event: event.to_owned(),
+            deadline: SystemTime::now() + allowed,
+            ended,
+        };
+        self.invocations
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(invocation);
+        self.invocations.more.notify_one();
+        match timeout(allowed, end).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(error))) => bail!("the function ended in a Lambda error: {error}"),
+            Ok(Err(_)) | Err(_) => bail!("the function did not answer within {allowed:?}"),
+        }
+    }
+
+    /// What the process has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
+    loop {
+        let waiting = invocations
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some(Invocation {
+            request_id,
+            event,
+            deadline,
+            ended,
+        }) = waiting
+        else {
+            invocations.more.notified().await;
+            continue;
+        };
+        let deadline = deadline
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis()
+            .to_string();
+        invocations
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(request_id.clone(), ended);
+        let headers = [
+            ("lambda-runtime-aws-request-id", request_id),
+            ("lambda-runtime-deadline-ms", deadline),
+            (
+                "lambda-runtime-invoked-function-arn",
+                "arn:aws:lambda:us-east-1:123456789012:function:under-test".to_owned(),
+            ),
+            (
+                "lambda-runtime-trace-id",
+                "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1"
+                    .to_owned(),
+            ),
+            ("content-type", "application/json".to_owned()),
+        ];
+        return (headers, event).into_response();
+    }
+}
+
+async fn response(
+    invocations: State<Arc<Invocations>>,
+    id: Path<String>,
+    body: String,
+) -> StatusCode {
+    end(&invocations, &id, Ok(body))
+}
+
+async fn error(invocations: State<Arc<Invocations>>, id: Path<String>, body: String) -> StatusCode {
+    end(&invocations, &id, Err(body))
+}
+
+fn end(invocations: &Invocations, id: &str, how: Ended) -> StatusCode {
+    let ended = invocations
+        .running
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(id);
+    match ended.map(|ended| ended.send(how)) {
+        Some(Ok(())) => StatusCode::ACCEPTED,
+        Some(Err(_)) | None => StatusCode::NOT_FOUND,
+    }
+}
