@@ -44,12 +44,14 @@ pub struct Statuses {
     pub canceled: &'static str,
 }
 
-/// What a provider does with the request's body.
+/// What a provider does with the request's body. Bytes that are not what it reads are refused before any look-up; whether there must be any,
+/// the provider's [`read`](Provider::read) says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// Reads it as a JSON object. Bytes that are not one are refused before any look-up; whether there must be any, the provider's
-    /// [`read`](Provider::read) says.
+    /// Reads it as a JSON object, whatever content type is declared.
     Json,
+    /// Reads it as a JSON object, which must be declared as one.
+    DeclaredJson,
     /// Takes it as bytes, or not at all.
     Bytes,
 }

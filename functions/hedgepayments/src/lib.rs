@@ -40,7 +40,7 @@ impl Provider for HedgePayments {
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
         let reason = match request.body {
             [] => None,
-            _ => request.json().map_err(Clone::clone)?.string("reason")?,
+            _ => request.json()?.string("reason")?,
         };
         Ok(CancelCommand {
             payment_id: request.payment_id.clone(),

@@ -28,7 +28,7 @@ impl Provider for Hyperswitch {
         ],
         canceled: "cancelled",
     };
-    const BODY: Body = Body::Json;
+    const BODY: Body = Body::DeclaredJson;
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
         let key = request
@@ -39,16 +39,7 @@ impl Provider for Hyperswitch {
     }
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
-        let is_json = |value: &str| {
-            value
-                .split(';')
-                .next()
-                .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-        };
-        if !request.headers.single("content-type")?.is_some_and(is_json) {
-            return Err(Fault::new(FaultKind::ContentType, "Content type error").into());
-        }
-        let body = request.json().map_err(Clone::clone)?;
+        let body = request.declared_json()?;
         let reason = body.string("cancellation_reason")?;
         let all_keys = body.boolean("all_keys_required")?;
         let connector = connector_details(body)?;

@@ -28,7 +28,7 @@ impl Provider for Vtex {
     }
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
-        let body = request.json().map_err(Clone::clone)?;
+        let body = request.json()?;
         let payment_id = body.required_string("paymentId")?;
         let request_id = body.required_string("requestId")?;
         let authorization_id = body.string("authorizationId")?;

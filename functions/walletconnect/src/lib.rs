@@ -27,21 +27,11 @@ impl Provider for WalletConnect {
             "Api-Key",
             "App-Id",
             "Client-Id",
-            "WCP-Version",
             "Sdk-Name",
             "Sdk-Version",
             "Sdk-Platform",
         ] {
-            if request
-                .headers
-                .single(name)?
-                .is_some_and(|value| !value.is_ascii())
-            {
-                return Err(refusal(
-                    "header_not_ascii",
-                    &format!("header {name} has a character that is not ASCII"),
-                ));
-            }
+            ascii(request, name)?;
         }
         let header = |name| request.headers.credential(name);
         match (header("Api-Key")?, header("App-Id")?, header("Client-Id")?) {
@@ -58,7 +48,7 @@ impl Provider for WalletConnect {
     }
 
     fn read(request: &Request<'_>, merchant: &Merchant) -> Result<CancelCommand, CancelError> {
-        if let Some(wanted) = request.headers.single("WCP-Version")? {
+        if let Some(wanted) = ascii(request, "WCP-Version")? {
             let Some(wanted) = version(wanted) else {
                 return Err(if is_version(wanted) {
                     refusal("unknown_api_version", "WCP-Version is not a known version")
@@ -183,6 +173,17 @@ fn resolved(request: &Request<'_>, merchant: Option<&Merchant>) -> Option<&'stat
         .and_then(version);
     let place = wanted.or_else(|| merchant.map(pinned))?;
     VERSIONS.get(place).copied()
+}
+
+/// A header that may have one value, of ASCII characters.
+fn ascii<'r>(request: &'r Request<'_>, name: &'static str) -> Result<Option<&'r str>, CancelError> {
+    match request.headers.single(name)? {
+        Some(value) if !value.is_ascii() => Err(refusal(
+            "header_not_ascii",
+            &format!("header {name} has a character that is not ASCII"),
+        )),
+        value => Ok(value),
+    }
 }
 
 enum Presented {

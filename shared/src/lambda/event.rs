@@ -148,3 +148,144 @@ impl Answer {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{cancel::CancelError, clock::Timestamp, request::Request};
+
+    const ROUTE: &str = "/payments/{payment_id}/cancel";
+
+    /// The same request as each front end delivers it: path, stage, headers and body in the form that AWS documents for it.
+    fn every_front_end() -> Vec<(&'static str, Value)> {
+        let rest = json!({
+            "resource": ROUTE, "path": "/prod/payments/pay_1/cancel", "httpMethod": "POST",
+            "headers": {"Api-Key": "k"}, "multiValueHeaders": {"Api-Key": ["k"]},
+            "pathParameters": {"payment_id": "pay_1"}, "queryStringParameters": null, "stageVariables": null,
+            "requestContext": {"stage": "prod", "httpMethod": "POST", "identity": {"sourceIp": "203.0.113.1"}},
+            "body": "{}", "isBase64Encoded": false,
+        });
+        let http = json!({
+            "version": "2.0", "routeKey": "POST /payments/{payment_id}/cancel", "rawPath": "/prod/payments/pay_1/cancel",
+            "rawQueryString": "", "headers": {"api-key": "k"}, "pathParameters": {"payment_id": "pay_1"},
+            "requestContext": {"stage": "prod", "http": {"method": "POST", "path": "/prod/payments/pay_1/cancel"}},
+            "body": "{}", "isBase64Encoded": false,
+        });
+        let mut http_1 = rest.clone();
+        http_1["version"] = json!("1.0");
+        let mut url = http.clone();
+        url["rawPath"] = json!("/payments/pay%5F1/cancel");
+        url["pathParameters"] = json!(null);
+        url["body"] = json!("e30=");
+        url["isBase64Encoded"] = json!(true);
+        let balancer = json!({
+            "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/t/1"}},
+            "httpMethod": "POST", "path": "/payments/pay_1/cancel", "queryStringParameters": {},
+            "headers": {"api-key": "k"}, "body": "{}", "isBase64Encoded": false,
+        });
+        let mut balancer_multi = balancer.clone();
+        let removed = balancer_multi
+            .as_object_mut()
+            .and_then(|event| event.remove("headers"));
+        assert!(removed.is_some());
+        balancer_multi["multiValueHeaders"] = json!({"api-key": ["k"]});
+        vec![
+            ("REST API", rest),
+            ("HTTP API, payload 1.0", http_1),
+            ("HTTP API, payload 2.0", http),
+            ("Function URL", url),
+            ("load balancer", balancer),
+            ("load balancer, multi-value headers", balancer_multi),
+        ]
+    }
+
+    #[test]
+    fn every_front_end_delivers_the_same_request() {
+        for (name, event) in every_front_end() {
+            let (incoming, _) = read(&event.to_string());
+            assert_eq!(incoming.fault, None, "{name}");
+            let request = Request::new(&incoming, ROUTE, Timestamp::UNIX_EPOCH);
+            assert_eq!(incoming.method, "POST", "{name}");
+            assert_eq!(request.payment_id, "pay_1", "{name}");
+            assert_eq!(request.headers.single("Api-Key"), Ok(Some("k")), "{name}");
+            assert_eq!(request.body, b"{}", "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_load_balancer_with_multi_value_headers_gets_such_an_answer() {
+        for (name, event) in every_front_end() {
+            let (_, front_end) = read(&event.to_string());
+            let reply = Reply::json(200, &json!({})).header("x-request-id", "1");
+            let answer = serde_json::to_value(Answer::new(reply, front_end)).unwrap();
+            let expected = if name.ends_with("multi-value headers") {
+                json!({"statusCode": 200, "multiValueHeaders": {"x-request-id": ["1"]}, "body": "{}", "isBase64Encoded": false})
+            } else {
+                json!({"statusCode": 200, "headers": {"x-request-id": "1"}, "body": "{}", "isBase64Encoded": false})
+            };
+            assert_eq!(answer, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_two_header_lines_none_is_dropped() {
+        let event = json!({
+            "httpMethod": "POST", "path": "/", "headers": {"api-key": "b"}, "multiValueHeaders": {"api-key": ["a", "b"]},
+        });
+        assert!(
+            read(&event.to_string())
+                .0
+                .headers
+                .single("api-key")
+                .is_err()
+        );
+        let twins =
+            json!({"httpMethod": "POST", "path": "/", "headers": {"api-key": "a", "Api-Key": "b"}});
+        assert!(
+            read(&twins.to_string())
+                .0
+                .headers
+                .single("api-key")
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_a_fault_of_the_request() {
+        let unreadable = [
+            json!(null),
+            json!([]),
+            json!("POST"),
+            json!({"headers": 1}),
+            json!({"headers": {"api-key": 1}}),
+            json!({"body": {}}),
+            json!({"isBase64Encoded": "yes"}),
+            json!({"pathParameters": [1]}),
+            json!({"body": "not base64!", "isBase64Encoded": true}),
+        ];
+        for event in unreadable {
+            let (incoming, _) = read(&event.to_string());
+            let fault = incoming.fault.map(CancelError::from);
+            assert!(
+                matches!(
+                    fault,
+                    Some(CancelError::Malformed(Fault {
+                        kind: FaultKind::Event,
+                        ..
+                    }))
+                ),
+                "{event}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever the event is, there is a request to answer.
+        #[test]
+        fn any_text_becomes_a_request(event in ".{0,300}") {
+            let _ = read(&event);
+        }
+    }
+}

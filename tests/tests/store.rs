@@ -1,0 +1,479 @@
+//! The store's contract, on both stores: DynamoDB's engine behind the real SDK, and memory.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+use aws_sdk_dynamodb::{Client, error::ProvideErrorMetadata, types::AttributeValue};
+use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
+use shared::{
+    auth::{Credential, CredentialRecord, Keyring, Merchant},
+    cancel::{
+        CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition, cancel,
+    },
+    clock::Timestamp,
+    payment::{Cancellation, Payment, PaymentKey},
+    provider::Statuses,
+    store::{Credentials, Payments, StoreError, Verdict, dynamodb::DynamoDb, memory::MemoryStore},
+};
+
+const STATUSES: Statuses = Statuses {
+    cancelable: &["authorized", "pending"],
+    canceled: "canceled",
+};
+const PK: &str = "p#m#pay";
+
+/// A store with one merchant, `m`.
+enum Store {
+    DynamoDb(DynamoDb, Client),
+    Memory(MemoryStore),
+}
+
+impl Payments for Store {
+    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+        match self {
+            Self::DynamoDb(store, _) => store.transition(wanted).await,
+            Self::Memory(store) => store.transition(wanted).await,
+        }
+    }
+}
+
+impl Credentials for Store {
+    async fn find(&self, pk: &str) -> Result<Option<CredentialRecord>, StoreError> {
+        match self {
+            Self::DynamoDb(store, _) => store.find(pk).await,
+            Self::Memory(store) => store.find(pk).await,
+        }
+    }
+}
+
+impl Store {
+    async fn dynamodb() -> Self {
+        let address = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
+            .await
+            .unwrap();
+        let config = embedded::config(&format!("http://{address}")).await;
+        let tables = Client::new(&config);
+        embedded::create_tables(&tables, ["payments", "credentials"])
+            .await
+            .unwrap();
+        Self::DynamoDb(DynamoDb::new(&config), tables)
+    }
+
+    async fn both() -> [Self; 2] {
+        [Self::dynamodb().await, Self::Memory(MemoryStore::default())]
+    }
+
+    /// Puts the payment `pay` of the merchant `m` there.
+    async fn put(&self, status: &str, manual: bool) {
+        match self {
+            Self::Memory(store) => store.put_payment(PK, payment(status, manual)),
+            Self::DynamoDb(_, tables) => {
+                let mut item = item(status);
+                if manual {
+                    item["manual_cancellation"] = json!(true);
+                }
+                embedded::put(tables, "payments", &item).await.unwrap();
+            }
+        }
+    }
+
+    /// Its status now.
+    async fn status(&self) -> Option<String> {
+        match self {
+            Self::Memory(store) => store.payment(PK).map(|payment| payment.status),
+            Self::DynamoDb(_, tables) => embedded::scan(tables, "payments")
+                .await
+                .unwrap()
+                .first()
+                .map(|item| item["status"].as_str().unwrap().to_owned()),
+        }
+    }
+
+    /// Another service captures the payment, if it still may.
+    async fn capture(&self) -> bool {
+        match self {
+            Self::Memory(store) => {
+                let capture = Statuses {
+                    cancelable: &["authorized"],
+                    canceled: "succeeded",
+                };
+                let wanted = Transition {
+                    statuses: capture,
+                    ..transition(&merchant(store).await, "capture")
+                };
+                matches!(store.transition(&wanted).await.unwrap(), Verdict::Made(_))
+            }
+            Self::DynamoDb(_, tables) => {
+                let text = |text: &str| AttributeValue::S(text.to_owned());
+                let captured = tables
+                    .update_item()
+                    .table_name("payments")
+                    .key("pk", text(PK))
+                    .update_expression("SET #s = :succeeded")
+                    .condition_expression("#s = :authorized")
+                    .expression_attribute_names("#s", "status")
+                    .expression_attribute_values(":succeeded", text("succeeded"))
+                    .expression_attribute_values(":authorized", text("authorized"))
+                    .send()
+                    .await;
+                match captured {
+                    Ok(_) => true,
+                    Err(refused) if refused.code() == Some("ConditionalCheckFailedException") => {
+                        false
+                    }
+                    Err(failure) => panic!("{failure:?}"),
+                }
+            }
+        }
+    }
+
+    async fn cancel(&self, key: Option<&str>, reason: &str) -> Outcome {
+        let command = CancelCommand {
+            payment_id: "pay".into(),
+            idempotency_key: key.map(|key| IdempotencyKey::parse(key).unwrap()),
+            reason: Some(reason.into()),
+            fingerprint: Fingerprint::of(&[Some(reason.as_bytes())]),
+        };
+        let request_id = uuid::Uuid::new_v4().to_string();
+        cancel(
+            self,
+            &merchant(&MemoryStore::default()).await,
+            "p",
+            STATUSES,
+            command,
+            &request_id,
+            Timestamp::now(),
+        )
+        .await
+    }
+}
+
+/// Merchants are made by authentication only, in tests as everywhere.
+async fn merchant(store: &MemoryStore) -> Merchant {
+    store.put_credential(
+        "p#id",
+        CredentialRecord {
+            merchant_id: "m".into(),
+            active: true,
+            ..CredentialRecord::default()
+        },
+    );
+    Keyring::new(Duration::ZERO)
+        .authenticate(store, "p", &Credential::public("id"), Timestamp::now())
+        .await
+        .unwrap()
+}
+
+fn payment(status: &str, manual_cancellation: bool) -> Payment {
+    Payment {
+        id: "pay".into(),
+        merchant_id: "m".into(),
+        status: status.into(),
+        amount: 6540,
+        currency: "USD".into(),
+        created_at: "2024-01-01T00:00:00.000Z".into(),
+        updated_at: None,
+        canceled_at: None,
+        manual_cancellation,
+        details: Map::from_iter([(
+            "method".to_owned(),
+            json!({"card": ["visa", 1, true, null]}),
+        )]),
+        cancellation: None,
+    }
+}
+
+fn item(status: &str) -> Value {
+    json!({
+        "pk": PK, "status": status, "amount": 6540, "currency": "USD", "created_at": "2024-01-01T00:00:00.000Z",
+        "details": {"method": {"card": ["visa", 1, true, null]}},
+    })
+}
+
+fn transition(merchant: &Merchant, token: &str) -> Transition {
+    Transition {
+        key: PaymentKey::new("p", merchant, "pay".into()),
+        statuses: STATUSES,
+        at: "2024-01-01T00:10:00.000Z".into(),
+        cancellation: Cancellation {
+            id: format!("id of {token}"),
+            token: token.into(),
+            fingerprint: "fingerprint".into(),
+            reason: None,
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_cancelable_payment_moves_and_comes_back_as_it_is_now() {
+    let merchant = merchant(&MemoryStore::default()).await;
+    for store in Store::both().await {
+        for status in STATUSES.cancelable {
+            store.put(status, false).await;
+            let wanted = transition(&merchant, "token");
+            let expected = Payment {
+                status: "canceled".into(),
+                updated_at: Some(wanted.at.clone()),
+                canceled_at: Some(wanted.at.clone()),
+                cancellation: Some(wanted.cancellation.clone()),
+                ..payment(status, false)
+            };
+            assert_eq!(store.transition(&wanted).await, Ok(Verdict::Made(expected)));
+            assert_eq!(store.status().await.as_deref(), Some("canceled"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_status_a_manual_payment_and_a_missing_one_are_refused_as_they_were() {
+    let merchant = merchant(&MemoryStore::default()).await;
+    for store in Store::both().await {
+        let wanted = transition(&merchant, "token");
+        assert_eq!(store.transition(&wanted).await, Ok(Verdict::Refused(None)));
+        for (status, manual) in [
+            ("succeeded", false),
+            ("canceled", false),
+            ("Pending", false),
+            ("pending", true),
+        ] {
+            store.put(status, manual).await;
+            assert_eq!(
+                store.transition(&wanted).await,
+                Ok(Verdict::Refused(Some(payment(status, manual))))
+            );
+            assert_eq!(store.status().await.as_deref(), Some(status));
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_64_concurrent_cancels_exactly_one_wins() {
+    for store in Store::both().await {
+        store.put("authorized", false).await;
+        let outcomes = join_all((0..64).map(|_| store.cancel(None, "same"))).await;
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert!(
+                matches!(refused, CancelError::NotCancelable(payment) if payment.status == "canceled"),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_64_concurrent_cancels_with_one_key_one_wins_and_the_rest_replay_it() {
+    for store in Store::both().await {
+        store.put("authorized", false).await;
+        let outcomes = join_all((0..64).map(|_| store.cancel(Some("key"), "same"))).await;
+        let canceled = outcomes
+            .iter()
+            .map(|outcome| outcome.as_ref().unwrap())
+            .collect::<Vec<_>>();
+        assert_eq!(
+            canceled
+                .iter()
+                .filter(|canceled| !canceled.replayed)
+                .count(),
+            1
+        );
+        assert!(
+            canceled
+                .windows(2)
+                .all(|pair| pair[0].payment == pair[1].payment)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_racing_a_capture_has_exactly_one_winner_and_both_are_told_truly() {
+    for store in Store::both().await {
+        let mut canceled = 0;
+        for round in 0..200 {
+            store.put("authorized", false).await;
+            // Who is polled first alternates; on DynamoDB the two travel on connections of their own.
+            let (outcome, captured) = if round % 2 == 0 {
+                tokio::join!(store.cancel(None, "race"), store.capture())
+            } else {
+                let (captured, outcome) = tokio::join!(store.capture(), store.cancel(None, "race"));
+                (outcome, captured)
+            };
+            let status = store.status().await.unwrap();
+            match outcome {
+                Ok(made) => {
+                    canceled += 1;
+                    assert!(!captured && status == "canceled" && made.payment.status == "canceled");
+                }
+                Err(CancelError::NotCancelable(payment)) => {
+                    assert!(captured && status == "succeeded" && payment.status == "succeeded")
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(
+            (1..200).contains(&canceled),
+            "only one side ever won: {canceled} of 200"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_replays_its_own_request_and_refuses_another() {
+    for store in Store::both().await {
+        store.put("pending", false).await;
+        let first = store.cancel(Some("key"), "reason").await.unwrap();
+        assert!(!first.replayed);
+        let again = store.cancel(Some("key"), "reason").await.unwrap();
+        assert!(again.replayed && again.payment == first.payment);
+        assert_eq!(
+            store.cancel(Some("key"), "another").await,
+            Err(CancelError::KeyReused)
+        );
+        assert_eq!(
+            store.cancel(Some("other"), "reason").await,
+            Err(CancelError::NotCancelable(Box::new(first.payment.clone())))
+        );
+        assert_eq!(
+            store.cancel(None, "reason").await,
+            Err(CancelError::NotCancelable(Box::new(first.payment)))
+        );
+    }
+}
+
+/// A store whose first answer is lost on the way, and which is then asked the same once more: what an SDK's retry does.
+struct LosesTheFirstAnswer(Store);
+
+impl Payments for LosesTheFirstAnswer {
+    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+        self.0.transition(wanted).await?;
+        self.0.transition(wanted).await
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_does_not_become_a_conflict_that_did_not_happen() {
+    let merchant = merchant(&MemoryStore::default()).await;
+    for store in Store::both().await {
+        store.put("pending", false).await;
+        let command = CancelCommand {
+            payment_id: "pay".into(),
+            idempotency_key: None,
+            reason: None,
+            fingerprint: Fingerprint::of(&[]),
+        };
+        let lossy = LosesTheFirstAnswer(store);
+        let outcome = cancel(
+            &lossy,
+            &merchant,
+            "p",
+            STATUSES,
+            command,
+            "request",
+            Timestamp::now(),
+        )
+        .await
+        .unwrap();
+        assert_eq!(outcome.payment.status, "canceled");
+        assert!(
+            !outcome.replayed,
+            "it is the first answer that this caller gets"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_breaks_the_data_model_is_refused_before_it_is_changed() {
+    let store = Store::dynamodb().await;
+    let Store::DynamoDb(_, tables) = &store else {
+        unreachable!()
+    };
+    let broken = [
+        ("amount", None),
+        ("amount", Some(json!("6540"))),
+        ("currency", None),
+        ("currency", Some(json!(840))),
+        ("created_at", None),
+        ("created_at", Some(json!(1_704_067_200))),
+        ("details", Some(json!("none"))),
+        ("details", Some(json!(null))),
+        ("manual_cancellation", Some(json!("no"))),
+        ("status", None),
+        ("status", Some(json!(["pending"]))),
+    ];
+    for (attribute, value) in broken {
+        let mut broken = item("pending");
+        match value {
+            Some(value) => broken[attribute] = value,
+            None => drop(broken.as_object_mut().unwrap().remove(attribute)),
+        }
+        embedded::put(tables, "payments", &broken).await.unwrap();
+        assert_eq!(
+            store.cancel(None, "reason").await,
+            Err(CancelError::Internal),
+            "{broken}"
+        );
+        assert_eq!(embedded::scan(tables, "payments").await.unwrap(), [broken]);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_data_model() {
+    let store = Store::dynamodb().await;
+    let Store::DynamoDb(_, tables) = &store else {
+        unreachable!()
+    };
+    let whole = json!({
+        "pk": "p#key", "merchant_id": "m", "secret_sha256": "00ff", "signing_secret": "s", "active": true,
+        "expires_at": "2030-01-01T00:00:00.000Z", "api_version": "2026-02-18",
+    });
+    embedded::put(tables, "credentials", &whole).await.unwrap();
+    let expected = CredentialRecord {
+        merchant_id: "m".into(),
+        secret_sha256: Some("00ff".into()),
+        signing_secret: Some("s".into()),
+        active: true,
+        expires_at: Some("2030-01-01T00:00:00Z".parse().unwrap()),
+        api_version: Some("2026-02-18".into()),
+    };
+    assert_eq!(store.find("p#key").await, Ok(Some(expected)));
+    assert_eq!(store.find("p#other").await, Ok(None));
+
+    let broken = [
+        ("merchant_id", json!("a#b")),
+        ("merchant_id", json!(1)),
+        ("active", json!("yes")),
+        ("expires_at", json!("soon")),
+    ];
+    for (attribute, value) in broken {
+        let mut item = whole.clone();
+        item[attribute] = value;
+        embedded::put(tables, "credentials", &item).await.unwrap();
+        assert_eq!(
+            store.find("p#key").await,
+            Err(StoreError::Internal),
+            "{item}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_up_leaves_the_outcome_open_and_a_missing_table_does_not() {
+    let nobody = harness::recorder::unreachable().await.unwrap();
+    let tables = Client::new(&embedded::config(&nobody).await);
+    let store = Store::DynamoDb(DynamoDb::new(&embedded::config(&nobody).await), tables);
+    assert_eq!(
+        store.cancel(None, "reason").await,
+        Err(CancelError::Undecided)
+    );
+
+    let address = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
+        .await
+        .unwrap();
+    let config = embedded::config(&format!("http://{address}")).await;
+    let store = Store::DynamoDb(DynamoDb::new(&config), Client::new(&config));
+    assert_eq!(
+        store.cancel(None, "reason").await,
+        Err(CancelError::Internal)
+    );
+}
