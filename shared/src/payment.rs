@@ -32,6 +32,14 @@ pub struct Payment {
     pub cancellation: Option<Cancellation>,
 }
 
+impl Payment {
+    /// The reason that canceled it was given, if it was.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.cancellation.as_ref()?.reason.as_deref()
+    }
+}
+
 /// The trace a cancel leaves on the payment, in the same write that moves the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancellation {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     auth::{Credential, Merchant},
     cancel::{CancelCommand, CancelError, Outcome},
+    payment::Payment,
     request::Request,
 };
 
@@ -42,6 +43,14 @@ pub struct Statuses {
     pub cancelable: &'static [&'static str],
     /// To which it then moves.
     pub canceled: &'static str,
+}
+
+impl Statuses {
+    /// Whether all that stands against canceling `payment` is that a person must do it.
+    #[must_use]
+    pub fn only_manually(&self, payment: &Payment) -> bool {
+        payment.manual_cancellation && self.cancelable.contains(&payment.status.as_str())
+    }
 }
 
 /// What a provider does with the request's body. Bytes that are not what it reads are refused before any look-up; whether there must be any,

@@ -1,6 +1,6 @@
 //! What tests all providers alike.
 //!
-//! A provider's `tests/contract.rs` hands its type and its binary to [`contract`]; nothing here names a provider. Behind every test stand the
+//! A provider's `tests/contract.rs` hands its type and its binary to [`contract()`]; nothing here names a provider. Behind every test stand the
 //! real AWS SDK and an embedded DynamoDB, with a [`recorder`] in between that counts what goes over the wire.
 #![expect(
     clippy::expect_used,

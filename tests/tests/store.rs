@@ -1,4 +1,10 @@
 //! The store's contract, on both stores: DynamoDB's engine behind the real SDK, and memory.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{net::SocketAddr, time::Duration};
 

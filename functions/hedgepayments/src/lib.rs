@@ -80,9 +80,7 @@ impl Provider for HedgePayments {
             ),
             Err(CancelError::NotCancelable(payment)) => {
                 let payment::Payment { id, status, .. } = payment.as_ref();
-                let manual = payment.manual_cancellation
-                    && Self::STATUSES.cancelable.contains(&status.as_str());
-                let fact = if manual {
+                let fact = if Self::STATUSES.only_manually(payment) {
                     "can only be canceled manually"
                 } else {
                     "cannot be canceled"
@@ -147,10 +145,7 @@ impl<'a> From<&'a payment::Payment> for Payment<'a> {
             status: &payment.status,
             payment_method: payment.details.get("payment_method"),
             customer_email: payment.details.get("customer_email"),
-            cancellation_reason: payment
-                .cancellation
-                .as_ref()
-                .and_then(|made| made.reason.as_deref()),
+            cancellation_reason: payment.reason(),
             canceled_at: payment.canceled_at.as_ref().map(seconds),
             created_at: seconds(&payment.created_at),
             updated_at: payment.updated_at.as_ref().map(seconds),

@@ -69,15 +69,10 @@ impl Provider for Vtex {
                 None => failed(500, "internal-error", "Something went wrong"),
             },
             Err(CancelError::Malformed(fault)) => {
-                let subject = match fault.kind {
-                    FaultKind::Json => "request body is not a valid JSON object: ",
-                    FaultKind::Event
-                    | FaultKind::Method
-                    | FaultKind::TooLarge
-                    | FaultKind::Header
-                    | FaultKind::ContentType
-                    | FaultKind::Type
-                    | FaultKind::Value => "",
+                let subject = if fault.kind == FaultKind::Json {
+                    "request body is not a valid JSON object: "
+                } else {
+                    ""
                 };
                 failed(
                     fault.status(),
@@ -96,15 +91,11 @@ impl Provider for Vtex {
                 Some(made) if payment.status == Self::STATUSES.canceled => {
                     answer(request, 200, Ok(&made.id))
                 }
-                _ if payment.manual_cancellation
-                    && Self::STATUSES.cancelable.contains(&payment.status.as_str()) =>
-                {
-                    failed(
-                        200,
-                        "cancel-manually",
-                        "Cancellation should be done manually",
-                    )
-                }
+                _ if Self::STATUSES.only_manually(payment) => failed(
+                    200,
+                    "cancel-manually",
+                    "Cancellation should be done manually",
+                ),
                 _ => {
                     let message = format!(
                         "Payment cannot be cancelled because its status is {}",

@@ -108,7 +108,7 @@ impl Provider for WalletConnect {
             Err(CancelError::NotFound) => error(404, "payment_not_found", "Payment not found"),
             Err(CancelError::NotCancelable(payment)) => match payment.status.as_str() {
                 "expired" => error(400, "payment_expired", "Payment has expired"),
-                "requires_action" => error(
+                _ if Self::STATUSES.only_manually(payment) => error(
                     400,
                     "invalid_state",
                     "Payment can only be cancelled manually",

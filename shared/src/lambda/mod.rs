@@ -1,6 +1,6 @@
 //! The service behind the AWS Lambda runtime. The only module that knows the runtime.
 //!
-//! It takes the event as raw JSON and reads it itself ([`event`]), rather than through `lambda_http`: that crate panics
+//! It takes the event as raw JSON and reads it itself (`event`), rather than through `lambda_http`: that crate panics
 //! on some malformed events, keeps the last of several header lines, and reads the event once per front end. Here whatever the
 //! event is, the caller gets the provider's own answer.
 
