@@ -13,6 +13,7 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
 use crate::{
     cancel::CancelError,
@@ -210,9 +211,10 @@ impl Keyring {
         provider: &str,
         credential: &Credential<'_>,
         now: Timestamp,
+        until: Instant,
     ) -> Result<Merchant, CancelError> {
         let record = self
-            .look_up(store, provider, credential, now)
+            .look_up(store, provider, credential, now, until)
             .await
             .map_err(|error| match error {
                 StoreError::Undecided => CancelError::Undecided,
@@ -239,6 +241,7 @@ impl Keyring {
         provider: &str,
         credential: &Credential<'_>,
         now: Timestamp,
+        until: Instant,
     ) -> Result<Option<CredentialRecord>, StoreError> {
         let key_id = credential.key_id.as_ref();
         if !credential.may_exist() {
@@ -251,7 +254,7 @@ impl Keyring {
         if self.missing.get(&pk, now).is_some() {
             return Ok(None);
         }
-        let record = store.find(&pk).await?;
+        let record = store.find(&pk, until).await?;
         match &record {
             Some(record) => self.found.put(pk, record.clone(), now),
             None => self.missing.put(pk, (), now),
@@ -333,7 +336,7 @@ mod tests {
         }
         let keyring = Keyring::new(Duration::from_secs(60));
         keyring
-            .authenticate(&store, "p", &credential, NOW)
+            .authenticate(&store, "p", &credential, NOW, Instant::now())
             .await
             .map(|merchant| merchant.id)
     }
@@ -439,7 +442,7 @@ mod tests {
         let keyring = Keyring::new(Duration::from_secs(60));
         for id in ["é", "a b", &"k".repeat(256), &"0f".repeat(32)] {
             let refused = keyring
-                .authenticate(&store, "p", &Credential::public(id), NOW)
+                .authenticate(&store, "p", &Credential::public(id), NOW, Instant::now())
                 .await;
             assert_eq!(refused, Err(CancelError::Unauthenticated));
         }
@@ -451,7 +454,9 @@ mod tests {
         let store = MemoryStore::default();
         let keyring = Keyring::new(Duration::from_secs(60));
         let credential = Credential::public("id");
-        let at = |seconds| keyring.authenticate(&store, "p", &credential, after(seconds));
+        let at = |seconds| {
+            keyring.authenticate(&store, "p", &credential, after(seconds), Instant::now())
+        };
 
         assert_eq!(at(0).await, Err(CancelError::Unauthenticated));
         store.put_credential("p#id", record());
@@ -480,12 +485,18 @@ mod tests {
             store.put_credential(&format!("p#{id}"), record());
             assert!(
                 keyring
-                    .authenticate(&store, "p", &Credential::public(&id), NOW)
+                    .authenticate(&store, "p", &Credential::public(&id), NOW, Instant::now())
                     .await
                     .is_ok()
             );
             let _ = keyring
-                .authenticate(&store, "p", &Credential::public(&format!("no{i}")), NOW)
+                .authenticate(
+                    &store,
+                    "p",
+                    &Credential::public(&format!("no{i}")),
+                    NOW,
+                    Instant::now(),
+                )
                 .await;
         }
         assert_eq!(

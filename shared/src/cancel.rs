@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -226,37 +227,63 @@ pub struct Transition {
     pub at: String,
     /// What the payment will remember of it.
     pub cancellation: Cancellation,
+    /// After this nobody waits for the store's answer any more.
+    pub until: Instant,
+}
+
+/// One cancel, all that it needs.
+#[derive(Debug)]
+pub struct Cancel<'a> {
+    /// Whose payment.
+    pub merchant: &'a Merchant,
+    /// The provider's name, the first part of the payment's key.
+    pub provider: &'a str,
+    /// The provider's words.
+    pub statuses: Statuses,
+    /// What is asked for.
+    pub command: CancelCommand,
+    /// The token where the client sent no key.
+    pub request_id: &'a str,
+    /// Our clock.
+    pub now: Timestamp,
+    /// When the answer must be there.
+    pub until: Instant,
 }
 
 /// Cancels: one conditional write, whose condition is the status check.
 ///
-/// `request_id` is the token where the client sent no key. A write whose answer was lost is repeated by the SDK, and the repetition then meets a payment that
-/// is already canceled; the token on it tells our own cancel from another's, so that a lost reply never turns into a conflict that did not
-/// happen.
+/// A write whose answer was lost is repeated by the SDK, and the repetition then meets a payment that is already canceled; the token on it tells our own
+/// cancel from another's, so that a lost reply never turns into a conflict that did not happen.
 ///
 /// # Errors
 /// Every [`CancelError`] but those of reading the request.
-pub async fn cancel(
-    store: &impl Payments,
-    merchant: &Merchant,
-    provider: &str,
-    statuses: Statuses,
-    command: CancelCommand,
-    request_id: &str,
-    now: Timestamp,
-) -> Outcome {
+pub async fn cancel(store: &impl Payments, asked: Cancel<'_>) -> Outcome {
+    let Cancel {
+        merchant,
+        provider,
+        statuses,
+        command,
+        request_id,
+        now,
+        until,
+    } = asked;
+    let CancelCommand {
+        payment_id,
+        idempotency_key,
+        reason,
+        fingerprint,
+    } = command;
     let transition = Transition {
-        key: PaymentKey::new(provider, merchant, command.payment_id),
+        key: PaymentKey::new(provider, merchant, payment_id),
         statuses,
         at: milliseconds(now),
         cancellation: Cancellation {
             id: Uuid::new_v4().simple().to_string(),
-            token: command
-                .idempotency_key
-                .map_or_else(|| request_id.to_owned(), |key| key.0),
-            fingerprint: command.fingerprint.0,
-            reason: command.reason,
+            token: idempotency_key.map_or_else(|| request_id.to_owned(), |key| key.0),
+            fingerprint: fingerprint.0,
+            reason,
         },
+        until,
     };
     match store.transition(&transition).await {
         Ok(Verdict::Made(payment)) => Ok(Canceled {

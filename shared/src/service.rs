@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use tokio::time::Instant;
 use tower_service::Service;
 use tracing::{error, info};
 
@@ -101,7 +102,7 @@ impl<P: Provider, S: Payments + Credentials> Service<Incoming> for CancelService
 impl<S: Payments + Credentials> Parts<S> {
     async fn answer<P: Provider>(&self, incoming: &Incoming) -> Reply {
         let now = self.clock.now();
-        let until = tokio::time::Instant::now() + budget(now, incoming.deadline);
+        let until = Instant::now() + budget(now, incoming.deadline);
         let request = Request::new(incoming, P::ROUTE, now);
 
         let (outcome, merchant) = match self.authenticate::<P>(incoming, &request, until).await {
@@ -124,7 +125,7 @@ impl<S: Payments + Credentials> Parts<S> {
         &self,
         incoming: &Incoming,
         request: &Request<'_>,
-        until: tokio::time::Instant,
+        until: Instant,
     ) -> Result<Merchant, CancelError> {
         if let Some(fault) = &incoming.fault {
             return Err(fault.clone().into());
@@ -148,9 +149,13 @@ impl<S: Payments + Credentials> Parts<S> {
                 Body::Bytes => {}
             }
         }
-        let look_up =
-            self.keyring
-                .authenticate(&self.store, P::NAME, &credential, request.received_at);
+        let look_up = self.keyring.authenticate(
+            &self.store,
+            P::NAME,
+            &credential,
+            request.received_at,
+            until,
+        );
         within(until, look_up).await
     }
 
@@ -159,7 +164,7 @@ impl<S: Payments + Credentials> Parts<S> {
         incoming: &Incoming,
         request: &Request<'_>,
         merchant: &Merchant,
-        until: tokio::time::Instant,
+        until: Instant,
     ) -> Outcome {
         let mut command =
             guarded(|| P::read(request, merchant)).unwrap_or(Err(CancelError::Internal))?;
@@ -171,16 +176,16 @@ impl<S: Payments + Credentials> Parts<S> {
         if command.idempotency_key.is_none() {
             command.idempotency_key = request.idempotency_key()?;
         }
-        let now = self.clock.now();
-        let write = cancel::cancel(
-            &self.store,
+        let asked = cancel::Cancel {
             merchant,
-            P::NAME,
-            P::STATUSES,
+            provider: P::NAME,
+            statuses: P::STATUSES,
             command,
-            &incoming.request_id,
-            now,
-        );
+            request_id: &incoming.request_id,
+            now: self.clock.now(),
+            until,
+        };
+        let write = cancel::cancel(&self.store, asked);
         within(until, write).await
     }
 }
@@ -198,7 +203,7 @@ fn budget(now: Timestamp, deadline: Option<Timestamp>) -> Duration {
 
 /// What the store says in time. Silence, and a panic on the way, leave the outcome open.
 async fn within<T>(
-    until: tokio::time::Instant,
+    until: Instant,
     work: impl Future<Output = Result<T, CancelError>>,
 ) -> Result<T, CancelError> {
     match tokio::time::timeout_at(until, AssertUnwindSafe(work).catch_unwind()).await {
@@ -346,9 +351,13 @@ mod tests {
     }
 
     impl Credentials for Slow {
-        async fn find(&self, pk: &str) -> Result<Option<CredentialRecord>, StoreError> {
+        async fn find(
+            &self,
+            pk: &str,
+            until: Instant,
+        ) -> Result<Option<CredentialRecord>, StoreError> {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            self.memory.find(pk).await
+            self.memory.find(pk, until).await
         }
     }
 
@@ -503,7 +512,7 @@ mod tests {
             let deadline = Timestamp::now()
                 .checked_add(Duration::from_millis(allowed))
                 .unwrap();
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             let late = Incoming {
                 deadline: Some(deadline),
                 ..incoming(&[("key", "k")])

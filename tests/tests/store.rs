@@ -15,13 +15,15 @@ use serde_json::{Map, Value, json};
 use shared::{
     auth::{Credential, CredentialRecord, Keyring, Merchant},
     cancel::{
-        CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition, cancel,
+        Cancel, CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition,
+        cancel,
     },
     clock::Timestamp,
     payment::{Cancellation, Payment, PaymentKey},
     provider::Statuses,
     store::{Credentials, Payments, StoreError, Verdict, dynamodb::DynamoDb, memory::MemoryStore},
 };
+use tokio::time::Instant;
 
 const STATUSES: Statuses = Statuses {
     cancelable: &["authorized", "pending"],
@@ -45,10 +47,10 @@ impl Payments for Store {
 }
 
 impl Credentials for Store {
-    async fn find(&self, pk: &str) -> Result<Option<CredentialRecord>, StoreError> {
+    async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
         match self {
-            Self::DynamoDb(store, _) => store.find(pk).await,
-            Self::Memory(store) => store.find(pk).await,
+            Self::DynamoDb(store, _) => store.find(pk, until).await,
+            Self::Memory(store) => store.find(pk, until).await,
         }
     }
 }
@@ -142,17 +144,23 @@ impl Store {
             fingerprint: Fingerprint::of(&[Some(reason.as_bytes())]),
         };
         let request_id = uuid::Uuid::new_v4().to_string();
-        cancel(
-            self,
-            &merchant(&MemoryStore::default()).await,
-            "p",
-            STATUSES,
-            command,
-            &request_id,
-            Timestamp::now(),
-        )
-        .await
+        cancel_as(self, command, &request_id).await
     }
+}
+
+async fn cancel_as(store: &impl Payments, command: CancelCommand, request_id: &str) -> Outcome {
+    let merchant = &merchant(&MemoryStore::default()).await;
+    let now = Timestamp::now();
+    let asked = Cancel {
+        merchant,
+        provider: "p",
+        statuses: STATUSES,
+        command,
+        request_id,
+        now,
+        until: soon(),
+    };
+    cancel(store, asked).await
 }
 
 /// Merchants are made by authentication only, in tests as everywhere.
@@ -166,7 +174,13 @@ async fn merchant(store: &MemoryStore) -> Merchant {
         },
     );
     Keyring::new(Duration::ZERO)
-        .authenticate(store, "p", &Credential::public("id"), Timestamp::now())
+        .authenticate(
+            store,
+            "p",
+            &Credential::public("id"),
+            Timestamp::now(),
+            soon(),
+        )
         .await
         .unwrap()
 }
@@ -208,7 +222,12 @@ fn transition(merchant: &Merchant, token: &str) -> Transition {
             fingerprint: "fingerprint".into(),
             reason: None,
         },
+        until: soon(),
     }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(4)
 }
 
 #[tokio::test]
@@ -359,7 +378,6 @@ impl Payments for LosesTheFirstAnswer {
 
 #[tokio::test]
 async fn a_lost_answer_does_not_become_a_conflict_that_did_not_happen() {
-    let merchant = merchant(&MemoryStore::default()).await;
     for store in Store::both().await {
         store.put("pending", false).await;
         let command = CancelCommand {
@@ -369,17 +387,7 @@ async fn a_lost_answer_does_not_become_a_conflict_that_did_not_happen() {
             fingerprint: Fingerprint::of(&[]),
         };
         let lossy = LosesTheFirstAnswer(store);
-        let outcome = cancel(
-            &lossy,
-            &merchant,
-            "p",
-            STATUSES,
-            command,
-            "request",
-            Timestamp::now(),
-        )
-        .await
-        .unwrap();
+        let outcome = cancel_as(&lossy, command, "request").await.unwrap();
         assert_eq!(outcome.payment.status, "canceled");
         assert!(
             !outcome.replayed,
@@ -442,8 +450,8 @@ async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_da
         expires_at: Some("2030-01-01T00:00:00Z".parse().unwrap()),
         api_version: Some("2026-02-18".into()),
     };
-    assert_eq!(store.find("p#key").await, Ok(Some(expected)));
-    assert_eq!(store.find("p#other").await, Ok(None));
+    assert_eq!(store.find("p#key", soon()).await, Ok(Some(expected)));
+    assert_eq!(store.find("p#other", soon()).await, Ok(None));
 
     let broken = [
         ("merchant_id", json!("a#b")),
@@ -456,7 +464,7 @@ async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_da
         item[attribute] = value;
         embedded::put(tables, "credentials", &item).await.unwrap();
         assert_eq!(
-            store.find("p#key").await,
+            store.find("p#key", soon()).await,
             Err(StoreError::Internal),
             "{item}"
         );

@@ -8,12 +8,18 @@ use std::{collections::HashMap, time::Duration};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::BeforeTransmitInterceptorContextRef,
+        retry::{RetryPartition, TokenBucket},
+    },
+    error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::{get_item::GetItemError, update_item::UpdateItemError},
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use aws_smithy_http_client::{Builder as HttpClient, tls};
 use serde_json::{Map, Number, Value};
+use tokio::time::Instant;
 use tracing::error;
 
 use super::{Credentials, Payments, StoreError, Verdict};
@@ -30,17 +36,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// DynamoDB answers a write within 10 ms, its slowest in a few hundred. Three attempts of a second fit the
 /// [longest time a caller waits](crate::service::LONGEST).
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// An attempt with less time than this before the answer is due would most likely be cut short, and leave the outcome open.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 /// The first try and two more.
 const ATTEMPTS: u32 = 3;
 /// Between attempts: the SDK draws a random part of it, doubled each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
+/// The retry budget of one process: 20 repetitions, of whatever sort, and one more for every five calls that succeed at once. A long outage is
+/// then met with one attempt per call, and the first answered call after it needs no budget.
+const RETRY_BUDGET: usize = 100;
+const RETRY_COST: u32 = 5;
 
 /// How the SDK reaches DynamoDB: region, credentials and endpoint from the environment as it reads them everywhere, and every
 /// time-out and retry value stated here, because the SDK's own defaults would wait for minutes on a silent peer, and are changing.
 pub fn sdk_config() -> aws_config::ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(ATTEMPT_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .operation_timeout(crate::service::LONGEST)
         .build();
@@ -59,6 +72,28 @@ pub fn sdk_config() -> aws_config::ConfigLoader {
         .retry_config(retries)
 }
 
+/// Starts no attempt that cannot finish before the answer is due.
+#[derive(Debug)]
+struct Until(Instant);
+
+impl Intercept for Until {
+    fn name(&self) -> &'static str {
+        "Until"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if Instant::now() + SHORTEST_ATTEMPT > self.0 {
+            return Err("too little time is left for another attempt".into());
+        }
+        Ok(())
+    }
+}
+
 /// Both tables.
 #[derive(Debug, Clone)]
 pub struct DynamoDb {
@@ -71,11 +106,24 @@ impl DynamoDb {
     /// The tables that `PAYMENTS_TABLE` and `CREDENTIALS_TABLE` name, by default `payments` and `credentials`.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
+        let budget = TokenBucket::builder()
+            .capacity(RETRY_BUDGET)
+            .retry_cost(RETRY_COST)
+            .timeout_retry_cost(RETRY_COST)
+            .throttling_retry_cost(RETRY_COST)
+            .build();
+        let client = aws_sdk_dynamodb::config::Builder::from(config)
+            .retry_partition(
+                RetryPartition::custom("cancel")
+                    .token_bucket(budget)
+                    .build(),
+            )
+            .build();
         let table = |variable, default: &str| {
             std::env::var(variable).unwrap_or_else(|_| default.to_owned())
         };
         Self {
-            client: Client::new(config),
+            client: Client::from_conf(client),
             payments: table("PAYMENTS_TABLE", "payments"),
             credentials: table("CREDENTIALS_TABLE", "credentials"),
         }
@@ -117,7 +165,12 @@ impl Payments for DynamoDb {
         for (n, word) in words.iter().enumerate() {
             request = request.expression_attribute_values(format!(":from{n}"), text(word));
         }
-        let (made, item) = match request.send().await {
+        let (made, item) = match request
+            .customize()
+            .interceptor(Until(wanted.until))
+            .send()
+            .await
+        {
             Ok(output) => (true, output.attributes),
             Err(failure) => match failure.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
@@ -142,13 +195,15 @@ impl Payments for DynamoDb {
 }
 
 impl Credentials for DynamoDb {
-    async fn find(&self, pk: &str) -> Result<Option<CredentialRecord>, StoreError> {
+    async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
         let request = self
             .client
             .get_item()
             .table_name(&self.credentials)
             .key("pk", text(pk));
         let output = request
+            .customize()
+            .interceptor(Until(until))
             .send()
             .await
             .map_err(|failure| store_error(&failure, &self.credentials))?;

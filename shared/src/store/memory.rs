@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use tokio::time::Instant;
+
 use super::{Credentials, Payments, StoreError, Verdict};
 use crate::{auth::CredentialRecord, cancel::Transition, payment::Payment};
 
@@ -67,7 +69,7 @@ impl Payments for MemoryStore {
 }
 
 impl Credentials for MemoryStore {
-    async fn find(&self, pk: &str) -> Result<Option<CredentialRecord>, StoreError> {
+    async fn find(&self, pk: &str, _: Instant) -> Result<Option<CredentialRecord>, StoreError> {
         self.credential_reads.fetch_add(1, Ordering::Relaxed);
         Ok(lock(&self.credentials).get(pk).cloned())
     }

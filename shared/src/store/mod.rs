@@ -9,6 +9,8 @@ pub mod memory;
 
 use std::future::Future;
 
+use tokio::time::Instant;
+
 use crate::{auth::CredentialRecord, cancel::Transition, payment::Payment};
 
 /// The payments table.
@@ -26,13 +28,14 @@ pub trait Payments: Send + Sync + 'static {
 
 /// The credentials table.
 pub trait Credentials: Send + Sync + 'static {
-    /// The item under that key, `{provider}#{key id}`.
+    /// The item under that key, `{provider}#{key id}`. After `until` nobody waits for it any more.
     ///
     /// # Errors
     /// [`StoreError`] where it could not be read.
     fn find(
         &self,
         pk: &str,
+        until: Instant,
     ) -> impl Future<Output = Result<Option<CredentialRecord>, StoreError>> + Send;
 }
 
