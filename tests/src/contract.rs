@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use aws_sdk_dynamodb::Client;
 use futures_util::future::try_join_all;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use shared::provider::Provider;
 use tokio::{runtime::Runtime, sync::Mutex};
 
 use crate::{
+    cut_points::{matrix, number as matrix_size},
     golden::{Call, Case, cases},
     recorder::{Recorded, Recorder, unreachable},
     transport::{Answer, Transport},
@@ -78,6 +79,10 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     test("no_credential_reaches_the_log", |runtime, cases, binary| {
         runtime.block_on(silent_log::<P>(cases, binary))
     });
+    test(
+        "no_answer_is_untrue_at_any_cut_point",
+        |runtime, cases, _| runtime.block_on(cut_points::<P>(cases)),
+    );
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -161,17 +166,8 @@ impl<P: Provider> Stage<P> {
     async fn empty(&self) -> Result<()> {
         for table in ["payments", "credentials"] {
             for item in embedded::scan(&self.tables, table).await? {
-                let pk = item
-                    .get("pk")
-                    .and_then(Value::as_str)
-                    .context("an item has no pk")?
-                    .to_owned();
-                self.tables
-                    .delete_item()
-                    .table_name(table)
-                    .key("pk", AttributeValue::S(pk))
-                    .send()
-                    .await?;
+                let pk = item["pk"].as_str().context("an item has no pk")?;
+                embedded::delete(&self.tables, table, pk).await?;
             }
         }
         Ok(())
@@ -193,7 +189,7 @@ fn writes(recorded: &[Recorded]) -> usize {
 }
 
 /// A case that cancels a payment, to build other tests on.
-fn canceling(cases: &[Case]) -> Result<&Case> {
+pub(crate) fn canceling(cases: &[Case]) -> Result<&Case> {
     cases
         .iter()
         .find(|case| case.cancels() && case.event.pointer("/headers/idempotency-key").is_none())
@@ -397,6 +393,39 @@ async fn silent_log<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
             log.contains(secret.as_str())
         };
         ensure!(!told, "{secret} is in the log");
+    }
+    Ok(())
+}
+
+/// The cut-point matrix, and its counts.
+#[expect(clippy::print_stdout, reason = "the counts are what the matrix is for")]
+async fn cut_points<P: Provider>(cases: &[Case]) -> Result<()> {
+    let number = matrix_size();
+    let counted = matrix::<P>(cases, number).await?;
+    println!(
+        "{}: {number} cells, {} wrong, outcomes {:?}",
+        P::NAME,
+        counted.wrong.len(),
+        counted.outcomes
+    );
+    ensure!(
+        counted.wrong.is_empty(),
+        "{} wrong, the first: {}",
+        counted.wrong.len(),
+        counted.wrong[0]
+    );
+    for outcome in [
+        "canceled",
+        "not_cancelable",
+        "not_found",
+        "key_reused",
+        "undecided",
+    ] {
+        ensure!(
+            counted.outcomes.contains_key(outcome),
+            "{outcome} never came of it: {:?}",
+            counted.outcomes
+        );
     }
     Ok(())
 }

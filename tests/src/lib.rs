@@ -9,9 +9,12 @@
 )]
 
 mod contract;
+pub mod cut_points;
+pub mod faults;
 pub mod golden;
 pub mod recorder;
 pub mod runtime;
+pub mod spy;
 pub mod transport;
 
 pub use contract::contract;

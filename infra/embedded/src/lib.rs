@@ -112,6 +112,22 @@ pub async fn put(client: &Client, table: &str, item: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Removes the item under that partition key, if there is one.
+///
+/// # Errors
+/// Where DynamoDB refuses or does not answer.
+pub async fn delete(client: &Client, table: &str, pk: &str) -> Result<()> {
+    let pk = AttributeValue::S(pk.to_owned());
+    let deleted = client
+        .delete_item()
+        .table_name(table)
+        .key("pk", pk)
+        .send()
+        .await;
+    deleted.with_context(|| format!("cannot write to the table {table}"))?;
+    Ok(())
+}
+
 /// Every item of a table, as plain JSON, in no order.
 ///
 /// # Errors

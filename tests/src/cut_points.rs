@@ -1,0 +1,404 @@
+//! The cut-point matrix: every fault at every attempt, on a payment in every state, with and without an idempotency key; and whether any answer was
+//! untrue.
+//!
+//! A cell is one request of one client, through the real service and the real SDK, with a [`FaultProxy`] before an embedded DynamoDB. Then what was
+//! held back arrives, and the client repeats its request on a sound network.
+
+use std::{collections::BTreeMap, env, io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::Client;
+use serde_json::{Value, json};
+use shared::provider::Provider;
+use tokio::{sync::Mutex, task::JoinSet};
+
+use crate::{
+    faults::{Cut, Fault, FaultProxy, Instead},
+    golden::{Call, Case},
+    spy::{OUTCOME, Spy},
+    transport::{Answer, Transport},
+};
+
+/// How many cells are tried at once. Most of them wait for a time-out.
+const AT_ONCE: usize = 64;
+
+/// The state of the payment when the request arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// In this word, cancelable or not.
+    Status(String),
+    /// In a cancelable word, but only a person may cancel it.
+    Manual,
+    /// Canceled by this very request, earlier.
+    Ours,
+    /// Canceled under our token by a request with another fingerprint.
+    OursOtherwise,
+    /// Canceled under another token.
+    Theirs,
+    /// There is no such payment.
+    Absent,
+}
+
+/// One cell of the matrix.
+#[derive(Debug, Clone)]
+struct Cell {
+    faults: Vec<Fault>,
+    state: State,
+    keyed: bool,
+}
+
+/// What the matrix counted.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// How often each outcome was answered.
+    pub outcomes: BTreeMap<String, usize>,
+    /// The cells with an untrue answer, each with what was wrong.
+    pub wrong: Vec<String>,
+}
+
+/// Every single fault.
+#[must_use]
+pub fn faults() -> Vec<Fault> {
+    let cuts = [Cut::Reset, Cut::Close, Cut::Hang];
+    let mut faults = vec![Fault::None, Fault::Twice];
+    for how in cuts {
+        // Before the request, after its first byte, within its head, within its body, and after all of it.
+        faults.extend([0, 1, 200, 1200, usize::MAX].map(|after| Fault::Request { after, how }));
+        // The same of the answer: before it, its first byte, within its head, within its body, all but its last byte.
+        faults.extend([0, 1, 40, 300, usize::MAX].map(|after| Fault::Answer { after, how }));
+        faults.push(Fault::Late(how));
+    }
+    use Instead::{BadGateway, Garbage, InternalServerError, ServiceUnavailable, Throttled};
+    for answer in [
+        InternalServerError,
+        BadGateway,
+        ServiceUnavailable,
+        Throttled,
+        Garbage,
+    ] {
+        faults.extend([true, false].map(|committed| Fault::Instead { answer, committed }));
+    }
+    faults
+}
+
+/// The cells to try: every single fault in every state with and without a key, and then sequences of two and three faults, drawn by a
+/// fixed rule, up to `number` cells.
+fn cells(states: &[State], number: usize) -> Vec<Cell> {
+    let faults = faults();
+    let mut cells = Vec::new();
+    for state in states {
+        for keyed in [true, false] {
+            for fault in &faults {
+                cells.push(Cell {
+                    faults: vec![*fault],
+                    state: state.clone(),
+                    keyed,
+                });
+            }
+        }
+    }
+    // Without a fixed order a sample would try the first states only.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).unwrap_or_default() % below
+    };
+    for i in (1..cells.len()).rev() {
+        cells.swap(i, draw(i + 1));
+    }
+    while cells.len() < number {
+        let length = 2 + draw(2);
+        cells.push(Cell {
+            faults: (0..length).map(|_| faults[draw(faults.len())]).collect(),
+            state: states[draw(states.len())].clone(),
+            keyed: draw(2) == 0,
+        });
+    }
+    cells.truncate(number);
+    cells
+}
+
+/// How many cells a provider's matrix has: `CUT_POINT_CELLS`, or a sample.
+#[must_use]
+pub fn number() -> usize {
+    env::var("CUT_POINT_CELLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(400)
+}
+
+/// Tries `number` cells of the provider `P`.
+///
+/// # Errors
+/// Where a cell could not be tried at all.
+pub async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
+    let case = Arc::new(crate::contract::canceling(cases)?.clone());
+    let cells = cells(&states::<P>(cases), number);
+    let waiting = Arc::new(Mutex::new(
+        cells.into_iter().enumerate().collect::<Vec<_>>(),
+    ));
+    let mut workers = JoinSet::new();
+    for _ in 0..AT_ONCE.min(number) {
+        let (case, waiting) = (Arc::clone(&case), Arc::clone(&waiting));
+        workers.spawn(async move {
+            let bench = Bench::set().await?;
+            let mut counted = Counted::default();
+            loop {
+                let mut queue = waiting.lock().await;
+                let Some((n, cell)) = queue.pop() else {
+                    return Ok(counted);
+                };
+                progress(P::NAME, queue.len(), number);
+                drop(queue);
+                match bench
+                    .play::<P>(&case, &cell)
+                    .await
+                    .with_context(|| format!("cell {n}, {cell:?}"))?
+                {
+                    Ok(outcome) => *counted.outcomes.entry(outcome).or_default() += 1,
+                    Err(wrong) => counted.wrong.push(format!("cell {n}, {cell:?}: {wrong}")),
+                }
+            }
+        });
+    }
+    let mut all = Counted::default();
+    while let Some(one) = workers.join_next().await {
+        let one: Result<Counted> = one?;
+        let one = one?;
+        for (outcome, count) in one.outcomes {
+            *all.outcomes.entry(outcome).or_default() += count;
+        }
+        all.wrong.extend(one.wrong);
+    }
+    Ok(all)
+}
+
+/// The states of the provider: each of its cancelable words, each other word its golden cases know, and the special ones.
+fn states<P: Provider>(cases: &[Case]) -> Vec<State> {
+    let mut words: Vec<&str> = P::STATUSES.cancelable.to_vec();
+    for item in cases.iter().flat_map(|case| &case.given.payments) {
+        let word = item["status"].as_str().unwrap_or(P::STATUSES.canceled);
+        if word != P::STATUSES.canceled && !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    let words = words.into_iter().map(|word| State::Status(word.to_owned()));
+    words
+        .chain([
+            State::Manual,
+            State::Ours,
+            State::OursOtherwise,
+            State::Theirs,
+            State::Absent,
+        ])
+        .collect()
+}
+
+/// One store, with a proxy before it.
+struct Bench {
+    proxy: FaultProxy,
+    tables: Client,
+}
+
+/// What a client saw and what the store holds.
+struct Asked {
+    answer: Answer,
+    outcome: String,
+    item: Option<Value>,
+}
+
+impl Bench {
+    async fn set() -> Result<Self> {
+        let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
+        let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
+        embedded::create_tables(&tables, ["payments", "credentials"]).await?;
+        Ok(Self {
+            proxy: FaultProxy::start(store).await?,
+            tables,
+        })
+    }
+
+    /// Plays a cell: the outcome answered first, or what was untrue.
+    async fn play<P: Provider>(&self, case: &Case, cell: &Cell) -> Result<Result<String, String>> {
+        let mut case = case.clone();
+        if cell.keyed {
+            case.event["headers"]["idempotency-key"] = json!("key-1");
+        }
+        let given = case
+            .given
+            .payments
+            .first()
+            .context("the case has no payment")?
+            .clone();
+        let pk = given["pk"]
+            .as_str()
+            .context("the payment has no pk")?
+            .to_owned();
+        for credential in &case.given.credentials {
+            embedded::put(&self.tables, "credentials", credential).await?;
+        }
+
+        // A service of its own, for a retry budget of its own; its credential is made warm by asking for a payment that is not there. What our token and
+        // fingerprint are, an undisturbed run tells.
+        self.proxy.script([]);
+        let service =
+            Transport::<Spy<P>>::service(&self.proxy.url(), Duration::from_secs(600)).await;
+        let call = Call::begin();
+        self.put(&pk, Some(&given)).await?;
+        let undisturbed = self.ask(&service, &call, &case, &pk).await?;
+        let ours = undisturbed.item.context("the payment is gone")?["cancellation"].clone();
+        ensure!(
+            undisturbed.outcome == "canceled",
+            "undisturbed: {}",
+            undisturbed.outcome
+        );
+
+        let before = prepare::<P>(&cell.state, &given, &ours);
+        self.put(&pk, before.as_ref()).await?;
+        self.proxy.script(cell.faults.iter().copied());
+        let first = self.ask(&service, &call, &case, &pk).await?;
+        self.proxy.deliver_late().await;
+        let settled = self.item(&pk).await?;
+        let again = self.ask(&service, &Call::begin(), &case, &pk).await?;
+        let transitions = self.proxy.transitions();
+        Ok(
+            judge(cell, &ours, &first, settled.as_ref(), &again, transitions)
+                .map(|()| first.outcome),
+        )
+    }
+
+    async fn put(&self, pk: &str, item: Option<&Value>) -> Result<()> {
+        match item {
+            Some(item) => embedded::put(&self.tables, "payments", item).await,
+            None => embedded::delete(&self.tables, "payments", pk).await,
+        }
+    }
+
+    async fn item(&self, pk: &str) -> Result<Option<Value>> {
+        let items = embedded::scan(&self.tables, "payments").await?;
+        Ok(items.into_iter().find(|item| item["pk"] == pk))
+    }
+
+    async fn ask<P: Provider>(
+        &self,
+        service: &Transport<Spy<P>>,
+        call: &Call,
+        case: &Case,
+        pk: &str,
+    ) -> Result<Asked> {
+        let answer = service.invoke(&call.request_id, &case.event()).await?;
+        let outcome = answer.headers.get(OUTCOME).context("no outcome")?.clone();
+        Ok(Asked {
+            answer,
+            outcome,
+            item: self.item(pk).await?,
+        })
+    }
+}
+
+/// The item that is there when the request arrives.
+fn prepare<P: Provider>(state: &State, given: &Value, ours: &Value) -> Option<Value> {
+    let mut item = given.clone();
+    let canceled = |item: &mut Value, cancellation: Value| {
+        item["status"] = json!(P::STATUSES.canceled);
+        item["canceled_at"] = json!("2024-01-01T00:10:00.000Z");
+        item["updated_at"] = json!("2024-01-01T00:10:00.000Z");
+        item["cancellation"] = cancellation;
+    };
+    match state {
+        State::Status(word) => item["status"] = json!(word),
+        State::Manual => item["manual_cancellation"] = json!(true),
+        State::Ours => canceled(&mut item, ours.clone()),
+        State::OursOtherwise => {
+            let mut other = ours.clone();
+            other["fingerprint"] = json!("0".repeat(64));
+            canceled(&mut item, other);
+        }
+        State::Theirs => {
+            let mut other = ours.clone();
+            other["token"] = json!("another");
+            canceled(&mut item, other);
+        }
+        State::Absent => return None,
+    }
+    Some(item)
+}
+
+/// Whether what the client was told is true, of the store as it is after all that was on its way has arrived.
+fn judge(
+    cell: &Cell,
+    ours: &Value,
+    first: &Asked,
+    settled: Option<&Value>,
+    again: &Asked,
+    transitions: usize,
+) -> Result<(), String> {
+    let made = settled.map(|item| &item["cancellation"]);
+    let ours_on_it = made.is_some_and(|made| {
+        made["token"] == ours["token"] && made["fingerprint"] == ours["fingerprint"]
+    });
+    let told = |truth: bool, untruth: &str| {
+        if truth {
+            Ok(())
+        } else {
+            Err(format!("{untruth}: {}", first.answer.body))
+        }
+    };
+    told(transitions <= 1, "a second transition")?;
+    match first.outcome.as_str() {
+        "canceled" => told(ours_on_it, "success where nothing was canceled")?,
+        "not_cancelable" => told(
+            settled.is_some() && !ours_on_it,
+            "a conflict where our own write did it",
+        )?,
+        "key_reused" => told(
+            cell.state == State::OursOtherwise,
+            "a key reused that was not",
+        )?,
+        "not_found" => told(settled.is_none(), "not found, and there it is")?,
+        "undecided" => {
+            let said =
+                first.answer.status >= 500 && first.answer.headers.contains_key("retry-after");
+            told(said, "undecided, but not said so")?;
+        }
+        _ => told(false, "an answer for which there was no cause")?,
+    }
+    // A sound network again: the same request must be told something definite, and with its key what it was told first.
+    if !["canceled", "not_cancelable", "key_reused", "not_found"].contains(&again.outcome.as_str()) {
+        return Err(format!("{} on a sound network", again.outcome));
+    }
+    // Whether the token outlives the invocation: the client's own does, the Lambda request id does not.
+    let kept = again
+        .item
+        .as_ref()
+        .is_some_and(|item| item["cancellation"]["token"] == ours["token"]);
+    if ours_on_it && (cell.keyed || again.outcome == "canceled") && kept {
+        told(
+            again.outcome == "canceled",
+            "our own cancel was not recognized by its key",
+        )?;
+        if first.outcome == "canceled" && first.answer.body != again.answer.body {
+            return Err(format!(
+                "a replay with another body: {} after {}",
+                again.answer.body, first.answer.body
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// On a terminal, where a long run is watched.
+#[expect(
+    clippy::print_stderr,
+    reason = "it is what a person watching wants to see"
+)]
+fn progress(name: &str, left: usize, number: usize) {
+    if number >= 2000 && left.is_multiple_of(100) && std::io::stderr().is_terminal() {
+        eprint!("\r{name}: {} of {number} cells ", number - left);
+        if left == 0 {
+            eprintln!();
+        }
+    }
+}
