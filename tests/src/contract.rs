@@ -17,8 +17,10 @@ use shared::provider::Provider;
 use tokio::{runtime::Runtime, sync::Mutex};
 
 use crate::{
+    crash,
     cut_points::{matrix, number as matrix_size},
     golden::{Call, Case, cases},
+    patience, plain,
     recorder::{Recorded, Recorder, unreachable},
     transport::{Answer, Transport},
 };
@@ -82,6 +84,18 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     test(
         "no_answer_is_untrue_at_any_cut_point",
         |runtime, cases, _| runtime.block_on(cut_points::<P>(cases)),
+    );
+    test(
+        "no_answer_is_later_than_100_ms_before_the_deadline",
+        |runtime, cases, _| runtime.block_on(patience::deadlines::<P>(cases)),
+    );
+    test(
+        "a_killed_process_leaves_one_transition_and_one_answer",
+        |runtime, cases, binary| runtime.block_on(crash::killed::<P>(cases, binary)),
+    );
+    test(
+        "where_the_plain_way_is_untrue_this_is_not",
+        |runtime, cases, _| runtime.block_on(plain::side_by_side::<P>(cases)),
     );
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -358,6 +358,9 @@ fn judge(
             "a key reused that was not",
         )?,
         "not_found" => told(settled.is_none(), "not found, and there it is")?,
+        "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
+            told(false, "undecided, with two attempts left")?;
+        }
         "undecided" => {
             let said =
                 first.answer.status >= 500 && first.answer.headers.contains_key("retry-after");
@@ -366,7 +369,8 @@ fn judge(
         _ => told(false, "an answer for which there was no cause")?,
     }
     // A sound network again: the same request must be told something definite, and with its key what it was told first.
-    if !["canceled", "not_cancelable", "key_reused", "not_found"].contains(&again.outcome.as_str()) {
+    if !["canceled", "not_cancelable", "key_reused", "not_found"].contains(&again.outcome.as_str())
+    {
         return Err(format!("{} on a sound network", again.outcome));
     }
     // Whether the token outlives the invocation: the client's own does, the Lambda request id does not.
@@ -387,6 +391,17 @@ fn judge(
         }
     }
     Ok(())
+}
+
+/// What reads as an answer is not asked for again.
+fn is_garbage(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Instead {
+            answer: Instead::Garbage,
+            ..
+        }
+    )
 }
 
 /// On a terminal, where a long run is watched.

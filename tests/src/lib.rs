@@ -9,9 +9,12 @@
 )]
 
 mod contract;
+mod crash;
 pub mod cut_points;
 pub mod faults;
 pub mod golden;
+mod patience;
+mod plain;
 pub mod recorder;
 pub mod runtime;
 pub mod spy;

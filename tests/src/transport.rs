@@ -66,12 +66,25 @@ impl<P: Provider> Transport<P> {
     /// # Errors
     /// Where there is none, or it is not of the form that API Gateway takes.
     pub async fn invoke(&self, request_id: &str, event: &str) -> Result<Answer> {
+        self.invoke_within(request_id, event, ALLOWED).await
+    }
+
+    /// The same, with a Lambda time-out of `allowed`.
+    ///
+    /// # Errors
+    /// As [`Transport::invoke`].
+    pub async fn invoke_within(
+        &self,
+        request_id: &str,
+        event: &str,
+        allowed: Duration,
+    ) -> Result<Answer> {
         let answer = match self {
-            Self::Binary(function) => function.invoke(request_id, event, ALLOWED).await?,
+            Self::Binary(function) => function.invoke(request_id, event, allowed).await?,
             Self::Service(handler) => {
                 let mut context = LambdaContext::default();
                 context.request_id = request_id.to_owned();
-                let deadline = (SystemTime::now() + ALLOWED).duration_since(UNIX_EPOCH)?;
+                let deadline = (SystemTime::now() + allowed).duration_since(UNIX_EPOCH)?;
                 context.deadline = u64::try_from(deadline.as_millis())?;
                 let event = LambdaEvent::new(RawValue::from_string(event.to_owned())?, context);
                 let mut handler = (**handler).clone();

@@ -93,8 +93,7 @@ pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
     Ok(())
 }
 
-/// Puts a plain JSON object into a table, over whatever was there. A string becomes `S`, a number `N`, a boolean `BOOL`, an array `L`, an object
-/// `M`, null `NULL`.
+/// Puts a plain JSON object into a table, over whatever was there.
 ///
 /// # Errors
 /// Where `item` is no object, or DynamoDB refuses or does not answer.
@@ -169,7 +168,9 @@ pub fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
-fn from_json(value: &Value) -> AttributeValue {
+/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
+#[must_use]
+pub fn from_json(value: &Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
         Value::Bool(flag) => AttributeValue::Bool(*flag),

@@ -1,0 +1,127 @@
+//! One cancel of a demo payment, as its file in `demo/` describes it: a command to paste, or a request to send. Both come from the same text,
+//! so they cannot drift apart.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::Sha256;
+use shared::clock::Timestamp;
+use uuid::Uuid;
+
+/// How a provider is asked to cancel. In the headers and in the body, `{payment_id}` stands for the payment, `{uuid}` for a new one each time; in
+/// the headers, `{timestamp}` for the Unix time in milliseconds and `{signature}` for the HMAC-SHA256 of `{timestamp}.{body}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cancel {
+    /// Lines of `name: value`.
+    headers: Vec<String>,
+    /// Sent byte for byte as it is written in the file; nothing where it is absent.
+    body: Option<Box<RawValue>>,
+    /// The key of `{signature}`.
+    signing_secret: Option<String>,
+    /// What the same cancel with another `{uuid}` must get afterwards.
+    pub(crate) again: Again,
+}
+
+/// The right answer to a second cancel.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Again {
+    /// This status, and this `code` in the provider's error envelope.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The envelope's `code`.
+        code: String,
+    },
+    /// 200, and in this member of the body what the first answer had there.
+    Same(String),
+}
+
+impl Cancel {
+    /// A shell command that cancels the payment at `url`. It prints the answer's body, and its status on a line of its own.
+    pub(crate) fn command(&self, url: &str, payment_id: &str) -> String {
+        let fill = filler(payment_id);
+        let body = fill(self.body());
+        let mut command = String::new();
+        if let Some(secret) = &self.signing_secret {
+            let signed = if body.is_empty() {
+                "printf '%s.' \"$timestamp\"".to_owned()
+            } else {
+                format!("printf '%s.%s' \"$timestamp\" {}", quoted(&body))
+            };
+            // `date` has milliseconds with GNU only.
+            let _ = writeln!(command, "timestamp=$(date +%s)000");
+            let _ = writeln!(
+                command,
+                "signature=$({signed} | openssl dgst -sha256 -hmac {} -r | cut -d' ' -f1)",
+                quoted(secret)
+            );
+        }
+        let _ = write!(command, "curl -w '\\n%{{http_code}}\\n' -X POST {url}");
+        for header in &self.headers {
+            let header = fill(header);
+            let word = if header.contains("{timestamp}") || header.contains("{signature}") {
+                let variables = header
+                    .replace("{timestamp}", "$timestamp")
+                    .replace("{signature}", "$signature");
+                format!("\"{variables}\"")
+            } else {
+                quoted(&header)
+            };
+            let _ = write!(command, " \\\n  -H {word}");
+        }
+        if !body.is_empty() {
+            let _ = write!(command, " \\\n  -d {}", quoted(&body));
+        }
+        command
+    }
+
+    /// The request that the command sends.
+    pub(crate) fn request(&self, url: &str, payment_id: &str) -> Result<Request<Body>> {
+        let fill = filler(payment_id);
+        let body = fill(self.body());
+        let timestamp = Timestamp::now().as_millisecond().to_string();
+        let secret = self.signing_secret.as_deref().unwrap_or_default();
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
+        mac.update(format!("{timestamp}.{body}").as_bytes());
+        let signature = hex::encode(mac.finalize().into_bytes());
+
+        let mut request = Request::builder().method(Method::POST).uri(url);
+        for header in &self.headers {
+            let header = fill(header)
+                .replace("{timestamp}", &timestamp)
+                .replace("{signature}", &signature);
+            let (name, value) = header
+                .split_once(": ")
+                .with_context(|| format!("not a header line: {header}"))?;
+            request = request.header(name, value);
+        }
+        Ok(request.body(Body::from(body))?)
+    }
+
+    fn body(&self) -> &str {
+        self.body.as_deref().map_or("", RawValue::get)
+    }
+}
+
+/// Puts the payment, and one new UUID, where they belong.
+fn filler(payment_id: &str) -> impl Fn(&str) -> String {
+    let uuid = Uuid::new_v4().simple().to_string();
+    move |text| {
+        text.replace("{payment_id}", payment_id)
+            .replace("{uuid}", &uuid)
+    }
+}
+
+/// One word of a shell command.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

@@ -1,0 +1,261 @@
+//! Processes that end with their test, and never outlast its patience.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary, without what the surroundings may say about colors, logs and AWS.
+fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    for (name, _) in std::env::vars() {
+        let meant = ["AWS_", "CLICOLOR", "NO_COLOR", "RUST_LOG"];
+        if meant.iter().any(|prefix| name.starts_with(prefix)) || name.ends_with("_TABLE") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// What a process said, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// The binary, run to its end.
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    finish(&mut binary(arguments, environment))
+}
+
+/// `--demo` on free ports.
+pub(crate) fn demo(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let free = ["--demo", "--port", "0", "--dynamodb-port", "0"];
+    run(&[&free, arguments].concat(), environment)
+}
+
+/// What a pasted command prints.
+pub(crate) fn bash(command: &str) -> String {
+    let output = finish(
+        Command::new("bash")
+            .args(["-euo", "pipefail", "-c", command])
+            .env("no_proxy", "*")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    assert_eq!(output.code, Some(0), "{command}\n{output:?}");
+    output.stdout
+}
+
+fn finish(command: &mut Command) -> Output {
+    let mut child = Guarded(command.spawn().unwrap());
+    let stdout = Collected::of(child.0.stdout.take().unwrap());
+    let stderr = Collected::of(child.0.stderr.take().unwrap());
+    Output {
+        code: child.wait(),
+        stdout: stdout.all(),
+        stderr: stderr.all(),
+    }
+}
+
+/// A child that is killed, by its id, where the test ends before it.
+struct Guarded(Child);
+
+impl Guarded {
+    fn wait(&mut self) -> Option<i32> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < until, "the process does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A stream's lines, as they come.
+struct Collected {
+    text: Arc<Mutex<String>>,
+    lines: Receiver<String>,
+}
+
+impl Collected {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let text = Arc::new(Mutex::new(String::new()));
+        let (sender, lines) = channel();
+        let kept = Arc::clone(&text);
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap();
+                kept.push_str(&line);
+                kept.push('\n');
+                let _ = sender.send(line);
+            }
+        });
+        Self { text, lines }
+    }
+
+    fn so_far(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// All of it: waits for the stream's end.
+    fn all(&self) -> String {
+        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        self.so_far()
+    }
+}
+
+/// A running stack, up to its ready line.
+pub(crate) struct Stack {
+    child: Guarded,
+    errors: Collected,
+    /// What it printed.
+    pub(crate) output: String,
+    /// Each provider with its command.
+    pub(crate) commands: Vec<(String, String)>,
+    /// From the ready line.
+    pub(crate) url: String,
+    /// From the ready line.
+    pub(crate) dynamodb: String,
+}
+
+impl Stack {
+    /// On free ports.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let free = ["--port", "0", "--dynamodb-port", "0"];
+        Self::run(&[&free, arguments].concat(), &[])
+    }
+
+    pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut child = Guarded(binary(arguments, environment).spawn().unwrap());
+        let lines = Collected::of(child.0.stdout.take().unwrap());
+        let errors = Collected::of(child.0.stderr.take().unwrap());
+        let (url, dynamodb) = loop {
+            let Ok(line) = lines.lines.recv_timeout(PATIENCE) else {
+                panic!("not ready: {}{}", lines.so_far(), errors.so_far());
+            };
+            if let Some(ready) = line.strip_prefix("ready  ") {
+                let (url, rest) = ready.split_once("  (DynamoDB on ").unwrap();
+                break (url.to_owned(), rest.trim_end_matches(')').to_owned());
+            }
+        };
+        let output = lines.so_far();
+        let commands = output
+            .split("\n\n")
+            .filter_map(|block| {
+                let (name, _) = block.strip_prefix("# ")?.split_once(':')?;
+                Some((name.to_owned(), block.to_owned()))
+            })
+            .collect();
+        Self {
+            child,
+            errors,
+            output,
+            commands,
+            url,
+            dynamodb,
+        }
+    }
+
+    /// What it has said on standard error.
+    pub(crate) fn stderr(&self) -> String {
+        self.errors.so_far()
+    }
+
+    /// Ctrl-C; how it ended.
+    pub(crate) fn interrupt(&mut self) -> Option<i32> {
+        let id = self.child.0.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(sent.success());
+        let code = self.child.wait();
+        self.errors.all();
+        code
+    }
+
+    /// One request, byte for byte, and its answer.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        exchange(&self.url, method, path, headers, body)
+    }
+
+    /// One operation of DynamoDB's API.
+    pub(crate) fn dynamodb(&self, operation: &str, input: &Value) {
+        let target = format!("X-Amz-Target: DynamoDB_20120810.{operation}");
+        let headers = [
+            "Content-Type: application/x-amz-json-1.0",
+            &target,
+            "Authorization: AWS4-HMAC-SHA256 Credential=local/20240101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
+            "X-Amz-Date: 20240101T000000Z",
+        ];
+        let body = input.to_string();
+        let answer = exchange(&self.dynamodb, "POST", "/", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+}
+
+/// An HTTP answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect(&self.body)
+    }
+}
+
+fn exchange(url: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    let authority = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(authority).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for line in headers {
+        head.push_str(line);
+        head.push_str("\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    Answer {
+        status: status.expect("a status"),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}

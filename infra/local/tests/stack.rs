@@ -1,0 +1,536 @@
+//! The one-machine stack as a newcomer meets it: the real binary, its output, its ports.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod process;
+
+use std::{
+    collections::HashSet,
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use process::{Stack, bash, demo, run};
+
+const PROVIDERS: [&str; 5] = [
+    "hyperswitch",
+    "hedgepayments",
+    "vtex",
+    "walletconnect",
+    "one2pays",
+];
+const HYPERSWITCH: [&str; 2] = ["api-key: snd_demo", "content-type: application/json"];
+const UUID: &str = "550e8400-e29b-41d4-a716-44665544";
+
+/// An empty folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    folder
+}
+
+fn signed(secret: &str) -> [String; 3] {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let timestamp = now.as_millis().to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{timestamp}.").as_bytes());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    [
+        "X-API-Key: pk_test_demo".to_owned(),
+        format!("X-Timestamp: {timestamp}"),
+        format!("X-Signature: sha256={signature}"),
+    ]
+}
+
+/// A cancel of one of the provider's payments, as its client sends it: path, headers, body.
+fn cancel(provider: &str, id: &str) -> (String, Vec<String>, String) {
+    let (path, headers, body) = match provider {
+        "hyperswitch" => (
+            format!("/payments/{id}/cancel"),
+            HYPERSWITCH.map(str::to_owned).to_vec(),
+            "{}".to_owned(),
+        ),
+        "hedgepayments" => (
+            format!("/v1/payments/{id}/cancel"),
+            vec!["Authorization: Bearer sk_test_demo".to_owned()],
+            String::new(),
+        ),
+        "vtex" => (
+            format!("/payments/{id}/cancellations"),
+            vec![
+                "X-VTEX-API-AppKey: demo-key".to_owned(),
+                "X-VTEX-API-AppToken: demo-token".to_owned(),
+            ],
+            json!({ "paymentId": id, "requestId": "R1" }).to_string(),
+        ),
+        "walletconnect" => (
+            format!("/v1/gateway/payment/{id}/cancel"),
+            vec!["Api-Key: wcp_demo".to_owned()],
+            "{}".to_owned(),
+        ),
+        "one2pays" => (
+            format!("/api/v1/payments/{id}/cancel"),
+            signed("sk_test_demo").to_vec(),
+            String::new(),
+        ),
+        other => panic!("{other}"),
+    };
+    (path, headers, body)
+}
+
+/// The status and the body that a cancel gets.
+fn try_cancel(stack: &Stack, provider: &str, id: &str) -> (u16, Value) {
+    let (path, headers, body) = cancel(provider, id);
+    let headers: Vec<_> = headers.iter().map(String::as_str).collect();
+    let answer = stack.send("POST", &path, &headers, body.as_bytes());
+    (answer.status, answer.json())
+}
+
+#[test]
+fn every_printed_command_can_be_pasted() {
+    let stack = Stack::start(&[]);
+    let names: Vec<_> = stack.commands.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, PROVIDERS);
+    for (name, command) in &stack.commands {
+        let output = bash(command);
+        let (body, status) = output.trim_end().rsplit_once('\n').expect(name);
+        assert_eq!(status, "200", "{name}: {output}");
+        assert!(serde_json::from_str::<Value>(body).is_ok(), "{body}");
+    }
+    assert_eq!(stack.stderr(), "");
+}
+
+#[test]
+fn the_ready_line_comes_last_and_names_this_machine_only() {
+    let stack = Stack::start(&[]);
+    assert!(stack.url.starts_with("http://127.0.0.1:"), "{}", stack.url);
+    assert!(stack.dynamodb.starts_with("http://127.0.0.1:"));
+    assert_eq!(stack.output.matches("ready").count(), 1);
+    assert!(!stack.output.contains('\u{1b}'), "{}", stack.output);
+}
+
+#[test]
+fn the_demo_data_are_what_they_are_said_to_be() {
+    let stack = Stack::start(&[]);
+    let one2pays = |numbers: &[&str]| numbers.iter().map(|n| format!("{UUID}{n}")).collect();
+    let named =
+        |prefix: &str, names: &[&str]| names.iter().map(|name| format!("{prefix}{name}")).collect();
+    let cancelable: [(&str, Vec<String>); 5] = [
+        (
+            "hyperswitch",
+            named(
+                "pay_hs_requires_",
+                &[
+                    "payment_method",
+                    "capture",
+                    "confirmation",
+                    "customer_action",
+                ],
+            ),
+        ),
+        (
+            "hedgepayments",
+            named("pay_hedge_", &["pending", "initiated"]),
+        ),
+        ("vtex", named("VTEX_", &["UNDEFINED", "APPROVED"])),
+        ("walletconnect", named("pay_wcp_", &["requires_action"])),
+        (
+            "one2pays",
+            one2pays(&["0000", "0001", "0002", "0003", "0004"]),
+        ),
+    ];
+    for (provider, ids) in &cancelable {
+        for id in ids {
+            let spares = match id.strip_prefix(UUID) {
+                None => [format!("{id}_2"), format!("{id}_3")],
+                Some(n) => [2, 3].map(|copy| format!("{UUID}01{copy}{}", &n[3..])),
+            };
+            for id in spares.iter().chain([id]) {
+                let (status, body) = try_cancel(&stack, provider, id);
+                assert_eq!(status, 200, "{provider} {id}: {body}");
+                assert_eq!(body.get("code").unwrap_or(&Value::Null), &Value::Null);
+            }
+        }
+    }
+    let refused: [(&str, Vec<String>, u16, &str); 7] = [
+        (
+            "hyperswitch",
+            named(
+                "pay_hs_",
+                &["succeeded", "processing", "failed", "cancelled"],
+            ),
+            400,
+            "IR_16",
+        ),
+        (
+            "hedgepayments",
+            named("pay_hedge_", &["processing", "succeeded", "failed"]),
+            412,
+            "payment_not_cancelable",
+        ),
+        (
+            "vtex",
+            named("VTEX_", &["SETTLED", "DENIED"]),
+            200,
+            "cancel-failed",
+        ),
+        ("vtex", named("VTEX_", &["MANUAL"]), 200, "cancel-manually"),
+        (
+            "walletconnect",
+            named("pay_wcp_", &["processing", "succeeded"]),
+            400,
+            "invalid_state",
+        ),
+        (
+            "walletconnect",
+            named("pay_wcp_", &["expired"]),
+            400,
+            "payment_expired",
+        ),
+        (
+            "one2pays",
+            one2pays(&["0005", "0006", "0007", "0008"]),
+            400,
+            "VALIDATION_ERROR",
+        ),
+    ];
+    for (provider, ids, status, code) in &refused {
+        for id in ids {
+            let (given, body) = try_cancel(&stack, provider, id);
+            let envelope = body.get("error").unwrap_or(&body);
+            assert_eq!(given, *status, "{provider} {id}: {body}");
+            assert_eq!(envelope["code"], *code, "{provider} {id}: {body}");
+        }
+    }
+}
+
+#[test]
+fn an_app_may_cancel_with_its_public_id() {
+    let stack = Stack::start(&[]);
+    let path = "/v1/gateway/payment/pay_wcp_requires_action/cancel";
+    let answer = stack.send("POST", path, &["App-Id: app_demo", "Client-Id: any"], b"");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
+fn the_demo_tells_five_stories() {
+    let output = demo(&[], &[]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert_eq!(output.stderr, "");
+    let lines: Vec<Vec<_>> = output
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let o2p = format!("{UUID}0000");
+    let expected = [
+        "provider payment before after http second try".to_owned(),
+        "hyperswitch pay_hs_requires_capture requires_capture -> cancelled 200 400 IR_16"
+            .to_owned(),
+        "hedgepayments pay_hedge_pending pending -> canceled 200 412 payment_not_cancelable"
+            .to_owned(),
+        "vtex VTEX_APPROVED approved -> cancelled 200 200 same cancellationId".to_owned(),
+        "walletconnect pay_wcp_requires_action requires_action -> cancelled 200 400 invalid_state"
+            .to_owned(),
+        format!("one2pays {o2p} processing -> canceled 200 400 VALIDATION_ERROR"),
+    ];
+    let expected: Vec<Vec<_>> = expected
+        .iter()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn the_demo_is_colored_only_for_who_can_see_it() {
+    let plain = demo(&[], &[]).stdout;
+    assert!(!plain.contains('\u{1b}'), "{plain}");
+    let colored = demo(&[], &[("CLICOLOR_FORCE", "1")]).stdout;
+    assert!(colored.contains("\u{1b}["), "{colored}");
+    let refused = demo(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).stdout;
+    assert_eq!(refused, plain);
+}
+
+#[test]
+fn the_demo_fails_where_a_cancel_is_not_as_it_should_be() {
+    let stack = Stack::start(&[]);
+    let key_switched_off = json!({
+        "TableName": "credentials",
+        "Item": {
+            "pk": {"S": "walletconnect#c0a3d8de890fbd5ac2d294c3956977e8ce58b10aec52c80e6a625e3d781a16b4"},
+            "merchant_id": {"S": "m_demo"},
+            "active": {"BOOL": false},
+        },
+    });
+    stack.dynamodb("PutItem", &key_switched_off);
+    let output = run(
+        &["--demo", "--port", "0", "--endpoint-url", &stack.dynamodb],
+        &[],
+    );
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(output.stderr, "error: 1 of 5 went wrong\n");
+    let line = output.stdout.lines().nth(4).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    let expected = "walletconnect pay_wcp_requires_action requires_action -> requires_action 403 403 forbidden wrong: must be 200";
+    assert_eq!(words.join(" "), expected);
+}
+
+#[test]
+fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
+    let folder = folder("used_up");
+    let kept = ["--data", folder.to_str().unwrap()];
+    let mut seen = HashSet::new();
+    for _ in 0..3 {
+        let output = demo(&kept, &[]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        for line in output.stdout.lines().skip(1) {
+            let payment = line.split_whitespace().nth(1).unwrap().to_owned();
+            assert!(seen.insert(payment), "{line}");
+        }
+    }
+    let output = demo(&kept, &[]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(
+        output.stderr,
+        format!(
+            "error: all demo payments of walletconnect are canceled already; to start afresh, delete {}, or name another folder\n",
+            folder.display()
+        )
+    );
+    let stack = Stack::start(&kept);
+    assert!(
+        stack
+            .output
+            .contains("# walletconnect: all its demo payments are canceled already"),
+        "{}",
+        stack.output
+    );
+}
+
+#[test]
+fn kept_tables_keep_a_cancel() {
+    let folder = folder("kept");
+    let kept = ["--data", folder.to_str().unwrap()];
+    let id = "pay_hs_requires_capture";
+    let stack = Stack::start(&kept);
+    let (status, first) = try_cancel(&stack, "hyperswitch", id);
+    assert_eq!(status, 200, "{first}");
+    drop(stack);
+
+    let stack = Stack::start(&kept);
+    let (status, body) = try_cancel(&stack, "hyperswitch", id);
+    assert_eq!(status, 400, "{body}");
+    let message = "You cannot cancel this payment because it has status cancelled";
+    assert_eq!(body["message"], message);
+    let (_, command) = stack.commands.first().unwrap();
+    assert!(!command.contains(id), "{command}");
+    assert!(bash(command).trim_end().ends_with("\n200"), "{command}");
+}
+
+#[test]
+fn another_dynamodb_can_be_used_and_keeps_what_it_has() {
+    let owner = Stack::start(&[]);
+    let (status, _) = try_cancel(&owner, "hedgepayments", "pay_hedge_pending");
+    assert_eq!(status, 200);
+
+    let mut guest = Stack::run(&["--port", "0", "--endpoint-url", &owner.dynamodb], &[]);
+    assert_eq!(guest.dynamodb, owner.dynamodb);
+    let (status, _) = try_cancel(&guest, "hedgepayments", "pay_hedge_pending");
+    assert_eq!(status, 412);
+    let (status, _) = try_cancel(&guest, "hedgepayments", "pay_hedge_initiated");
+    assert_eq!(status, 200);
+    assert_eq!(guest.interrupt(), Some(0));
+    let (status, _) = try_cancel(&owner, "hedgepayments", "pay_hedge_initiated");
+    assert_eq!(status, 412);
+}
+
+#[test]
+fn a_dynamodb_that_is_not_there_is_told() {
+    let output = run(
+        &["--port", "0", "--endpoint-url", "http://127.0.0.1:1"],
+        &[],
+    );
+    assert_eq!(output.code, Some(1));
+    let told = "error: cannot use the DynamoDB on http://127.0.0.1:1: ";
+    assert!(output.stderr.starts_with(told), "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+}
+
+#[test]
+fn the_environment_does_not_lead_the_embedded_dynamodb_astray() {
+    let astray = [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1"),
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_REGION", "nowhere-1"),
+        ("PAYMENTS_TABLE", "other-payments"),
+        ("CREDENTIALS_TABLE", "other-credentials"),
+    ];
+    let output = demo(&[], &astray);
+    assert_eq!(output.code, Some(0), "{output:?}");
+}
+
+#[test]
+fn a_taken_port_is_told_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for arguments in [
+        ["--port", &port, "--dynamodb-port", "0"],
+        ["--port", "0", "--dynamodb-port", &port],
+    ] {
+        let output = run(&arguments, &[]);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert_eq!(output.stdout, "");
+        assert_eq!(
+            output.stderr,
+            format!(
+                "error: port {port} is taken; is the stack already running? \
+                 Choose others with --port and --dynamodb-port, 0 for any free one\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn ctrl_c_ends_it_quietly() {
+    let mut stack = Stack::start(&[]);
+    assert_eq!(stack.interrupt(), Some(0));
+    assert_eq!(stack.stderr(), "");
+}
+
+#[test]
+fn the_service_logs_where_it_is_asked_to() {
+    let free = ["--port", "0", "--dynamodb-port", "0"];
+    let mut stack = Stack::run(&free, &[("RUST_LOG", "shared=info")]);
+    let (status, _) = try_cancel(&stack, "hedgepayments", "pay_hedge_pending");
+    assert_eq!(status, 200);
+    stack.interrupt();
+    let line: Value = serde_json::from_str(stack.stderr().trim_end()).unwrap();
+    assert_eq!(line["outcome"], "canceled");
+    assert_eq!(line["payment_id"], "pay_hedge_pending");
+}
+
+#[test]
+fn an_unknown_path_is_told_the_known_ones() {
+    let stack = Stack::start(&[]);
+    for path in [
+        "/",
+        "/payments/1",
+        "/payments/1/cancel/",
+        "/v2/payments/1/cancel",
+    ] {
+        let answer = stack.send("POST", path, &HYPERSWITCH, b"{}");
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.head.contains("content-type: application/json"));
+        let body = answer.json();
+        let routes = body["endpoints"].as_array().unwrap();
+        assert_eq!(routes.len(), PROVIDERS.len());
+        assert!(routes.contains(&json!("POST /payments/{paymentId}/cancellations")));
+    }
+}
+
+#[test]
+fn another_method_is_refused_in_the_providers_words() {
+    let stack = Stack::start(&[]);
+    let answer = stack.send("GET", "/v1/payments/pay_hedge_pending/cancel", &[], b"");
+    assert_eq!(answer.status, 405);
+    assert!(answer.head.contains("\r\nallow: POST"), "{}", answer.head);
+    let expected = json!({"error": {"code": "invalid_request", "message": "method must be POST"}});
+    assert_eq!(answer.json(), expected);
+}
+
+#[test]
+fn of_two_keys_neither_wins() {
+    let stack = Stack::start(&[]);
+    let path = "/payments/pay_hs_requires_capture/cancel";
+    for (one, other) in [("snd_demo", "other"), ("other", "snd_demo")] {
+        let lines = [
+            format!("api-key: {one}"),
+            "content-type: application/json".to_owned(),
+            format!("Api-Key: {other}"),
+        ];
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let answer = stack.send("POST", path, &lines, b"{}");
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert_eq!(answer.json()["code"], "IR_07");
+    }
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_by_the_service_however_large_it_is() {
+    let stack = Stack::start(&[]);
+    let path = "/payments/pay_hs_requires_capture/cancel";
+    for size in [16 * 1024 + 1, 8 * 1024 * 1024] {
+        let answer = stack.send("POST", path, &HYPERSWITCH, &vec![b' '; size]);
+        assert_eq!(answer.status, 413, "{}", answer.body);
+        let message = "request body is larger than 16384 bytes";
+        assert_eq!(answer.json()["message"], message);
+    }
+    let mut largest = b"{}".to_vec();
+    largest.resize(16 * 1024, b' ');
+    let answer = stack.send("POST", path, &HYPERSWITCH, &largest);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[test]
+fn an_id_that_cannot_be_decoded_is_not_found_in_the_providers_words() {
+    let stack = Stack::start(&[]);
+    let answer = stack.send("POST", "/payments/%ff/cancel", &HYPERSWITCH, b"{}");
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.json()["code"], "HE_02");
+}
+
+#[test]
+fn a_percent_encoded_id_is_that_id() {
+    let stack = Stack::start(&[]);
+    let path = "/payments/pay%5Fhs%5Frequires%5Fcapture/cancel?x=1";
+    let answer = stack.send("POST", path, &HYPERSWITCH, b"{}");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["payment_id"], "pay_hs_requires_capture");
+}
+
+#[test]
+fn a_body_reaches_the_service_byte_for_byte() {
+    let stack = Stack::start(&[]);
+    let path = "/payments/pay_hs_requires_capture/cancel";
+    let body = " { \"cancellation_reason\" : \"Zoë 张\" } \n";
+    let answer = stack.send("POST", path, &HYPERSWITCH, body.as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["cancellation_reason"], "Zoë 张");
+    let answer = stack.send("POST", path, &HYPERSWITCH, b"{\"a\":\"\xff\"}");
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["code"], "IR_06");
+}
+
+#[test]
+fn every_request_has_its_own_id() {
+    let stack = Stack::start(&[]);
+    let id = || {
+        let answer = stack.send("POST", "/payments/1/cancel", &HYPERSWITCH, b"{}");
+        let line = answer
+            .head
+            .lines()
+            .find(|line| line.starts_with("x-request-id: "));
+        line.expect("x-request-id").to_owned()
+    };
+    assert_ne!(id(), id());
+}
+
+#[test]
+fn a_mistaken_argument_is_told() {
+    for arguments in [["--port", "x"], ["--endpoint-url", "127.0.0.1:8000"]] {
+        let output = run(&arguments, &[]);
+        assert_eq!(output.code, Some(2), "{output:?}");
+        assert!(output.stderr.starts_with("error: invalid value"));
+    }
+}

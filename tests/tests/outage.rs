@@ -1,0 +1,164 @@
+//! A long outage of the store: the retry budget, and the recovery.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and its counts are worth reading"
+)]
+
+use std::{net::SocketAddr, time::Duration};
+
+use harness::faults::{Cut, Fault, FaultProxy, Instead};
+use serde_json::json;
+use shared::{
+    auth::{Credential, CredentialRecord, Keyring},
+    cancel::Transition,
+    clock::Timestamp,
+    payment::{Cancellation, PaymentKey},
+    provider::Statuses,
+    store::{Payments, StoreError, Verdict, dynamodb::DynamoDb, memory::MemoryStore},
+};
+use tokio::time::Instant;
+
+async fn transition() -> Transition {
+    let store = MemoryStore::default();
+    store.put_credential(
+        "p#id",
+        CredentialRecord {
+            merchant_id: "m".into(),
+            active: true,
+            ..CredentialRecord::default()
+        },
+    );
+    let until = Instant::now() + Duration::from_secs(4);
+    let keyring = Keyring::new(Duration::ZERO);
+    let merchant = keyring
+        .authenticate(
+            &store,
+            "p",
+            &Credential::public("id"),
+            Timestamp::now(),
+            until,
+        )
+        .await
+        .unwrap();
+    Transition {
+        key: PaymentKey::new("p", &merchant, "pay".into()),
+        statuses: Statuses {
+            cancelable: &["pending"],
+            canceled: "canceled",
+        },
+        at: "2024-01-01T00:10:00.000Z".into(),
+        cancellation: Cancellation {
+            id: "id".into(),
+            token: "token".into(),
+            fingerprint: "f".into(),
+            reason: None,
+        },
+        until,
+    }
+}
+
+/// Runs an outage of 300 calls, and the first call after it.
+async fn outage(fault: Fault) {
+    let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
+        .await
+        .unwrap();
+    let tables = aws_sdk_dynamodb::Client::new(&embedded::config(&format!("http://{store}")).await);
+    embedded::create_tables(&tables, ["payments", "credentials"])
+        .await
+        .unwrap();
+    let item = json!({"pk": "p#m#pay", "status": "pending", "amount": 1, "currency": "USD", "created_at": "2024-01-01T00:00:00.000Z"});
+    embedded::put(&tables, "payments", &item).await.unwrap();
+    let proxy = FaultProxy::start(store).await.unwrap();
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+
+    proxy.always(fault);
+    let mut drained = 0;
+    for call in 0..300 {
+        assert_eq!(
+            payments.transition(&transition().await).await,
+            Err(StoreError::Undecided)
+        );
+        if call == 49 {
+            drained = proxy.attempts();
+        }
+    }
+    let requests = proxy.attempts() - drained;
+    println!("{fault:?}: {drained} requests in the first 50 calls, {requests} in the 250 after");
+    assert!(drained > 50, "nothing was ever repeated");
+    assert!(
+        requests * 10 <= 250 * 11,
+        "{requests} requests in 250 calls"
+    );
+
+    proxy.always(Fault::None);
+    let began = Instant::now();
+    assert!(matches!(
+        payments.transition(&transition().await).await,
+        Ok(Verdict::Made(_))
+    ));
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "recovered after {:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
+    outage(Fault::Instead {
+        answer: Instead::InternalServerError,
+        committed: false,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_up_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
+    outage(Fault::Request {
+        after: 0,
+        how: Cut::Reset,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_throttles_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
+    outage(Fault::Instead {
+        answer: Instead::Throttled,
+        committed: false,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_attempt_starts_that_cannot_finish() {
+    let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
+        .await
+        .unwrap();
+    let proxy = FaultProxy::start(store).await.unwrap();
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+    proxy.always(Fault::Instead {
+        answer: Instead::InternalServerError,
+        committed: false,
+    });
+
+    let soon = Transition {
+        until: Instant::now() + Duration::from_millis(90),
+        ..transition().await
+    };
+    assert_eq!(payments.transition(&soon).await, Err(StoreError::Undecided));
+    assert_eq!(proxy.attempts(), 0);
+
+    // The first attempt hangs for its second; a second one would have no time.
+    proxy.always(Fault::Request {
+        after: usize::MAX,
+        how: Cut::Hang,
+    });
+    let soon = Transition {
+        until: Instant::now() + Duration::from_millis(1090),
+        ..transition().await
+    };
+    assert_eq!(payments.transition(&soon).await, Err(StoreError::Undecided));
+    assert_eq!(proxy.attempts(), 1);
+}
