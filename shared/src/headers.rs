@@ -13,6 +13,15 @@ impl Headers {
             .push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 
+    /// The lines of a header, in the order they arrived.
+    pub fn lines(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self
+            .0
+            .iter()
+            .filter(move |(given, _)| given.eq_ignore_ascii_case(name));
+        named.map(|(_, line)| line.as_str())
+    }
+
     /// The value of a header that may have only one, or `None` where it was not sent.
     ///
     /// A comma separates values: API Gateway's payload 2.0 and Function URLs join repeated lines with one, so a comma inside a line and a
@@ -22,10 +31,8 @@ impl Headers {
     /// A [`Fault`] that names the header when it has different values.
     pub fn single(&self, name: &'static str) -> Result<Option<&str>, Fault> {
         let mut values = self
-            .0
-            .iter()
-            .filter(|(given, _)| given.eq_ignore_ascii_case(name))
-            .flat_map(|(_, line)| line.split(',').map(str::trim));
+            .lines(name)
+            .flat_map(|line| line.split(',').map(str::trim));
         let Some(first) = values.next() else {
             return Ok(None);
         };

@@ -52,7 +52,8 @@ pub enum FrontEnd {
 }
 
 /// Reads an event. One that cannot be read becomes a request that says so, which the provider then refuses in its own words.
-pub(super) fn read(event: &str) -> (Incoming, FrontEnd) {
+#[must_use]
+pub fn read(event: &str) -> (Incoming, FrontEnd) {
     let Ok(event) = serde_json::from_str::<Event>(event) else {
         let fault = Fault::new(FaultKind::Event, "the Lambda event is not an HTTP request");
         return (

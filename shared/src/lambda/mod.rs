@@ -18,7 +18,7 @@ use std::{
 use lambda_runtime::{LambdaEvent, tower::Service};
 use serde_json::value::RawValue;
 
-pub use event::{Answer, FrontEnd};
+pub use event::{Answer, FrontEnd, read};
 pub use lambda_runtime::Error;
 
 use crate::{
