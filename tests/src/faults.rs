@@ -20,6 +20,8 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::{JoinSet, yield_now},
     time::sleep,
 };
 
@@ -107,6 +109,8 @@ struct Inside {
     attempts: Mutex<usize>,
     late: Mutex<Vec<Vec<u8>>>,
     log: Mutex<Vec<Done>>,
+    refuse: Mutex<Duration>,
+    refusing: Notify,
 }
 
 impl FaultProxy {
@@ -124,15 +128,10 @@ impl FaultProxy {
             attempts: Mutex::default(),
             late: Mutex::default(),
             log: Mutex::default(),
+            refuse: Mutex::default(),
+            refusing: Notify::new(),
         });
-        let shared = Arc::clone(&inside);
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                let inside = Arc::clone(&shared);
-                // An error here is a peer that went away: the fault did its work.
-                tokio::spawn(async move { inside.serve(connection).await });
-            }
-        });
+        tokio::spawn(Arc::clone(&inside).listen(listener));
         Ok(Self { address, inside })
     }
 
@@ -156,6 +155,15 @@ impl FaultProxy {
     pub fn always(&self, fault: Fault) {
         self.script([]);
         *lock(&self.inside.then) = fault;
+    }
+
+    /// Ends every connection and refuses new ones for that long.
+    pub async fn refuse(&self, duration: Duration) {
+        *lock(&self.inside.refuse) = duration;
+        self.inside.refusing.notify_one();
+        while TcpStream::connect(self.address).await.is_ok() {
+            yield_now().await;
+        }
     }
 
     /// How many attempts have arrived.
@@ -187,6 +195,27 @@ impl FaultProxy {
 }
 
 impl Inside {
+    async fn listen(self: Arc<Self>, mut listener: TcpListener) -> io::Result<()> {
+        let address = listener.local_addr()?;
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let (inside, (connection, _)) = (Arc::clone(&self), accepted?);
+                    // An error there is a peer that went away: the fault did its work.
+                    connections.spawn(async move { inside.serve(connection).await });
+                }
+                () = self.refusing.notified() => {
+                    drop(listener);
+                    connections.shutdown().await;
+                    let duration = *lock(&self.refuse);
+                    sleep(duration).await;
+                    listener = TcpListener::bind(address).await?;
+                }
+            }
+        }
+    }
+
     async fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
         loop {
             if connection.peek(&mut [0]).await? == 0 {

@@ -1,5 +1,6 @@
 //! A long outage of the store: the retry budget, and the recovery.
 #![expect(
+    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test fails by panicking, and its counts are worth reading"
@@ -7,8 +8,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use aws_sdk_dynamodb::Client;
 use harness::faults::{Cut, Fault, FaultProxy, Instead};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::{
     auth::{Credential, CredentialRecord, Keyring},
     cancel::Transition,
@@ -58,18 +60,28 @@ async fn transition() -> Transition {
     }
 }
 
-/// Runs an outage of 300 calls, and the first call after it.
-async fn outage(fault: Fault) {
+/// A store with one pending payment, and a proxy before it.
+async fn stage() -> (Client, FaultProxy) {
     let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
         .await
         .unwrap();
-    let tables = aws_sdk_dynamodb::Client::new(&embedded::config(&format!("http://{store}")).await);
+    let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
     embedded::create_tables(&tables, ["payments", "credentials"])
         .await
         .unwrap();
-    let item = json!({"pk": "p#m#pay", "status": "pending", "amount": 1, "currency": "USD", "created_at": "2024-01-01T00:00:00.000Z"});
-    embedded::put(&tables, "payments", &item).await.unwrap();
-    let proxy = FaultProxy::start(store).await.unwrap();
+    embedded::put(&tables, "payments", &pending())
+        .await
+        .unwrap();
+    (tables, FaultProxy::start(store).await.unwrap())
+}
+
+fn pending() -> Value {
+    json!({"pk": "p#m#pay", "status": "pending", "amount": 1, "currency": "USD", "created_at": "2024-01-01T00:00:00.000Z"})
+}
+
+/// Runs an outage of 300 calls, and the first call after it.
+async fn outage(fault: Fault) {
+    let (_, proxy) = stage().await;
     let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
 
     proxy.always(fault);
@@ -132,11 +144,34 @@ async fn a_store_that_throttles_is_asked_once_per_call_and_again_at_once_when_it
 }
 
 #[tokio::test]
+async fn a_port_that_refuses_for_a_moment_is_tried_again_and_one_that_refuses_on_is_undecided() {
+    let (tables, proxy) = stage().await;
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+    // Random waits before the repetitions, at most 25 and 50 ms: now and then all three attempts are refused, and the next call finds it open.
+    let mut made = 0;
+    for _ in 0..20 {
+        embedded::put(&tables, "payments", &pending())
+            .await
+            .unwrap();
+        proxy.script([]);
+        proxy.refuse(Duration::from_millis(5)).await;
+        match payments.transition(&transition().await).await {
+            Ok(Verdict::Made(_)) => made += 1,
+            Err(StoreError::Undecided) => assert_eq!(proxy.transitions(), 0),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(made > 10, "only {made} of 20 got through");
+    proxy.refuse(Duration::from_secs(60)).await;
+    assert_eq!(
+        payments.transition(&transition().await).await,
+        Err(StoreError::Undecided)
+    );
+}
+
+#[tokio::test]
 async fn no_attempt_starts_that_cannot_finish() {
-    let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
-        .await
-        .unwrap();
-    let proxy = FaultProxy::start(store).await.unwrap();
+    let (_, proxy) = stage().await;
     let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
     proxy.always(Fault::Instead {
         answer: Instead::InternalServerError,
