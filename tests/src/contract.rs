@@ -120,9 +120,7 @@ struct Stage<P: Provider> {
 impl<P: Provider> Stage<P> {
     /// Sets one up: the binary at `path`, or else the service in this process.
     async fn set(path: Option<&str>, ttl: Duration) -> Result<Self> {
-        let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-        let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
-        embedded::create_tables(&tables, ["payments", "credentials"]).await?;
+        let (store, tables) = embedded::with_tables().await?;
         let recorder = Recorder::start(store).await?;
         Ok(Self {
             provider: start(path, &recorder.url(), ttl).await?,

@@ -1,9 +1,8 @@
 //! A function's process is killed at every stage of an invocation, and the client repeats its request.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_sdk_dynamodb::Client;
 use serde_json::json;
 use shared::provider::Provider;
 use tokio::time::{sleep, timeout};
@@ -82,9 +81,7 @@ async fn at_stage<P: Provider>(
     if keyed {
         case.event["headers"]["idempotency-key"] = json!("key-1");
     }
-    let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-    let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
-    embedded::create_tables(&tables, ["payments", "credentials"]).await?;
+    let (store, tables) = embedded::with_tables().await?;
     for credential in &case.given.credentials {
         embedded::put(&tables, "credentials", credential).await?;
     }

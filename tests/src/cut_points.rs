@@ -4,7 +4,7 @@
 //! A cell is one request of one client, through the real service and the real SDK, with a [`FaultProxy`] before an embedded DynamoDB. Then what was
 //! held back arrives, and the client repeats its request on a sound network.
 
-use std::{collections::BTreeMap, env, io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, env, io::IsTerminal, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::Client;
@@ -211,9 +211,7 @@ struct Asked {
 
 impl Bench {
     async fn set() -> Result<Self> {
-        let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-        let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
-        embedded::create_tables(&tables, ["payments", "credentials"]).await?;
+        let (store, tables) = embedded::with_tables().await?;
         Ok(Self {
             proxy: FaultProxy::start(store).await?,
             tables,

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use aws_sdk_dynamodb::Client;
 use shared::provider::Provider;
 use tokio::task::JoinSet;
 
@@ -44,9 +42,7 @@ pub(crate) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
     for worker in 0..AT_ONCE {
         let (case, next) = (Arc::clone(&case), Arc::clone(&next));
         workers.spawn(async move {
-            let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-            let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
-            embedded::create_tables(&tables, ["payments", "credentials"]).await?;
+            let (store, tables) = embedded::with_tables().await?;
             for credential in &case.given.credentials {
                 embedded::put(&tables, "credentials", credential).await?;
             }

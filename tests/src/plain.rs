@@ -1,7 +1,7 @@
 //! The same faults side by side: this, and the ordinary way to write it. The ordinary way is a conditional `UpdateItem` on the SDK's own
 //! time-outs and retries that reports a conflict when its condition fails.
 
-use std::{collections::BTreeMap, env, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, env, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_config::{BehaviorVersion, Region};
@@ -101,9 +101,7 @@ impl Told {
 }
 
 async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<Told> {
-    let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-    let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
-    embedded::create_tables(&tables, ["payments", "credentials"]).await?;
+    let (store, tables) = embedded::with_tables().await?;
     for credential in &case.given.credentials {
         embedded::put(&tables, "credentials", credential).await?;
     }

@@ -62,13 +62,7 @@ async fn transition() -> Transition {
 
 /// A store with one pending payment, and a proxy before it.
 async fn stage() -> (Client, FaultProxy) {
-    let store = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
-        .await
-        .unwrap();
-    let tables = Client::new(&embedded::config(&format!("http://{store}")).await);
-    embedded::create_tables(&tables, ["payments", "credentials"])
-        .await
-        .unwrap();
+    let (store, tables) = embedded::with_tables().await.unwrap();
     embedded::put(&tables, "payments", &pending())
         .await
         .unwrap();

@@ -57,14 +57,8 @@ impl Credentials for Store {
 
 impl Store {
     async fn dynamodb() -> Self {
-        let address = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
-            .await
-            .unwrap();
+        let (address, tables) = embedded::with_tables().await.unwrap();
         let config = embedded::config(&format!("http://{address}")).await;
-        let tables = Client::new(&config);
-        embedded::create_tables(&tables, ["payments", "credentials"])
-            .await
-            .unwrap();
         Self::DynamoDb(DynamoDb::new(&config), tables)
     }
 

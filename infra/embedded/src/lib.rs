@@ -50,6 +50,17 @@ pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAdd
     Ok(address)
 }
 
+/// A DynamoDB on any free port, in memory, with both tables under their default names, and a client to look into them.
+///
+/// # Errors
+/// Where no port is free.
+pub async fn with_tables() -> Result<(SocketAddr, Client)> {
+    let address = start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
+    let client = Client::new(&config(&format!("http://{address}")).await);
+    create_tables(&client, ["payments", "credentials"]).await?;
+    Ok((address, client))
+}
+
 /// The functions' own SDK configuration, pointed at `endpoint_url`, with credentials and region that an emulator takes.
 pub async fn config(endpoint_url: &str) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "embedded");
