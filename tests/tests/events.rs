@@ -1,10 +1,5 @@
 //! Events read side by side with `lambda_http`: on every golden event, which all are well-formed, both must understand the same request.
 //! What is not well-formed it panics on or reads in its own way, which is why the functions do without it.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
