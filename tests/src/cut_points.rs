@@ -257,6 +257,7 @@ impl Bench {
         self.put(&pk, before.as_ref()).await?;
         self.proxy.script(cell.faults.iter().copied());
         let first = self.ask(&service, &call, &case, &pk).await?;
+        self.proxy.calm();
         self.proxy.deliver_late().await;
         let settled = self.item(&pk).await?;
         let again = self.ask(&service, &Call::begin(), &case, &pk).await?;

@@ -157,6 +157,12 @@ impl FaultProxy {
         *lock(&self.inside.then) = fault;
     }
 
+    /// From now on every attempt passes; what was held back, and the log, stay.
+    pub fn calm(&self) {
+        lock(&self.inside.script).clear();
+        *lock(&self.inside.then) = Fault::None;
+    }
+
     /// Ends every connection and refuses new ones for that long.
     pub async fn refuse(&self, duration: Duration) {
         *lock(&self.inside.refuse) = duration;
