@@ -162,14 +162,15 @@ struct Test {
 }
 
 fn build(tree: &Path, which: &[&str]) -> Result<Vec<Test>> {
-    let mut packages = vec!["shared".to_owned(), "harness".to_owned()];
-    for folder in fs::read_dir(tree.join("functions"))? {
-        packages.push(folder?.file_name().to_string_lossy().into_owned());
-    }
     let built = Command::new(env!("CARGO"))
-        .args(["test", "--quiet", "--no-run", "--message-format=json"])
+        .args([
+            "test",
+            "--workspace",
+            "--quiet",
+            "--no-run",
+            "--message-format=json",
+        ])
         .args(which)
-        .args(packages.iter().flat_map(|package| ["-p", package]))
         .env("CARGO_TARGET_DIR", root().join("target"))
         .current_dir(tree)
         .stderr(Stdio::null())
