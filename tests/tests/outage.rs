@@ -1,12 +1,11 @@
 //! A long outage of the store: the retry budget, and the recovery.
 #![expect(
-    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test fails by panicking, and its counts are worth reading"
 )]
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use harness::faults::{Cut, Fault, FaultProxy, Instead};
