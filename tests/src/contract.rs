@@ -20,7 +20,7 @@ use crate::{
     crash,
     cut_points::{matrix, number as matrix_size},
     golden::{Call, Case, cases},
-    patience, plain,
+    history, patience, plain,
     recorder::{Recorded, Recorder, unreachable},
     transport::{Answer, Transport},
 };
@@ -96,6 +96,10 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     test(
         "where_the_plain_way_is_untrue_this_is_not",
         |runtime, cases, _| runtime.block_on(plain::side_by_side::<P>(cases)),
+    );
+    test(
+        "in_no_history_of_real_processes_is_any_client_told_an_untruth",
+        |runtime, cases, binary| runtime.block_on(history::wire::histories::<P>(cases, binary)),
     );
     libtest_mimic::run(&arguments, trials).exit_code()
 }

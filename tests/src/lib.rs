@@ -13,6 +13,7 @@ mod crash;
 pub mod cut_points;
 pub mod faults;
 pub mod golden;
+pub mod history;
 mod patience;
 mod plain;
 pub mod recorder;

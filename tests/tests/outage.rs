@@ -163,6 +163,22 @@ async fn a_port_that_refuses_for_a_moment_is_tried_again_and_one_that_refuses_on
 }
 
 #[tokio::test]
+async fn a_silent_attempt_is_given_up_after_its_second_and_repeated() {
+    let (_, proxy) = stage().await;
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+    let hang = Fault::Request {
+        after: usize::MAX,
+        how: Cut::Hang,
+    };
+    proxy.script([hang]);
+    assert!(matches!(
+        payments.transition(&transition().await).await,
+        Ok(Verdict::Made(_))
+    ));
+    assert!(proxy.attempts() >= 2);
+}
+
+#[tokio::test]
 async fn no_attempt_starts_that_cannot_finish() {
     let (_, proxy) = stage().await;
     let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);

@@ -1,0 +1,759 @@
+//! Histories in this process: the real [`cancel`] over a [`MemoryStore`], and a network between them that a seed decides on.
+//!
+//! Nothing runs by itself. A step is drawn at a time: one client goes on, or one message that was held back reaches the store. So a history is its seed,
+//! and the same seed is the same history again.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use futures_util::FutureExt;
+use serde_json::Map;
+use shared::{
+    auth::{Credential, CredentialRecord, Keyring, Merchant},
+    cancel::{
+        Cancel, CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition,
+        cancel,
+    },
+    clock::Timestamp,
+    payment::{self, Payment},
+    provider::Statuses,
+    store::{Payments, StoreError, Verdict, memory::MemoryStore},
+};
+use tokio::time::Instant;
+
+use super::{
+    Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Token, Wish,
+};
+
+/// The words of the histories made here.
+pub const STATUSES: Statuses = Statuses {
+    cancelable: &["pending", "authorized"],
+    canceled: "canceled",
+};
+
+/// As many as the SDK makes.
+const ATTEMPTS: usize = 3;
+
+/// More calls than this a history does not begin with. Repetitions of undecided ones come on top, as many again at most.
+const CALLS: usize = 8;
+
+const PROVIDER: &str = "p";
+const PK: &str = "p#m#pay";
+
+/// SHA-256 of no bytes, and of one zero byte: what [`fingerprint`] must come to.
+const FINGERPRINTS: [&str; 2] = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+];
+
+fn fingerprint(request: usize) -> Fingerprint {
+    match request {
+        0 => Fingerprint::of(&[]),
+        _ => Fingerprint::of(&[None]),
+    }
+}
+
+/// A fault in the code or in the store, to see that it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Our token is not known again on the payment.
+    TokenIgnored,
+    /// Every attempt has a token of its own.
+    TokenOfTheAttempt,
+    /// Every attempt has an id of its own.
+    IdOfTheAttempt,
+    /// The condition is dropped: whatever the status, the payment is canceled.
+    ConditionDropped,
+    /// The condition forgets the payments that only a person may cancel.
+    ManualIgnored,
+    /// The condition is looked at first, and the write comes a moment later.
+    GetThenPut,
+    /// The refused condition returns the payment as it was before its last change.
+    StaleRead,
+    /// Silence is taken for a refusal.
+    SilenceIsRefusal,
+    /// Silence is taken for success.
+    SilenceIsSuccess,
+    /// The store says that the transition is made, and does nothing.
+    NothingDone,
+    /// A replay carries the time of the repetition.
+    ReplayWithNewTime,
+    /// A replay carries the id of the repetition.
+    ReplayWithNewId,
+    /// The client is left undecided without need.
+    UndecidedWithoutNeed,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::TokenIgnored,
+        Self::TokenOfTheAttempt,
+        Self::IdOfTheAttempt,
+        Self::ConditionDropped,
+        Self::ManualIgnored,
+        Self::GetThenPut,
+        Self::StaleRead,
+        Self::SilenceIsRefusal,
+        Self::SilenceIsSuccess,
+        Self::NothingDone,
+        Self::ReplayWithNewTime,
+        Self::ReplayWithNewId,
+        Self::UndecidedWithoutNeed,
+    ];
+}
+
+/// The history of this seed.
+#[must_use]
+pub fn history(seed: u64) -> History {
+    Scheduler::new(seed, None).play()
+}
+
+/// The history of this seed with a flaw in it.
+#[must_use]
+pub fn flawed(seed: u64, flaw: Flaw) -> History {
+    Scheduler::new(seed, Some(flaw)).play()
+}
+
+/// What takes the steps.
+struct Scheduler {
+    world: Arc<World>,
+    clients: Vec<Client>,
+    /// Of so many chances to arrive, a message that was held back takes one.
+    slowness: u8,
+}
+
+struct Client {
+    /// What it will ask, the last one first.
+    wishes: Vec<Wish>,
+    /// The call it waits for.
+    running: Option<(Number, Wish, Running)>,
+}
+
+type Running = Pin<Box<dyn Future<Output = Option<Answer>>>>;
+
+impl Scheduler {
+    fn new(seed: u64, flaw: Option<Flaw>) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let item = |status| Item {
+            status,
+            manual: false,
+            cancellation: None,
+        };
+        let first = match random.u8(..20) {
+            0 => None,
+            1 => Some(item("captured")),
+            2 => Some(Item {
+                manual: true,
+                ..item("pending")
+            }),
+            3 => Some(Item {
+                cancellation: Some(Cancellation {
+                    id: Id::Other,
+                    token: Token::Key(0),
+                    fingerprint: 0,
+                }),
+                ..item("canceled")
+            }),
+            4..12 => Some(item("pending")),
+            _ => Some(item("authorized")),
+        };
+        let mut clients = Vec::new();
+        let mut calls = 0;
+        for _ in 0..random.usize(1..=4) {
+            let wishes = random.usize(1..=3).min(CALLS - calls);
+            calls += wishes;
+            clients.push(Client {
+                wishes: (0..wishes).map(|_| Wish::draw(&mut random)).collect(),
+                running: None,
+            });
+        }
+        let weather = Weather::draw(&mut random);
+        let slowness = [1, 4, 16][random.usize(..3)];
+        Self {
+            slowness,
+            world: Arc::new(World::new(random, weather, flaw, first)),
+            clients,
+        }
+    }
+
+    fn play(mut self) -> History {
+        loop {
+            let waiting = |client: &Client| client.running.is_some() || !client.wishes.is_empty();
+            let busy = self.clients.iter().filter(|client| waiting(client)).count();
+            let held_back = self.world.lock().held_back.len();
+            if busy + held_back == 0 {
+                return self.world.history();
+            }
+            let drawn = self.world.lock().random.usize(..busy + held_back);
+            if drawn >= busy {
+                if busy > 0 && self.world.lock().random.u8(..self.slowness) > 0 {
+                    continue;
+                }
+                let (number, message) = self.world.lock().held_back.swap_remove(drawn - busy);
+                drop(self.world.deliver(number, &message));
+            } else if let Some(client) = (0..self.clients.len())
+                .filter(|client| waiting(&self.clients[*client]))
+                .nth(drawn)
+            {
+                self.step(client);
+            }
+        }
+    }
+
+    /// One client goes on by one step.
+    fn step(&mut self, client: usize) {
+        let waiting = &mut self.clients[client];
+        let Some((number, wish, running)) = &mut waiting.running else {
+            if let Some(wish) = waiting.wishes.pop() {
+                let number = self.world.begin(client, wish);
+                let running = Box::pin(call(Arc::clone(&self.world), number));
+                waiting.running = Some((number, wish, running));
+            }
+            return;
+        };
+        let (number, wish) = (*number, *wish);
+        let answer = if self.world.gives_up(number) {
+            None
+        } else {
+            match running
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+            {
+                Poll::Pending => return,
+                Poll::Ready(answer) => answer,
+            }
+        };
+        waiting.running = None;
+        if self.world.end(number, answer) {
+            waiting.wishes.push(wish);
+        }
+    }
+}
+
+/// How the network is in one history.
+struct Weather {
+    /// Of so many attempts in a hundred one goes wrong.
+    faults_in_100: u8,
+    /// In one of these ways.
+    kinds: &'static [Fault],
+}
+
+impl Weather {
+    fn draw(random: &mut Rng) -> Self {
+        use Fault::{AnswerLost, Doubled, Late, RequestLost};
+        Self {
+            faults_in_100: [0, 25, 50, 75, 90][random.usize(..5)],
+            kinds: match random.u8(..4) {
+                0 => &[RequestLost, Late],
+                1 => &[AnswerLost, Late],
+                _ => &[RequestLost, AnswerLost, Doubled, Late],
+            },
+        }
+    }
+}
+
+/// Everything but the clients: the table, what is under way to it, and the record.
+struct World {
+    table: MemoryStore,
+    flaw: Option<Flaw>,
+    weather: Weather,
+    record: Mutex<Record>,
+}
+
+struct Record {
+    random: Rng,
+    first: Option<Item>,
+    calls: Vec<Call>,
+    events: Vec<Event>,
+    /// The payment in every state it was ever in.
+    states: Vec<(Option<Payment>, Option<Item>)>,
+    /// Whose the ids are that were sent to the store.
+    ids: Vec<(String, Number)>,
+    /// What will reach the store later.
+    held_back: Vec<(Number, Message)>,
+    repetitions: usize,
+}
+
+/// What is sent to the store.
+#[derive(Clone)]
+enum Message {
+    Transition(Box<Transition>),
+    Move(Asked),
+}
+
+impl World {
+    fn new(random: Rng, weather: Weather, flaw: Option<Flaw>, first: Option<Item>) -> Self {
+        let table = MemoryStore::default();
+        let payment = first.as_ref().map(|item| payment_of(item, "before"));
+        if let Some(payment) = &payment {
+            table.put_payment(PK, payment.clone());
+        }
+        Self {
+            table,
+            flaw,
+            weather,
+            record: Mutex::new(Record {
+                random,
+                first,
+                calls: Vec::with_capacity(CALLS),
+                events: Vec::with_capacity(8 * CALLS),
+                states: vec![(payment, first)],
+                ids: Vec::with_capacity(CALLS),
+                held_back: Vec::new(),
+                repetitions: 0,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn history(&self) -> History {
+        let record = self.lock();
+        History {
+            statuses: STATUSES,
+            first: record.first,
+            anonymous: false,
+            calls: record.calls.clone(),
+            events: record.events.clone(),
+        }
+    }
+
+    fn begin(&self, client: usize, wish: Wish) -> Number {
+        let mut record = self.lock();
+        let number = record.calls.len();
+        let asked = wish.asked(number);
+        record.calls.push(Call { client, asked });
+        record.events.push(Event::Called(number));
+        number
+    }
+
+    /// Whether the call is given up at this moment.
+    fn gives_up(&self, number: Number) -> bool {
+        let mut record = self.lock();
+        let given_up = self.weather.faults_in_100 > 0 && record.random.u8(..50) == 0;
+        if given_up {
+            let fault = Fault::Deadline;
+            record.events.push(Event::Befell(number, fault));
+        }
+        given_up
+    }
+
+    /// Ends the call; whether the client repeats it.
+    fn end(&self, number: Number, answer: Option<Answer>) -> bool {
+        let mut record = self.lock();
+        let Some(answer) = answer else {
+            record.events.push(Event::Undecided(number));
+            let repeats = record.repetitions < CALLS && record.random.u8(..3) > 0;
+            record.repetitions += usize::from(repeats);
+            return repeats;
+        };
+        record.events.push(Event::Answered(number, answer));
+        false
+    }
+
+    /// What befalls the next attempt.
+    fn draw(&self, number: Number) -> Option<Fault> {
+        let mut record = self.lock();
+        if record.random.u8(..100) >= self.weather.faults_in_100 {
+            return None;
+        }
+        let kinds = self.weather.kinds;
+        let fault = kinds[record.random.usize(..kinds.len())];
+        record.events.push(Event::Befell(number, fault));
+        Some(fault)
+    }
+
+    fn hold_back(&self, number: Number, message: &Message) {
+        self.lock().held_back.push((number, message.clone()));
+    }
+
+    /// The message reaches the store, which decides on it at this moment.
+    fn deliver(&self, number: Number, message: &Message) -> Verdict {
+        let before = self.table.payment(PK);
+        let verdict = match message {
+            Message::Transition(wanted) => {
+                self.lock()
+                    .ids
+                    .push((wanted.cancellation.id.clone(), number));
+                self.transition(wanted, before.clone())
+            }
+            Message::Move(asked) => self.move_on(*asked, before.clone()),
+        };
+        let after = self.table.payment(PK);
+        if after != before {
+            let mut record = self.lock();
+            let item = after.as_ref().map(|payment| record.item_of(payment));
+            record.states.push((after, item));
+            record
+                .events
+                .extend(item.map(|item| Event::Wrote(number, item)));
+        }
+        verdict
+    }
+
+    fn transition(&self, wanted: &Transition, before: Option<Payment>) -> Verdict {
+        match (self.flaw, before) {
+            (Some(Flaw::ConditionDropped), Some(mut payment)) => {
+                payment.status = "pending".to_owned();
+                payment.manual_cancellation = false;
+                self.table.put_payment(PK, payment);
+            }
+            (Some(Flaw::ManualIgnored), Some(mut payment)) => {
+                payment.manual_cancellation = false;
+                self.table.put_payment(PK, payment);
+            }
+            (Some(Flaw::NothingDone), Some(payment))
+                if STATUSES.cancelable.contains(&payment.status.as_str()) =>
+            {
+                return Verdict::Made(payment);
+            }
+            _ => {}
+        }
+        let decided = self.table.transition(wanted).now_or_never();
+        let decided = decided.expect("memory does not wait");
+        let mut verdict = decided.expect("memory always decides");
+        if let Verdict::Refused(Some(payment)) = &mut verdict {
+            match (self.flaw, &mut payment.cancellation) {
+                (Some(Flaw::ReplayWithNewId), Some(made))
+                    if made.token == wanted.cancellation.token =>
+                {
+                    made.id.clone_from(&wanted.cancellation.id);
+                }
+                (Some(Flaw::ReplayWithNewTime), Some(_)) => {
+                    payment.canceled_at = Some(wanted.at.clone());
+                }
+                (Some(Flaw::StaleRead), _) => {
+                    let record = self.lock();
+                    let earlier = record.states.len().saturating_sub(2);
+                    return Verdict::Refused(record.states[earlier].0.clone());
+                }
+                _ => {}
+            }
+        }
+        verdict
+    }
+
+    /// Another service's write: conditional, as the data model asks of it.
+    fn move_on(&self, asked: Asked, before: Option<Payment>) -> Verdict {
+        match (before, asked.word()) {
+            (Some(mut payment), Some(word))
+                if STATUSES.cancelable.contains(&payment.status.as_str()) =>
+            {
+                payment.status = word.to_owned();
+                self.table.put_payment(PK, payment.clone());
+                Verdict::Made(payment)
+            }
+            (before, _) => Verdict::Refused(before),
+        }
+    }
+
+    fn answer(&self, outcome: Outcome) -> Option<Answer> {
+        let record = self.lock();
+        Some(match outcome {
+            Ok(canceled) => Answer::Canceled {
+                item: record.told(&canceled.payment),
+                replayed: canceled.replayed,
+            },
+            Err(CancelError::NotCancelable(payment)) => {
+                Answer::NotCancelable(record.told(&payment))
+            }
+            Err(CancelError::KeyReused) => Answer::KeyReused,
+            Err(CancelError::NotFound) => Answer::NotFound,
+            Err(CancelError::Undecided) => return None,
+            Err(
+                CancelError::Malformed(_)
+                | CancelError::Unauthenticated
+                | CancelError::Forbidden
+                | CancelError::Internal,
+            ) => Answer::Other,
+        })
+    }
+}
+
+impl Record {
+    /// A payment that a client was told of, which must be one that there was.
+    fn told(&self, payment: &Payment) -> Item {
+        let mut states = self.states.iter();
+        let state = states.find(|(state, _)| state.as_ref() == Some(payment));
+        state.and_then(|(_, item)| *item).unwrap_or(Item {
+            status: "a payment that there never was",
+            manual: false,
+            cancellation: None,
+        })
+    }
+
+    /// The payment that the store has made of it, every attribute looked at.
+    fn item_of(&self, payment: &Payment) -> Item {
+        let words = [
+            "pending",
+            "authorized",
+            "canceled",
+            "captured",
+            "failed",
+            "expired",
+        ];
+        let status = words.into_iter().find(|word| *word == payment.status);
+        let cancellation = payment.cancellation.as_ref().map(|made| {
+            let owner = self.ids.iter().find(|(id, _)| *id == made.id);
+            Cancellation {
+                id: owner.map_or(Id::Other, |(_, number)| Id::Of(*number)),
+                token: token(&made.token),
+                fingerprint: usize::from(made.fingerprint == FINGERPRINTS[1]),
+            }
+        });
+        let item = Item {
+            status: status.unwrap_or("a word that is none"),
+            manual: payment.manual_cancellation,
+            cancellation,
+        };
+        let id = payment.cancellation.as_ref().map(|made| made.id.as_str());
+        if payment_of(&item, id.unwrap_or_default()) == *payment {
+            item
+        } else {
+            Item {
+                status: "a payment that no request makes",
+                ..item
+            }
+        }
+    }
+}
+
+/// The whole payment that `item` stands for.
+fn payment_of(item: &Item, id: &str) -> Payment {
+    let at = item.cancellation.map(|made| match made.id {
+        Id::Of(number) => format!("2024-01-01T00:{:02}:00.000Z", number + 1),
+        Id::Other => "2024-01-01T00:00:00.500Z".to_owned(),
+    });
+    Payment {
+        id: "pay".to_owned(),
+        merchant_id: "m".to_owned(),
+        status: item.status.to_owned(),
+        amount: 6540,
+        currency: "USD".to_owned(),
+        created_at: "2024-01-01T00:00:00.000Z".to_owned(),
+        updated_at: at.clone(),
+        canceled_at: at,
+        manual_cancellation: item.manual,
+        details: Map::new(),
+        cancellation: item.cancellation.map(|made| payment::Cancellation {
+            id: id.to_owned(),
+            token: match made.token {
+                Token::Key(key) => format!("key-{key}"),
+                Token::RequestId(number) => request_id(number),
+            },
+            fingerprint: FINGERPRINTS[made.fingerprint].to_owned(),
+            reason: Some("reason".to_owned()),
+        }),
+    }
+}
+
+fn request_id(number: Number) -> String {
+    format!("request-{number}")
+}
+
+/// The token that `text` is. One that is none comes out as a key that nobody has.
+fn token(text: &str) -> Token {
+    let number = |prefix| text.strip_prefix(prefix)?.parse::<usize>().ok();
+    match (number("key-"), number("request-")) {
+        (Some(key), _) => Token::Key(key),
+        (None, Some(number)) => Token::RequestId(number),
+        (None, None) => Token::Key(usize::MAX),
+    }
+}
+
+/// When the call began, by our clock: a minute for each.
+fn clock(number: Number) -> Timestamp {
+    let minutes = i64::try_from(number + 1).expect("few calls");
+    Timestamp::from_second(1_704_067_200 + 60 * minutes).expect("a time")
+}
+
+/// Merchants are made by authentication only, in tests as everywhere.
+static MERCHANT: LazyLock<Merchant> = LazyLock::new(|| {
+    let store = MemoryStore::default();
+    let record = CredentialRecord {
+        merchant_id: "m".to_owned(),
+        active: true,
+        ..CredentialRecord::default()
+    };
+    store.put_credential("p#id", record);
+    let keyring = Keyring::new(Duration::ZERO);
+    let credential = Credential::public("id");
+    let known = keyring
+        .authenticate(&store, PROVIDER, &credential, clock(0), Instant::now())
+        .now_or_never();
+    known.expect("memory does not wait").expect("a merchant")
+});
+
+/// One call, from its beginning to its answer. `None` where it was left undecided.
+async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
+    let asked = world.lock().calls[number].asked;
+    let way = Way {
+        world,
+        number,
+        refused: AtomicBool::new(false),
+    };
+    let Asked::Cancel {
+        token,
+        fingerprint: request,
+    } = asked
+    else {
+        return match way.send(Message::Move(asked), 1).await? {
+            Verdict::Made(_) => Some(Answer::Moved),
+            Verdict::Refused(payment) => {
+                let record = way.world.lock();
+                Some(Answer::Refused(
+                    payment.map(|payment| record.told(&payment)),
+                ))
+            }
+        };
+    };
+    let key = match token {
+        Token::Key(key) => IdempotencyKey::parse(&format!("key-{key}")),
+        Token::RequestId(_) => None,
+    };
+    let asked = Cancel {
+        merchant: &MERCHANT,
+        provider: PROVIDER,
+        statuses: STATUSES,
+        command: CancelCommand {
+            payment_id: "pay".to_owned(),
+            idempotency_key: key,
+            reason: Some("reason".to_owned()),
+            fingerprint: fingerprint(request),
+        },
+        request_id: &request_id(number),
+        now: clock(number),
+        until: Instant::now(),
+    };
+    let outcome = cancel(&way, asked).await;
+    let refused = way.refused.load(Ordering::Relaxed);
+    way.world.answer(match outcome {
+        Ok(canceled) if refused && way.world.flaw == Some(Flaw::TokenIgnored) => {
+            Err(CancelError::NotCancelable(Box::new(canceled.payment)))
+        }
+        outcome => outcome,
+    })
+}
+
+/// A call's way to the store: what an SDK does on it, and what befalls it there.
+struct Way {
+    world: Arc<World>,
+    number: Number,
+    /// The store has refused the transition.
+    refused: AtomicBool,
+}
+
+impl Payments for Way {
+    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+        let flaw = self.world.flaw;
+        if flaw == Some(Flaw::UndecidedWithoutNeed) && self.number == 3 {
+            return Err(StoreError::Undecided);
+        }
+        let message = Message::Transition(Box::new(wanted.clone()));
+        match self.send(message, ATTEMPTS).await {
+            Some(verdict) => {
+                let refused = matches!(verdict, Verdict::Refused(_));
+                self.refused.store(refused, Ordering::Relaxed);
+                Ok(verdict)
+            }
+            None if flaw == Some(Flaw::SilenceIsRefusal) => Ok(Verdict::Refused(None)),
+            None if flaw == Some(Flaw::SilenceIsSuccess) => Ok(Verdict::Made(payment_of(
+                &Item {
+                    status: "canceled",
+                    manual: false,
+                    cancellation: None,
+                },
+                "",
+            ))),
+            None => Err(StoreError::Undecided),
+        }
+    }
+}
+
+impl Way {
+    /// Sends a message until there is an answer, `attempts` times at most.
+    async fn send(&self, message: Message, attempts: usize) -> Option<Verdict> {
+        let Self { world, number, .. } = self;
+        let mut message = message;
+        for attempt in 0..attempts {
+            if attempt > 0
+                && let Message::Transition(wanted) = &mut message
+            {
+                match world.flaw {
+                    Some(Flaw::TokenOfTheAttempt) => wanted.cancellation.token.push('+'),
+                    Some(Flaw::IdOfTheAttempt) => wanted.cancellation.id.push('+'),
+                    _ => {}
+                }
+            }
+            let fault = world.draw(*number);
+            pause().await;
+            let verdict = match fault {
+                Some(Fault::RequestLost | Fault::Deadline) => None,
+                Some(Fault::Late) => {
+                    world.hold_back(*number, &message);
+                    None
+                }
+                Some(Fault::AnswerLost) => {
+                    drop(world.deliver(*number, &message));
+                    None
+                }
+                Some(Fault::Doubled) => {
+                    // Either the second comes later and its answer finds nobody, or it comes at once and its answer is the one that is heard. Without a
+                    // token, as the other services are, one could not make sense of that answer.
+                    let first = world.deliver(*number, &message);
+                    if attempts == 1 || world.lock().random.bool() {
+                        world.hold_back(*number, &message);
+                        Some(first)
+                    } else {
+                        Some(world.deliver(*number, &message))
+                    }
+                }
+                None if world.flaw == Some(Flaw::GetThenPut) => {
+                    Some(self.get_then_put(&message).await)
+                }
+                None => Some(world.deliver(*number, &message)),
+            };
+            pause().await;
+            if verdict.is_some() {
+                return verdict;
+            }
+        }
+        None
+    }
+
+    async fn get_then_put(&self, message: &Message) -> Verdict {
+        let before = self.world.table.payment(PK);
+        pause().await;
+        if let (Some(payment), Message::Transition(_)) = (before, message)
+            && STATUSES.cancelable.contains(&payment.status.as_str())
+        {
+            self.world.table.put_payment(PK, payment);
+        }
+        self.world.deliver(self.number, message)
+    }
+}
+
+/// Lets the others go on.
+async fn pause() {
+    let mut paused = false;
+    poll_fn(|_| {
+        if std::mem::replace(&mut paused, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}

@@ -1,0 +1,410 @@
+//! Histories: clients at random, at one payment all at once, over a network that loses, doubles and delays; and whether everything they were told
+//! can have been true.
+//!
+//! [`memory`] makes them in this process, around the real [`cancel`](shared::cancel::cancel), each from a seed that makes the same one again;
+//! [`wire`] makes them with the providers' binaries, the real SDK and an embedded DynamoDB. [`check`] judges them, by the rules of [`Payment`](spec::Payment) and of its own. A call whose client was left undecided stays open: it may
+//! have happened, or not, or may happen yet.
+
+pub mod check;
+pub mod memory;
+pub mod spec;
+pub mod wire;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fmt,
+    io::{IsTerminal, Write, stderr},
+    ops::Range,
+    time::Duration,
+};
+
+use fastrand::Rng;
+use shared::provider::Statuses;
+
+/// A call's number in its history. It names the call.
+pub type Number = usize;
+
+/// One history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// The provider's words.
+    pub statuses: Statuses,
+    /// The payment before the first call, if there was one.
+    pub first: Option<Item>,
+    /// Clients cannot see which call a cancellation is of: [`Id::Other`] stands for all.
+    pub anonymous: bool,
+    /// The calls by their numbers, in the order in which they began.
+    pub calls: Vec<Call>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+/// One call of one client. A client has one call at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// Whose.
+    pub client: usize,
+    /// What for.
+    pub asked: Asked,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// That the payment be canceled.
+    Cancel {
+        /// Under this name.
+        token: Token,
+        /// For a request that is this one of several.
+        fingerprint: usize,
+    },
+    /// That it be captured.
+    Capture,
+    /// That it be failed.
+    Fail,
+    /// That it be expired.
+    Expire,
+}
+
+impl Asked {
+    /// The word to which another service moves a payment; none for a cancel.
+    #[must_use]
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Cancel { .. } => None,
+            Self::Capture => Some("captured"),
+            Self::Fail => Some("failed"),
+            Self::Expire => Some("expired"),
+        }
+    }
+}
+
+/// What names a cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// The client's idempotency key. Clients share keys.
+    Key(usize),
+    /// Without a key the Lambda request id, which is the call's own.
+    RequestId(Number),
+}
+
+/// The payment, in what matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Item {
+    /// Its word.
+    pub status: &'static str,
+    /// Only a person may cancel it.
+    pub manual: bool,
+    /// What canceled it.
+    pub cancellation: Option<Cancellation>,
+}
+
+/// The trace of a cancel on the payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Cancellation {
+    /// Whose it is.
+    pub id: Id,
+    /// The request's token.
+    pub token: Token,
+    /// The request's fingerprint.
+    pub fingerprint: usize,
+}
+
+/// Whose a cancellation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Id {
+    /// Of this call.
+    Of(Number),
+    /// Of a request before the history began, or of one that cannot be told.
+    Other,
+}
+
+/// What a client was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// The payment is canceled, as it is now.
+    Canceled {
+        /// The payment.
+        item: Item,
+        /// By an earlier request with the same key.
+        replayed: bool,
+    },
+    /// It cannot be canceled as it is.
+    NotCancelable(Item),
+    /// The key named another request.
+    KeyReused,
+    /// There is no such payment.
+    NotFound,
+    /// Another service's move was made.
+    Moved,
+    /// Another service's move was refused; the payment as it was.
+    Refused(Option<Item>),
+    /// Anything else. Nothing here gives cause for it.
+    Other,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The call began.
+    Called(Number),
+    /// A fault befell it.
+    Befell(Number, Fault),
+    /// The store changed the payment for it; as it is now.
+    Wrote(Number, Item),
+    /// It ended with this answer.
+    Answered(Number, Answer),
+    /// It ended without a definite one.
+    Undecided(Number),
+}
+
+/// What befalls a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// An attempt is lost before the store sees it.
+    RequestLost,
+    /// The store does its work, and its answer is lost.
+    AnswerLost,
+    /// The store gets an attempt twice: the second time at once, or later.
+    Doubled,
+    /// Nobody waits for an attempt any more, and it reaches the store later.
+    Late,
+    /// The call is given up, whatever is on its way.
+    Deadline,
+}
+
+/// A call that has not begun, and has no number yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wish {
+    /// A cancel, with the same key as others or without one.
+    Cancel {
+        key: Option<usize>,
+        fingerprint: usize,
+    },
+    /// Another service's move.
+    Move(Asked),
+}
+
+impl Wish {
+    pub(crate) fn draw(random: &mut Rng) -> Self {
+        match random.u8(..20) {
+            0..14 => Self::Cancel {
+                key: match random.u8(..20) {
+                    0..9 => Some(1),
+                    9..12 => Some(2),
+                    12..14 => Some(0),
+                    _ => None,
+                },
+                fingerprint: usize::from(random.u8(..5) == 0),
+            },
+            14..16 => Self::Move(Asked::Capture),
+            16..18 => Self::Move(Asked::Fail),
+            _ => Self::Move(Asked::Expire),
+        }
+    }
+
+    pub(crate) fn asked(self, number: Number) -> Asked {
+        match self {
+            Self::Cancel { key, fingerprint } => Asked::Cancel {
+                token: key.map_or(Token::RequestId(number), Token::Key),
+                fingerprint,
+            },
+            Self::Move(asked) => asked,
+        }
+    }
+}
+
+/// The seeds to try: `HISTORY_SEED` alone where it is set, or else as many as `variable` says, or `sample`.
+///
+/// # Panics
+/// Where one of them is no number: a typing error must not pass for a run.
+#[must_use]
+pub fn seeds(variable: &str, sample: u64) -> Range<u64> {
+    let number = |variable| {
+        let text = env::var(variable).ok()?;
+        Some(text.replace('_', "").parse::<u64>().expect(variable))
+    };
+    match number("HISTORY_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number(variable).unwrap_or(sample),
+    }
+}
+
+/// How many histories each remarkable thing was seen in.
+pub type Seen = BTreeMap<&'static str, usize>;
+
+/// Tells who asked for a number, in `variable`, that it was reached, and what was seen.
+pub fn report(variable: &str, name: &str, number: u64, took: Duration, seen: &Seen) {
+    if env::var_os(variable).is_none() && env::var_os("HISTORY_SEED").is_none() {
+        return;
+    }
+    let rate = u128::from(number) * 1_000_000 / took.as_micros().max(1);
+    let mut lines = format!(
+        "\n{name}: {number} histories in {took:.1?}, {rate} a second, 0 untrue; among them\n"
+    );
+    for (remarkable, count) in seen {
+        lines.push_str(&format!("{count:>9}  {remarkable}\n"));
+    }
+    let _ = stderr().write_all(lines.as_bytes());
+}
+
+/// A line that counts, on a terminal, for who waits for a long run.
+pub fn progress(name: &str, done: u64, of: u64, every: u64) {
+    if done.is_multiple_of(every) && of >= 100 * every && stderr().is_terminal() {
+        let _ = write!(stderr(), "\r{name}: {done} of {of} histories ");
+    }
+}
+
+impl History {
+    /// What is remarkable in it, in words: what was answered, what befell it, and what came together.
+    #[must_use]
+    pub fn remarkable(&self) -> BTreeSet<&'static str> {
+        let mut found = BTreeSet::new();
+        let befell = |number, which| {
+            let fault = |event: &&Event| matches!(event, Event::Befell(n, fault) if (*n, *fault) == (number, which));
+            self.events.iter().any(|event| fault(&event))
+        };
+        for (at, event) in self.events.iter().enumerate() {
+            let earlier = self.events.get(..at).unwrap_or_default();
+            match event {
+                Event::Called(number) => {
+                    let repeats = |event: &Event| matches!(event, Event::Undecided(n) if self.calls.get(*n) == self.calls.get(*number));
+                    if earlier.iter().any(repeats) {
+                        found.insert("an undecided call is repeated with its key");
+                    }
+                }
+                Event::Befell(_, Fault::RequestLost) => drop(found.insert("a request is lost")),
+                Event::Befell(_, Fault::AnswerLost) => drop(found.insert("an answer is lost")),
+                Event::Befell(_, Fault::Doubled) => drop(found.insert("a request is doubled")),
+                Event::Befell(_, Fault::Late) => drop(found.insert("a request is late")),
+                Event::Befell(_, Fault::Deadline) => drop(found.insert("a call is given up")),
+                Event::Wrote(number, item) => {
+                    if earlier.contains(&Event::Undecided(*number)) {
+                        found.insert("an undecided call changes the payment");
+                        if item.status == self.statuses.canceled {
+                            found.insert("an undecided call cancels the payment");
+                        }
+                    }
+                }
+                Event::Answered(number, answer) => match answer {
+                    Answer::Canceled {
+                        replayed: false, ..
+                    } => {
+                        found.insert("canceled");
+                        if befell(*number, Fault::AnswerLost) {
+                            found.insert("canceled, and its first answer was lost");
+                        }
+                    }
+                    Answer::Canceled { replayed: true, .. } => drop(found.insert("replayed")),
+                    Answer::NotCancelable(item) if item.status == self.statuses.canceled => {
+                        found.insert("not cancelable, because canceled");
+                    }
+                    Answer::NotCancelable(item) if item.manual => {
+                        found.insert("not cancelable, because manual");
+                    }
+                    Answer::NotCancelable(_) => {
+                        found.insert("not cancelable, because moved");
+                    }
+                    Answer::KeyReused => drop(found.insert("key reused")),
+                    Answer::NotFound => drop(found.insert("not found")),
+                    Answer::Moved => drop(found.insert("moved")),
+                    Answer::Refused(_) => drop(found.insert("refused")),
+                    Answer::Other => drop(found.insert("other")),
+                },
+                Event::Undecided(_) => drop(found.insert("undecided")),
+            }
+        }
+        found
+    }
+}
+
+impl fmt::Display for History {
+    /// One line an event.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.first {
+            Some(item) => writeln!(f, "  first, the payment is {item}")?,
+            None => writeln!(f, "  first, there is no payment")?,
+        }
+        for event in &self.events {
+            match event {
+                Event::Called(number) => match self.calls.get(*number) {
+                    Some(Call { client, asked }) => {
+                        writeln!(f, "  #{number} client {client} asks: {asked}")?;
+                    }
+                    None => writeln!(f, "  #{number} is called, which is no call")?,
+                },
+                Event::Befell(number, fault) => writeln!(f, "  #{number}   befallen: {fault:?}")?,
+                Event::Wrote(number, item) => writeln!(f, "  #{number}   makes it {item}")?,
+                Event::Answered(number, answer) => writeln!(f, "  #{number} is told: {answer}")?,
+                Event::Undecided(number) => writeln!(f, "  #{number} is left undecided")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancel {
+                token: Token::Key(key),
+                fingerprint,
+            } => write!(f, "cancel, key {key}, request {fingerprint}"),
+            Self::Cancel {
+                token: Token::RequestId(_),
+                fingerprint,
+            } => write!(f, "cancel, no key, request {fingerprint}"),
+            Self::Capture => write!(f, "capture"),
+            Self::Fail => write!(f, "fail"),
+            Self::Expire => write!(f, "expire"),
+        }
+    }
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        if self.manual {
+            write!(f, ", for a person only")?;
+        }
+        match self.cancellation {
+            Some(Cancellation {
+                id,
+                token,
+                fingerprint,
+            }) => {
+                match id {
+                    Id::Of(number) => write!(f, " by #{number}")?,
+                    Id::Other => write!(f, " by another")?,
+                }
+                match token {
+                    Token::Key(key) => write!(f, ", key {key}, request {fingerprint}"),
+                    Token::RequestId(_) => write!(f, ", no key, request {fingerprint}"),
+                }
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Canceled {
+                item,
+                replayed: false,
+            } => write!(f, "canceled; it is {item}"),
+            Self::Canceled {
+                item,
+                replayed: true,
+            } => write!(f, "canceled, replayed; it is {item}"),
+            Self::NotCancelable(item) => write!(f, "not cancelable; it is {item}"),
+            Self::KeyReused => write!(f, "key reused"),
+            Self::NotFound => write!(f, "not found"),
+            Self::Moved => write!(f, "moved"),
+            Self::Refused(Some(item)) => write!(f, "refused; it is {item}"),
+            Self::Refused(None) => write!(f, "refused; there is none"),
+            Self::Other => write!(f, "something else"),
+        }
+    }
+}

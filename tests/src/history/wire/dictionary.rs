@@ -1,0 +1,171 @@
+//! What the provider's answers mean: learned on a sound network, in every state that a history can bring about.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_dynamodb::Client;
+use serde_json::Value;
+use shared::provider::{Provider, Statuses};
+
+use super::{
+    super::{Asked, Cancellation, Id, Item, Token},
+    Stage,
+    requests::{get, payment_id},
+};
+use crate::{
+    spy::{OUTCOME, Spy},
+    transport::{Answer, Transport},
+};
+
+/// All answers there are.
+#[derive(Debug, Default)]
+pub(super) struct Dictionary(Vec<Entry>);
+
+#[derive(Debug, PartialEq)]
+struct Entry {
+    /// Which of the two requests was made.
+    request: usize,
+    outcome: String,
+    bytes: Bytes,
+    /// The payment that it tells of.
+    item: Option<Item>,
+}
+
+/// What a client sees, but for what differs from one payment and one token to the next.
+#[derive(Debug, PartialEq)]
+struct Bytes {
+    status: u16,
+    replayed: bool,
+    body: String,
+}
+
+impl Bytes {
+    fn of(answer: &Answer, payment_id: &str, token: Option<&str>, item: Option<&Value>) -> Self {
+        let mut body = answer.body.replace(payment_id, "{payment_id}");
+        let mut hide = |text: Option<&str>, name: &str| {
+            if let Some(text) = text {
+                body = body.replace(text, name);
+            }
+        };
+        let text = |pointer| item.and_then(|item| item.pointer(pointer)?.as_str());
+        let at = text("/canceled_at");
+        let seconds = at.and_then(|at| Some(format!("{}Z", at.split_once('.')?.0)));
+        hide(token, "{token}");
+        hide(text("/cancellation/id"), "{cancellation_id}");
+        hide(at, "{canceled_at}");
+        hide(seconds.as_deref(), "{canceled_at_seconds}");
+        Self {
+            status: answer.status,
+            replayed: answer.headers.contains_key("idempotent-replayed"),
+            body,
+        }
+    }
+}
+
+impl Dictionary {
+    /// Asks in every state.
+    pub(super) async fn learn<P: Provider>(
+        stage: &Stage<P>,
+        url: &str,
+        tables: &Client,
+    ) -> Result<Self> {
+        let service = Transport::<Spy<P>>::service(url, Duration::from_secs(600)).await;
+        let mut learned = Self::default();
+        for (number, first) in (900_000..).zip(states::<P>()) {
+            for request in [0, 1] {
+                let payment = stage.put(number, first).await?;
+                let payment_id = payment_id(&payment)?;
+                let event = stage.requests.event(request, payment_id, Some("key-1"))?;
+                let answer = service.invoke("request", &event).await?;
+                let outcome = answer.headers.get(OUTCOME).context("no outcome")?.clone();
+                let after = get(tables, &payment["pk"]).await?;
+                let canceled_now = after
+                    .as_ref()
+                    .is_some_and(|item| item["status"] == P::STATUSES.canceled);
+                let item = first.map(|item| match item.cancellation {
+                    None if canceled_now => canceled::<P>(Token::Key(1), request),
+                    Some(_) | None => item,
+                });
+                let bytes = Bytes::of(&answer, payment_id, Some("key-1"), after.as_ref());
+                let new = Entry {
+                    request,
+                    outcome,
+                    bytes,
+                    item,
+                };
+                learned.add(P::STATUSES, new)?;
+            }
+        }
+        Ok(learned)
+    }
+
+    /// Of payments in two words no client may be told the same. But for the cancelable words: where the payment is in one of those, it is not the
+    /// word that is told.
+    fn add(&mut self, statuses: Statuses, new: Entry) -> Result<()> {
+        let status = |entry: &Entry| {
+            let status = entry.item.map(|item| item.status);
+            status.filter(|word| !statuses.cancelable.contains(word))
+        };
+        let alike = |old: &&Entry| {
+            (old.request, &old.outcome, &old.bytes) == (new.request, &new.outcome, &new.bytes)
+        };
+        for old in self.0.iter().filter(alike) {
+            ensure!(
+                status(old) == status(&new),
+                "two payments are told of alike: {old:?} and {new:?}"
+            );
+        }
+        self.0.push(new);
+        Ok(())
+    }
+
+    /// The payments that an answer may tell of; none where it is one that is never given.
+    pub(super) fn read(
+        &self,
+        request: usize,
+        outcome: &str,
+        answer: &Answer,
+        payment_id: &str,
+        token: Option<&str>,
+        item: Option<&Value>,
+    ) -> Vec<Option<Item>> {
+        let bytes = Bytes::of(answer, payment_id, token, item);
+        let fits = |entry: &&Entry| {
+            entry.request == request && entry.outcome == outcome && entry.bytes == bytes
+        };
+        self.0.iter().filter(fits).map(|entry| entry.item).collect()
+    }
+}
+
+/// A payment that was canceled under `token`.
+fn canceled<P: Provider>(token: Token, fingerprint: usize) -> Item {
+    Item {
+        status: P::STATUSES.canceled,
+        manual: false,
+        cancellation: Some(Cancellation {
+            id: Id::Other,
+            token,
+            fingerprint,
+        }),
+    }
+}
+
+fn states<P: Provider>() -> Vec<Option<Item>> {
+    let item = |status, manual| Item {
+        status,
+        manual,
+        cancellation: None,
+    };
+    let open = P::STATUSES
+        .cancelable
+        .iter()
+        .flat_map(|word| [item(word, false), item(word, true)]);
+    let moved = [Asked::Capture, Asked::Fail, Asked::Expire]
+        .into_iter()
+        .filter_map(Asked::word);
+    let moved = moved.flat_map(|word| [item(word, false), item(word, true)]);
+    let canceled = [(1, 0), (1, 1), (2, 0), (2, 1)]
+        .map(|(key, request)| canceled::<P>(Token::Key(key), request));
+    let some = open.chain(moved).chain(canceled).map(Some);
+    some.chain([None]).collect()
+}

@@ -1,0 +1,672 @@
+//! Histories through real processes: the provider's binary several times over, each behind a Lambda Runtime API, and a
+//! [`FaultProxy`](crate::faults::FaultProxy) between its SDK and one embedded DynamoDB.
+//!
+//! The seed decides on clients, calls and faults. Who comes first the machine decides, so a seed makes a history that is much alike, not the same one.
+//! What the bytes of an answer mean is learned beforehand, on a sound network; an answer in other bytes is therefore wrong, and so is a replay
+//! that is not the first answer byte for byte.
+
+mod dictionary;
+mod pool;
+mod requests;
+
+use std::{
+    marker::PhantomData,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use aws_sdk_dynamodb::{
+    Client,
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+use fastrand::Rng;
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+use shared::provider::Provider;
+use tokio::{task::JoinSet, time::sleep};
+
+use self::{
+    dictionary::Dictionary,
+    pool::{Called, Pool},
+    requests::{Requests, get, payment_id},
+};
+use super::{
+    Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Seen, Token, Wish,
+    check::linearizable, progress, report, seeds,
+};
+use crate::{
+    faults::{self, Cut, Instead},
+    golden::Case,
+    transport,
+};
+
+/// How many histories are made at once.
+const AT_ONCE: usize = 4;
+
+/// A call on which no fault was laid is undecided only where the machine was so busy that an attempt timed out.
+const BUSY: Duration = Duration::from_millis(900);
+
+/// Makes the provider's histories, `PROCESS_HISTORIES` (20) of them, and judges them.
+///
+/// # Errors
+/// Where an answer was untrue, or a history could not be made.
+pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Result<()> {
+    let began = Instant::now();
+    let seeds = seeds("PROCESS_HISTORIES", 20);
+    let number = seeds.end - seeds.start;
+    let stage = Arc::new(Stage::<P>::set(cases).await?);
+    let waiting = Arc::new(Mutex::new(seeds));
+    let mut workers = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let (stage, waiting) = (Arc::clone(&stage), Arc::clone(&waiting));
+        workers.spawn(async move {
+            let nobodys = stage.requests.payment(999_998)?;
+            let warming = stage
+                .requests
+                .event(0, payment_id(&nobodys)?, Some("warming"))?;
+            let pool = Pool::new(binary, stage.store, warming);
+            let mut seen = Seen::new();
+            loop {
+                let Some(seed) = lock(&waiting).next() else {
+                    return anyhow::Ok(seen);
+                };
+                let history = stage.play(&pool, seed).await;
+                for word in history
+                    .with_context(|| format!("history {seed}"))?
+                    .remarkable()
+                {
+                    *seen.entry(word).or_default() += 1;
+                }
+                progress(P::NAME, seed, number, 10);
+            }
+        });
+    }
+    let mut all = Seen::new();
+    while let Some(seen) = workers.join_next().await {
+        for (word, count) in seen?? {
+            *all.entry(word).or_default() += count;
+        }
+    }
+    report("PROCESS_HISTORIES", P::NAME, number, began.elapsed(), &all);
+    // Histories in which nothing happens prove nothing.
+    for remarkable in [
+        "canceled",
+        "replayed",
+        "undecided",
+        "moved",
+        "an answer is lost",
+    ] {
+        ensure!(
+            number < 20 || all.contains_key(remarkable),
+            "not seen in {number} histories: {remarkable}"
+        );
+    }
+    Ok(())
+}
+
+/// A provider's store, and what is said to the provider and by it.
+struct Stage<P: Provider> {
+    store: SocketAddr,
+    tables: Client,
+    requests: Requests,
+    dictionary: Dictionary,
+    provider: PhantomData<fn() -> P>,
+}
+
+/// What is written down while a history is made. Answers are read at its end, when it is known what the payment came to.
+#[derive(Default)]
+struct Record {
+    calls: Vec<Call>,
+    request_ids: Vec<String>,
+    told: Vec<Option<Told>>,
+    events: Vec<Event>,
+    transitions: usize,
+}
+
+/// An answer as it came.
+enum Told {
+    Outcome {
+        answer: transport::Answer,
+        outcome: String,
+    },
+    Moved,
+    Refused(Option<Value>),
+}
+
+impl Record {
+    fn begin(
+        &mut self,
+        client: usize,
+        asked: impl FnOnce(Number) -> Asked,
+        request_id: Option<String>,
+    ) -> Number {
+        let number = self.calls.len();
+        let asked = asked(number);
+        self.calls.push(Call { client, asked });
+        self.request_ids
+            .push(request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()));
+        self.told.push(None);
+        self.events.push(Event::Called(number));
+        number
+    }
+
+    fn end(&mut self, number: Number, told: Told) {
+        let undecided = matches!(&told, Told::Outcome { outcome, .. } if outcome == "undecided");
+        self.events.push(match undecided {
+            true => Event::Undecided(number),
+            // What it says is read later.
+            false => Event::Answered(number, Answer::Other),
+        });
+        self.told[number] = Some(told);
+    }
+
+    /// The token under which a call is made. Where the body must carry one, the request id is put there.
+    fn token(&self, number: Number, may_lack_a_key: bool) -> Option<String> {
+        match self.calls[number].asked {
+            Asked::Cancel {
+                token: Token::Key(key),
+                ..
+            } => Some(format!("key-{key}")),
+            Asked::Cancel {
+                token: Token::RequestId(owner),
+                ..
+            } if !may_lack_a_key => Some(self.request_ids[owner].clone()),
+            Asked::Cancel { .. } | Asked::Capture | Asked::Fail | Asked::Expire => None,
+        }
+    }
+
+    /// The token that `text` is. One that is nobody's comes out as a key that nobody has.
+    fn token_of(&self, text: &str) -> Token {
+        let key = text.strip_prefix("key-").and_then(|key| key.parse().ok());
+        let owner = self.request_ids.iter().position(|id| id == text);
+        match (key, owner) {
+            (Some(key), _) => Token::Key(key),
+            (None, Some(number)) => Token::RequestId(number),
+            (None, None) => Token::Key(usize::MAX),
+        }
+    }
+}
+
+/// A history's plan and its place.
+struct Play<'s, P: Provider> {
+    stage: &'s Stage<P>,
+    pool: &'s Arc<Pool<P>>,
+    payment: &'s Value,
+    record: Arc<Mutex<Record>>,
+    /// Of so many attempts in a hundred one goes wrong.
+    faults_in_100: u8,
+}
+
+impl<P: Provider> Stage<P> {
+    async fn set(cases: &[Case]) -> Result<Self> {
+        let (store, tables) = embedded::with_tables().await?;
+        let url = format!("http://{store}");
+        let requests = Requests::find::<P>(cases, &url, &tables).await?;
+        let mut stage = Self {
+            store,
+            tables: tables.clone(),
+            requests,
+            dictionary: Dictionary::default(),
+            provider: PhantomData,
+        };
+        stage.dictionary = Dictionary::learn(&stage, &url, &tables).await?;
+        Ok(stage)
+    }
+
+    /// Puts the payment of the history with that number there, or sees to it that there is none.
+    async fn put(&self, number: u64, first: Option<Item>) -> Result<Value> {
+        let mut payment = self.requests.payment(number)?;
+        let Some(item) = first else {
+            let pk = payment["pk"].as_str().context("an item has no pk")?;
+            embedded::delete(&self.tables, "payments", pk).await?;
+            return Ok(payment);
+        };
+        payment["status"] = json!(item.status);
+        payment["manual_cancellation"] = json!(item.manual);
+        if let Some(Cancellation {
+            token: Token::Key(key),
+            fingerprint,
+            ..
+        }) = item.cancellation
+        {
+            payment["canceled_at"] = json!("2024-01-01T00:10:00.000Z");
+            payment["updated_at"] = json!("2024-01-01T00:10:00.000Z");
+            payment["cancellation"] = self.requests.cancellation(fingerprint).clone();
+            payment["cancellation"]["token"] = json!(format!("key-{key}"));
+        }
+        embedded::put(&self.tables, "payments", &payment).await?;
+        Ok(payment)
+    }
+
+    async fn play(&self, pool: &Arc<Pool<P>>, seed: u64) -> Result<History> {
+        // The providers' histories differ, though their seeds are the same.
+        let name = P::NAME
+            .bytes()
+            .fold(0_u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
+        let mut random = Rng::with_seed(seed ^ (name << 32));
+        let first = first::<P>(&mut random);
+        let payment = self.put(seed, first).await?;
+        let play = Play {
+            stage: self,
+            pool,
+            payment: &payment,
+            record: Arc::default(),
+            faults_in_100: [0, 25, 50, 75][random.usize(..4)],
+        };
+        let mut clients = Vec::new();
+        for client in 0..random.usize(1..=4) {
+            let wishes = (0..random.usize(1..=2))
+                .map(|_| Wish::draw(&mut random))
+                .collect();
+            clients.push(play.client(client, wishes, random.fork()));
+        }
+        try_join_all(clients).await?;
+        pool.quiet().await?;
+        play.repeat_all().await?;
+        pool.quiet().await?;
+        let last = get(&self.tables, &payment["pk"]).await?;
+
+        let record = std::mem::take(&mut *lock(&play.record));
+        let mut history = History {
+            statuses: P::STATUSES,
+            first,
+            anonymous: true,
+            calls: record.calls.clone(),
+            events: record.events.clone(),
+        };
+        let judged = self.judge(&record, &mut history, &payment, last.as_ref());
+        judged.map_err(|wrong| anyhow!("{wrong}\n{history}"))?;
+        Ok(history)
+    }
+
+    /// Reads the answers, and judges them together with what the store did.
+    fn judge(
+        &self,
+        record: &Record,
+        history: &mut History,
+        payment: &Value,
+        stored: Option<&Value>,
+    ) -> Result<(), String> {
+        let last = stored
+            .map(|stored| self.item(record, payment, stored))
+            .transpose()?;
+        for event in &mut history.events {
+            if let Event::Answered(number, answer) = event {
+                *answer = self.read(record, *number, payment, stored, [history.first, last])?;
+            }
+        }
+        let canceled =
+            |item: Option<Item>| item.is_some_and(|item| item.status == P::STATUSES.canceled);
+        let expected = usize::from(canceled(last) && !canceled(history.first));
+        if record.transitions != expected {
+            return Err(format!(
+                "{} transitions to canceled, where {expected} should be",
+                record.transitions
+            ));
+        }
+        linearizable(history)
+    }
+
+    /// The stored payment in what matters, and nothing else about it changed.
+    fn item(&self, record: &Record, payment: &Value, stored: &Value) -> Result<Item, String> {
+        let words = [Asked::Capture, Asked::Fail, Asked::Expire]
+            .into_iter()
+            .filter_map(Asked::word);
+        let mut words = P::STATUSES
+            .cancelable
+            .iter()
+            .copied()
+            .chain([P::STATUSES.canceled])
+            .chain(words);
+        let status = words.find(|word| stored["status"] == *word);
+        let cancellation = stored.get("cancellation").map(|made| {
+            let fingerprint = [0, 1].into_iter().find(|request| {
+                made["fingerprint"] == self.requests.cancellation(*request)["fingerprint"]
+            });
+            Cancellation {
+                id: Id::Other,
+                token: record.token_of(made["token"].as_str().unwrap_or_default()),
+                fingerprint: fingerprint.unwrap_or(usize::MAX),
+            }
+        });
+        let rest = |item: &Value| {
+            let mut item = item.clone();
+            for changed in ["status", "canceled_at", "updated_at", "cancellation"] {
+                item[changed] = Value::Null;
+            }
+            item
+        };
+        if rest(stored) != rest(payment) {
+            return Err(format!("the payment came to {stored}"));
+        }
+        Ok(Item {
+            status: status.ok_or_else(|| format!("the payment came to {stored}"))?,
+            manual: stored["manual_cancellation"] == true,
+            cancellation,
+        })
+    }
+
+    /// What a call was told.
+    fn read(
+        &self,
+        record: &Record,
+        number: Number,
+        payment: &Value,
+        stored: Option<&Value>,
+        [first, last]: [Option<Item>; 2],
+    ) -> Result<Answer, String> {
+        let fingerprint = match record.calls[number].asked {
+            Asked::Cancel { fingerprint, .. } => fingerprint,
+            Asked::Capture | Asked::Fail | Asked::Expire => 0,
+        };
+        let (answer, outcome) = match &record.told[number] {
+            None => return Err(format!("#{number} was not answered")),
+            Some(Told::Moved) => return Ok(Answer::Moved),
+            Some(Told::Refused(found)) => {
+                let found = found
+                    .as_ref()
+                    .map(|found| self.item(record, payment, found));
+                return Ok(Answer::Refused(found.transpose()?));
+            }
+            Some(Told::Outcome { answer, outcome }) => (answer, outcome),
+        };
+        let token = record.token(number, self.requests.may_lack_a_key());
+        let payment_id = payment_id(payment).map_err(|error| error.to_string())?;
+        let read = self.dictionary.read(
+            fingerprint,
+            outcome,
+            answer,
+            payment_id,
+            token.as_deref(),
+            stored,
+        );
+        // Of a canceled payment it is told under whose token that was: it must be the one that is on it.
+        let items = read.iter().map(|item| {
+            item.map(|item| match (item.cancellation, last) {
+                (Some(told), Some(last))
+                    if last
+                        .cancellation
+                        .is_some_and(|made| made.fingerprint == told.fingerprint) =>
+                {
+                    last
+                }
+                (Some(_) | None, _) => item,
+            })
+        });
+        // Where the same bytes may mean several payments, nobody was told an untruth if it was one of them.
+        let items = items.collect::<Vec<_>>();
+        let item = items
+            .iter()
+            .find(|item| [first, last].contains(item))
+            .or(items.first());
+        match (outcome.as_str(), item) {
+            ("canceled", Some(Some(item))) => Ok(Answer::Canceled {
+                item: *item,
+                replayed: answer.headers.contains_key("idempotent-replayed"),
+            }),
+            ("not_cancelable", Some(Some(item))) => Ok(Answer::NotCancelable(*item)),
+            ("key_reused", Some(Some(_))) => Ok(Answer::KeyReused),
+            ("not_found", Some(None)) => Ok(Answer::NotFound),
+            _ => Err(format!(
+                "#{number}, {outcome}, was told what nobody is on a sound network: {answer:?}"
+            )),
+        }
+    }
+}
+
+fn first<P: Provider>(random: &mut Rng) -> Option<Item> {
+    let words = P::STATUSES.cancelable;
+    let open = Item {
+        status: words[random.usize(..words.len())],
+        manual: false,
+        cancellation: None,
+    };
+    match random.u8(..20) {
+        0 => None,
+        1 => Some(Item {
+            status: "captured",
+            ..open
+        }),
+        2 => Some(Item {
+            manual: true,
+            ..open
+        }),
+        3 => Some(Item {
+            status: P::STATUSES.canceled,
+            cancellation: Some(Cancellation {
+                id: Id::Other,
+                token: Token::Key(0),
+                fingerprint: 0,
+            }),
+            ..open
+        }),
+        _ => Some(open),
+    }
+}
+
+impl<P: Provider> Play<'_, P> {
+    async fn client(&self, client: usize, mut wishes: Vec<Wish>, mut random: Rng) -> Result<()> {
+        let mut repetitions = 0;
+        while let Some(wish) = wishes.pop() {
+            sleep(Duration::from_micros(random.u64(..4000))).await;
+            let script = self.script(&mut random);
+            if let Wish::Move(asked) = wish {
+                self.move_on(client, asked, !script.is_empty()).await?;
+                continue;
+            }
+            let later = Duration::from_micros(random.u64(..30_000));
+            let number = self
+                .cancel(client, |number| wish.asked(number), None, &script, later)
+                .await?;
+            let undecided = lock(&self.record)
+                .events
+                .contains(&Event::Undecided(number));
+            if undecided && repetitions < 2 && random.bool() {
+                repetitions += 1;
+                wishes.push(wish);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is laid on the attempts of a call: at most as many faults as the SDK makes attempts.
+    fn script(&self, random: &mut Rng) -> Vec<faults::Fault> {
+        let mut script = Vec::new();
+        while script.len() < 3 && random.u8(..100) < self.faults_in_100 {
+            // To be silent costs a second an attempt, so few are.
+            let how = match random.u8(..100) {
+                0 => Cut::Hang,
+                1..50 => Cut::Reset,
+                _ => Cut::Close,
+            };
+            let answer = match random.u8(..5) {
+                0 => Instead::InternalServerError,
+                1 => Instead::BadGateway,
+                2 => Instead::ServiceUnavailable,
+                3 => Instead::Throttled,
+                _ => Instead::Garbage,
+            };
+            script.push(match random.u8(..8) {
+                0 => faults::Fault::Request {
+                    after: random.usize(..1500),
+                    how,
+                },
+                1 | 2 => faults::Fault::Answer {
+                    after: random.usize(..600),
+                    how,
+                },
+                3 => faults::Fault::Instead {
+                    answer,
+                    committed: true,
+                },
+                4 => faults::Fault::Instead {
+                    answer,
+                    committed: false,
+                },
+                5 => faults::Fault::Twice,
+                _ => faults::Fault::Late(how),
+            });
+        }
+        script
+    }
+
+    /// One call through a process of the function.
+    async fn cancel(
+        &self,
+        client: usize,
+        asked: impl FnOnce(Number) -> Asked,
+        request_id: Option<String>,
+        script: &[faults::Fault],
+        later: Duration,
+    ) -> Result<Number> {
+        let mut lease = self.pool.lease().await?;
+        let requests = &self.stage.requests;
+        let (number, request_id, event) = {
+            let mut record = lock(&self.record);
+            let number = record.begin(client, asked, request_id);
+            let Asked::Cancel { fingerprint, .. } = record.calls[number].asked else {
+                return Err(anyhow!("#{number} is no cancel"));
+            };
+            let token = record.token(number, requests.may_lack_a_key());
+            let event = requests.event(fingerprint, payment_id(self.payment)?, token.as_deref())?;
+            (number, record.request_ids[number].clone(), event)
+        };
+        let began = Instant::now();
+        let called = lease.call(&request_id, &event, script).await;
+        let took = began.elapsed();
+        let record = Arc::clone(&self.record);
+        lease.end(later, move |transitions| {
+            lock(&record).transitions += transitions
+        });
+
+        let Called {
+            answer,
+            outcome,
+            befell,
+        } = called.with_context(|| format!("#{number}, {script:?}"))?;
+        if outcome == "undecided" {
+            ensure!(
+                !befell.is_empty() || took > BUSY,
+                "#{number} is undecided without a fault: {answer:?}"
+            );
+            let said = answer.status >= 500 && answer.headers.contains_key("retry-after");
+            ensure!(said, "#{number} is undecided, but not said so: {answer:?}");
+        }
+        let mut record = lock(&self.record);
+        record.events.extend(
+            befell
+                .into_iter()
+                .map(|fault| Event::Befell(number, fault.into())),
+        );
+        record.end(number, Told::Outcome { answer, outcome });
+        Ok(number)
+    }
+
+    /// Another service moves the payment, under the condition that the data model asks of it. Where its answer is `lost`, it does not ask again.
+    async fn move_on(&self, client: usize, asked: Asked, lost: bool) -> Result<()> {
+        let Some(word) = asked.word() else {
+            return Err(anyhow!("{asked} moves nothing"));
+        };
+        let number = lock(&self.record).begin(client, |_| asked, None);
+        let seen = self.payment["status"]
+            .as_str()
+            .filter(|word| P::STATUSES.cancelable.contains(word));
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let moved = self
+            .stage
+            .tables
+            .update_item()
+            .table_name("payments")
+            .key("pk", text(self.payment["pk"].as_str().unwrap_or_default()))
+            .update_expression("SET #s = :to")
+            .condition_expression("#s = :seen")
+            .expression_attribute_names("#s", "status")
+            .expression_attribute_values(":seen", text(seen.unwrap_or("none")))
+            .expression_attribute_values(":to", text(word))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let told = match moved {
+            Ok(_) => Told::Moved,
+            Err(failure) => match failure.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let found = refused.item.clone().map(AttributeValue::M);
+                    Told::Refused(found.as_ref().map(embedded::to_json))
+                }
+                _ => return Err(failure.into()),
+            },
+        };
+        let mut record = lock(&self.record);
+        if lost {
+            record.events.push(Event::Befell(number, Fault::AnswerLost));
+            record.events.push(Event::Undecided(number));
+        } else {
+            record.end(number, told);
+        }
+        Ok(())
+    }
+
+    /// At the end the network is sound, and every cancel is repeated: what was canceled is replayed byte for byte, and nobody is left undecided.
+    async fn repeat_all(&self) -> Result<()> {
+        let calls = lock(&self.record).calls.len();
+        for number in 0..calls {
+            let (Call { client, asked }, request_id) = {
+                let record = lock(&self.record);
+                (record.calls[number], record.request_ids[number].clone())
+            };
+            let Asked::Cancel { .. } = asked else {
+                continue;
+            };
+            let again = self
+                .cancel(client, |_| asked, Some(request_id), &[], Duration::ZERO)
+                .await?;
+            let record = lock(&self.record);
+            if let (
+                Some(Told::Outcome {
+                    answer: first,
+                    outcome,
+                }),
+                Some(Told::Outcome {
+                    answer: second,
+                    outcome: now,
+                }),
+            ) = (&record.told[number], &record.told[again])
+                && outcome == "canceled"
+            {
+                ensure!(
+                    now == "canceled"
+                        && first.body == second.body
+                        && second.headers.contains_key("idempotent-replayed"),
+                    "#{number} was told {first:?}, and its repetition {second:?}"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<faults::Fault> for Fault {
+    fn from(fault: faults::Fault) -> Self {
+        match fault {
+            faults::Fault::Twice => Self::Doubled,
+            faults::Fault::Late(_) => Self::Late,
+            faults::Fault::Request { .. }
+            | faults::Fault::Instead {
+                committed: false, ..
+            } => Self::RequestLost,
+            faults::Fault::None
+            | faults::Fault::Answer { .. }
+            | faults::Fault::Slow(_)
+            | faults::Fault::Instead {
+                committed: true, ..
+            } => Self::AnswerLost,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

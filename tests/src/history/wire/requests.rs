@@ -1,0 +1,185 @@
+//! The provider's requests: those of its golden cases, for any payment and under any token.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use serde_json::{Value, json};
+use shared::provider::Provider;
+
+use crate::{golden::Case, transport::Transport};
+
+/// One request of a golden case.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    case: Case,
+    /// The payment's id in the case.
+    payment_id: String,
+    /// The token in the case, where it is the body that carries it.
+    body_token: Option<String>,
+    /// What it leaves on the payment.
+    cancellation: Value,
+}
+
+/// A payment, and two requests to cancel it that differ in their fingerprints.
+pub(super) struct Requests {
+    payment: Value,
+    both: [Request; 2],
+}
+
+impl Requests {
+    /// Finds them among the golden cases. What they leave on a payment, they are tried for.
+    pub(super) async fn find<P: Provider>(
+        cases: &[Case],
+        url: &str,
+        tables: &Client,
+    ) -> Result<Self> {
+        let service = Transport::<P>::service(url, Duration::from_secs(600)).await;
+        let mut candidates = cases.iter().filter_map(Request::new).collect::<Vec<_>>();
+        candidates.sort_by_key(|request| request.case.event.to_string().len());
+        let first = candidates
+            .first()
+            .and_then(|first| first.case.given.payments.first());
+        let mut payment = first.context("no case cancels a payment")?.clone();
+        payment["status"] = json!(P::STATUSES.cancelable.first());
+        let mut found = Vec::<Request>::new();
+        for candidate in candidates {
+            let credentials =
+                |one: &Request| one.case.given.credentials == candidate.case.given.credentials;
+            if !found.iter().all(credentials) {
+                continue;
+            }
+            let known = candidate.try_on(&payment, &service, tables).await?;
+            if let Some(known) = known
+                && found
+                    .iter()
+                    .all(|one| one.fingerprint() != known.fingerprint())
+            {
+                found.push(known);
+            }
+            if let [one, other] = found.as_slice() {
+                let both = [one.clone(), other.clone()];
+                return Ok(Self { payment, both });
+            }
+        }
+        Err(anyhow!("no two cases make different requests"))
+    }
+
+    /// The Lambda event of a request for the payment, under `token`.
+    pub(super) fn event(
+        &self,
+        request: usize,
+        payment_id: &str,
+        token: Option<&str>,
+    ) -> Result<String> {
+        self.both[request].event(payment_id, token)
+    }
+
+    /// Whether without a key of the client's the Lambda request id is the token.
+    pub(super) fn may_lack_a_key(&self) -> bool {
+        self.both.iter().all(|request| request.body_token.is_none())
+    }
+
+    /// What a request leaves on the payment.
+    pub(super) fn cancellation(&self, request: usize) -> &Value {
+        &self.both[request].cancellation
+    }
+
+    /// The payment of the history with that number.
+    pub(super) fn payment(&self, number: u64) -> Result<Value> {
+        numbered(&self.payment, number)
+    }
+}
+
+/// `payment` under an id of its own: the last six characters are the number.
+fn numbered(payment: &Value, number: u64) -> Result<Value> {
+    let pk = payment["pk"].as_str().context("an item has no pk")?;
+    let kept = pk.len().checked_sub(6).and_then(|end| pk.get(..end));
+    let kept = kept.context("a pk is too short for a number")?;
+    let mut payment = payment.clone();
+    payment["pk"] = json!(format!("{kept}{:06}", number % 1_000_000));
+    Ok(payment)
+}
+
+/// The id in a payment's key.
+pub(super) fn payment_id(payment: &Value) -> Result<&str> {
+    let pk = payment["pk"].as_str().context("an item has no pk")?;
+    pk.splitn(3, '#').nth(2).context("a pk has three parts")
+}
+
+/// The item under a key.
+pub(super) async fn get(tables: &Client, pk: &Value) -> Result<Option<Value>> {
+    let pk = pk.as_str().context("an item has no pk")?;
+    let output = tables
+        .get_item()
+        .table_name("payments")
+        .key("pk", AttributeValue::S(pk.to_owned()))
+        .send()
+        .await?;
+    let item = output.item.map(AttributeValue::M);
+    Ok(item.as_ref().map(embedded::to_json))
+}
+
+impl Request {
+    fn new(case: &Case) -> Option<Self> {
+        let payment_id = payment_id(case.then.payments.first()?).ok()?.to_owned();
+        let adaptable = payment_id.len() >= 8
+            && case.event["rawPath"].as_str()?.contains(&payment_id)
+            && case.event["isBase64Encoded"] != json!(true)
+            && case.event["headers"].is_object();
+        adaptable.then(|| Self {
+            case: case.clone(),
+            payment_id,
+            body_token: None,
+            cancellation: Value::Null,
+        })
+    }
+
+    fn event(&self, payment_id: &str, token: Option<&str>) -> Result<String> {
+        let mut case = self.case.clone();
+        let mut event = case.event.to_string().replace(&self.payment_id, payment_id);
+        if let (Some(carried), Some(token)) = (&self.body_token, token) {
+            event = event.replace(carried, token);
+        }
+        case.event = serde_json::from_str(&event)?;
+        if let Some(headers) = case.event["headers"].as_object_mut() {
+            headers.remove("idempotency-key");
+            if let (None, Some(token)) = (&self.body_token, token) {
+                headers.insert("idempotency-key".to_owned(), json!(token));
+            }
+        }
+        Ok(case.event())
+    }
+
+    /// Asks once and looks at the payment. Nothing where it is not canceled by it.
+    async fn try_on<P: Provider>(
+        &self,
+        payment: &Value,
+        service: &Transport<P>,
+        tables: &Client,
+    ) -> Result<Option<Self>> {
+        for credential in &self.case.given.credentials {
+            embedded::put(tables, "credentials", credential).await?;
+        }
+        let payment = numbered(payment, 999_999)?;
+        embedded::put(tables, "payments", &payment).await?;
+        let event = self.event(payment_id(&payment)?, Some("tried"))?;
+        service.invoke("request", &event).await?;
+        let item = get(tables, &payment["pk"])
+            .await?
+            .context("the payment is gone")?;
+        let Some(made) = item.get("cancellation") else {
+            return Ok(None);
+        };
+        let token = made["token"].as_str().filter(|token| *token != "tried");
+        Ok(Some(Self {
+            body_token: token.map(str::to_owned),
+            cancellation: made.clone(),
+            ..self.clone()
+        }))
+    }
+
+    fn fingerprint(&self) -> &Value {
+        &self.cancellation["fingerprint"]
+    }
+}
