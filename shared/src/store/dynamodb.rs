@@ -273,7 +273,12 @@ where
         );
         StoreError::Internal
     } else {
-        error!(table, kind, code, "DynamoDB gave no definite answer");
+        error!(
+            table,
+            kind,
+            code,
+            "DynamoDB gave no definite answer: if that lasts, check the region, the endpoint and the network between"
+        );
         StoreError::Undecided
     }
 }

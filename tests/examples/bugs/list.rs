@@ -74,9 +74,11 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a time-out is answered as a fault that decides",
         "shared/src/store/dynamodb.rs",
-        r##"error!(table, kind, code, "DynamoDB gave no definite answer");
+        r##"the network between"
+        );
         StoreError::Undecided"##,
-        r##"error!(table, kind, code, "DynamoDB gave no definite answer");
+        r##"the network between"
+        );
         StoreError::Internal"##,
     ),
     bug(

@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+import { join } from 'node:path';
+
+import { App, CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
+import * as kms from 'aws-cdk-lib/aws-kms';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+
+import { CancelApi, CancelTables } from '../lib';
+
+// The stack that `cdk deploy` makes. Options are context values: `cdk deploy -c architecture=x86_64`.
+const app = new App();
+const option = (name: string): string | undefined => app.node.tryGetContext(name);
+
+const stack = new Stack(app, option('stack') ?? 'cancel-cdk', {
+  description: 'Five payment-cancel endpoints, a function each, behind one HTTP API and over two DynamoDB tables.',
+});
+
+/** Existing tables where they are named, otherwise new ones. */
+function tables() {
+  const payments = option('paymentsTable');
+  const credentials = option('credentialsTable');
+  if (payments === undefined && credentials === undefined) {
+    const removal = option('tableRemoval') ?? 'retain';
+    const removalPolicy = { retain: RemovalPolicy.RETAIN, delete: RemovalPolicy.DESTROY }[removal];
+    if (removalPolicy === undefined) {
+      throw new Error(`tableRemoval is "${removal}" and must be "retain" or "delete"`);
+    }
+    return new CancelTables(stack, 'Tables', { removalPolicy });
+  }
+  if (payments === undefined || credentials === undefined) {
+    throw new Error('paymentsTable and credentialsTable must be given together');
+  }
+  const key = option('credentialsKey');
+  const keyArn = stack.formatArn({ service: 'kms', resource: 'key', resourceName: key ?? '' });
+  return {
+    payments: dynamodb.Table.fromTableName(stack, 'Payments', payments),
+    credentials: dynamodb.Table.fromTableName(stack, 'Credentials', credentials),
+    credentialsKey: key === undefined ? undefined : kms.Key.fromKeyArn(stack, 'CredentialsKey', keyArn),
+  };
+}
+
+const architecture = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X86_64 }[
+  option('architecture') ?? 'arm64'
+];
+if (architecture === undefined) {
+  throw new Error('architecture must be "arm64" or "x86_64"');
+}
+
+const { payments, credentials, credentialsKey } = tables();
+const { api } = new CancelApi(stack, 'CancelApi', {
+  name: stack.stackName,
+  payments,
+  credentials,
+  credentialsKey,
+  // Where `cargo lambda build --release` leaves them.
+  code: (provider) =>
+    lambda.Code.fromAsset(join(option('binaries') ?? join(__dirname, '../../../../target/lambda'), provider)),
+  architecture,
+  memorySize: Number(option('memorySize') ?? 128),
+  credentialTtl: Duration.seconds(Number(option('credentialTtlSeconds') ?? 60)),
+});
+
+new CfnOutput(stack, 'ApiUrl', { value: api.apiEndpoint, description: 'Where the five endpoints are.' });
+new CfnOutput(stack, 'PaymentsTableName', { value: payments.tableName });
+new CfnOutput(stack, 'CredentialsTableName', { value: credentials.tableName });

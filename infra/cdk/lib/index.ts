@@ -1,0 +1,3 @@
+export { CancelApi, CancelApiProps } from './cancel-api';
+export { CancelTables, CancelTablesProps } from './cancel-tables';
+export { Provider, ROUTES } from './providers';

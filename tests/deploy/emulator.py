@@ -1,0 +1,319 @@
+"""Both stacks on an AWS emulator: deployed with the real tools, called through API Gateway, and deleted."""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import time
+import uuid
+
+import botocore.exceptions
+
+import drift
+import rights
+from golden import number
+from store import Tables, client
+from suite import (
+    PROVIDERS, ROOT, TARGET, WORK, Process, equal, free_port, group, loopback_only, request, run, test, until,
+)
+
+
+class Ministack(Process):
+    """The emulator, on this machine's own address only. With `asks` it checks signatures, and every call against its role's policy."""
+
+    def __init__(self, asks):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        home = WORK / "ministack"
+        home.mkdir(parents=True, exist_ok=True)
+        self.keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": self.url}
+        environment = self.keys | {
+            "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home),
+            "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "AUTH": str(asks).lower(),
+        }
+        super().__init__(f"ministack-{self.port}", [TARGET / "tools/emulator/bin/ministack"], environment)
+        until(lambda: request(self.port, "GET", "/_ministack/health")[0] == 200, 60, "ministack")
+        # The tools' environment: as a person's, with the emulator for AWS.
+        self.environment = os.environ | self.keys | {
+            "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_PAGER": "", "CI": "true",
+            "SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(WORK / "sam"), "CDK_DISABLE_CLI_TELEMETRY": "true",
+        }
+
+    def client(self, service):
+        return client(service, self.port)
+
+
+class Stack:
+    """A deployed stack, found as its outputs say."""
+
+    def __init__(self, cloud, name):
+        self.cloud, self.name = cloud, name
+        (stack,) = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        self.host = self.outputs["ApiUrl"].split("//")[1]
+        self.tables = Tables(cloud.client("dynamodb"), self.outputs["PaymentsTableName"], self.outputs["CredentialsTableName"])
+
+    def call(self, path, headers, body, method="POST"):
+        """Through API Gateway, as the host name says."""
+        status, answered, text = request(self.cloud.port, method, path, headers | {"Host": self.host}, body)
+        return status, answered, json.loads(text or "{}")
+
+    def policy(self, provider):
+        """What the role of a provider's function allows, and that it has nothing else."""
+        iam = self.cloud.client("iam")
+        function = self.cloud.client("lambda").get_function_configuration(FunctionName=f"{self.name}-{provider}")
+        role = function["Role"].rsplit("/", 1)[-1]
+        equal(iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], [], "attached policies")
+        equal(iam.list_role_policies(RoleName=role)["PolicyNames"], ["cancel"], "policies")
+        trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+        equal([(one["Effect"], one["Principal"], one["Action"]) for one in trust], [("Allow", {"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")])
+        return role, iam.get_role_policy(RoleName=role, PolicyName="cancel")["PolicyDocument"]["Statement"]
+
+    def log(self, provider):
+        """The function's own lines."""
+        logs, name = self.cloud.client("logs"), f"/aws/lambda/{self.name}-{provider}"
+        lines = []
+        for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
+            events = logs.get_log_events(logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True)["events"]
+            lines += [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+        return lines
+
+
+class Client:
+    """A provider's client, as the demo data describes it."""
+
+    def __init__(self, provider):
+        self.provider = provider
+        self.data = json.loads((ROOT / "infra/local/demo" / f"{provider}.json").read_text(), parse_float=number)
+        self.how = self.data["cancel"]
+        self.route = drift.routes()[provider]
+        source = (ROOT / "functions" / provider / "src/lib.rs").read_text()
+        statuses = re.search(r"cancelable: &\[([^\]]+)\],\s*canceled: \"(\w+)\"", source)
+        words, self.canceled = re.findall(r'"(\w+)"', statuses[1]), statuses[2]
+        self.cancelable = [
+            item["pk"].split("#")[2] for item in self.data["payments"]
+            if item["status"] in words and not item.get("manual_cancellation")
+        ]
+
+    def pk(self, payment):
+        return f"{self.provider}#m_demo#{payment}"
+
+    def call(self, stack, payment, key=None, wrong=False):
+        once = key or str(uuid.uuid4())
+        body = self.how.get("body")
+        text = None if body is None else json.dumps(body).replace("{payment_id}", payment).replace("{uuid}", once)
+        timestamp = str(time.time_ns() // 1_000_000)
+        secret = self.how.get("signing_secret", "").encode()
+        signature = hmac.new(secret, f"{timestamp}.{text or ''}".encode(), hashlib.sha256).hexdigest()
+        headers = dict(line.split(": ", 1) for line in self.how["headers"])
+        headers = {name: value.replace("{timestamp}", timestamp).replace("{signature}", signature) for name, value in headers.items()}
+        if wrong:
+            # The last of what proves who asks, its last character another.
+            name = [name for name in headers if re.search("key|token|authorization|signature", name, re.IGNORECASE)][-1]
+            headers[name] = headers[name][:-1] + ("1" if headers[name][-1] == "0" else "0")
+        if key:
+            headers["Idempotency-Key"] = key
+        return stack.call(re.sub(r"\{\w+\}", payment, self.route), headers, text)
+
+
+def endpoints(stack):
+    """The five endpoints through API Gateway: each outcome that a client can meet, and what it leaves in DynamoDB."""
+    for provider in PROVIDERS:
+        caller = Client(provider)
+        first, second, third = caller.cancelable[:3]
+        with test(f"{stack.name}: {provider}: a payment is canceled, a second cancel is refused"):
+            stack.tables.put(caller.data)
+            before = stack.tables.payment(caller.pk(first))
+            status, headers, body = caller.call(stack, first)
+            equal(status, 200, body)
+            after = stack.tables.payment(caller.pk(first))
+            equal(after["status"], caller.canceled)
+            changed = {name for name in after if after[name] != before.get(name)}
+            equal(changed, {"status", "canceled_at", "updated_at", "cancellation"})
+            again, _, refused = caller.call(stack, first)
+            equal(stack.tables.payment(caller.pk(first)), after, "the second cancel")
+            if "refused" in caller.how["again"]:
+                equal(again, caller.how["again"]["refused"]["status"], refused)
+                assert caller.how["again"]["refused"]["code"] in json.dumps(refused), refused
+            else:
+                # VTEX's protocol answers with the cancellation there is; what it refuses is a settled payment.
+                equal((again, refused["cancellationId"]), (200, body["cancellationId"]))
+                _, _, settled = caller.call(stack, "VTEX_SETTLED")
+                equal((settled["code"], settled["cancellationId"]), ("cancel-failed", None))
+            matching = [line for line in stack.log(provider) if line.get("request_id") == headers["x-request-id"]]
+            equal([(line["outcome"], line["payment_id"]) for line in matching], [("canceled", first)], "log")
+        with test(f"{stack.name}: {provider}: a replay is replayed"):
+            key = str(uuid.uuid4())
+            status, headers, body = caller.call(stack, second, key=key)
+            equal((status, headers.get("idempotent-replayed")), (200, None), body)
+            item = stack.tables.payment(caller.pk(second))
+            if provider == "one2pays":
+                time.sleep(0.01)  # Another millisecond, another signature.
+            status, headers, replayed = caller.call(stack, second, key=key)
+            equal((status, headers.get("idempotent-replayed"), replayed), (200, "true", body))
+            equal(stack.tables.payment(caller.pk(second)), item, "the replay")
+        with test(f"{stack.name}: {provider}: a wrong key is refused"):
+            item = stack.tables.payment(caller.pk(third))
+            status, _, body = caller.call(stack, third, wrong=True)
+            equal(status, 401, body)
+            equal(stack.tables.payment(caller.pk(third)), item, "the refused cancel")
+    with test(f"{stack.name}: API Gateway has no other route"):
+        for method, path in (("POST", "/payments/1/refund"), ("GET", "/payments/1/cancel")):
+            equal(stack.call(path, {}, None, method)[0], 404)
+
+
+def least_privilege(stack):
+    """The deployed roles: by the rules of IAM, and by the emulator, which asks them at every call."""
+    key = drift.key_arn(stack.cloud.client("cloudformation"), stack.name)
+    world = rights.World(stack.name, stack.tables.payments, stack.tables.credentials, key)
+    for provider in PROVIDERS:
+        with test(f"{stack.name}: {provider}'s role allows what is needed, and nothing else"):
+            _, policy = stack.policy(provider)
+            tried = rights.check(policy, world, provider, [other for other in PROVIDERS if other != provider])
+            assert tried > 200, tried
+
+
+def missing_permission(stack):
+    """Without either of its rights to DynamoDB a function answers the provider's 500, and one line says what to check."""
+    for provider in PROVIDERS:
+        caller = Client(provider)
+        for action, table in (("dynamodb:UpdateItem", stack.tables.payments), ("dynamodb:GetItem", stack.tables.credentials)):
+            with test(f"{stack.name}: {provider} without {action} says so"):
+                iam = stack.cloud.client("iam")
+                role, policy = stack.policy(provider)
+                grant = lambda statements: iam.put_role_policy(  # noqa: E731
+                    RoleName=role, PolicyName="cancel", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements})
+                )
+                grant(rights.without(policy, action))
+                stack.tables.put(caller.data)
+                item = stack.tables.payment(caller.pk(caller.cancelable[0]))
+                try:
+                    status, headers, body = caller.call(stack, caller.cancelable[0])
+                finally:
+                    grant(policy)
+                equal(status, 500, body)
+                equal(stack.tables.payment(caller.pk(caller.cancelable[0])), item)
+                errors = [line for line in stack.log(provider) if line["level"] == "ERROR" and line.get("table") == table]
+                equal([(line["code"], "permissions" in line["message"]) for line in errors], [("AccessDeniedException", True)], "log")
+                equal(caller.call(stack, caller.cancelable[0])[0], 200, "with its rights again")
+
+
+def nothing_left(cloud, name, tables):
+    stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
+    equal([one["StackStatus"] for one in stacks if one["StackName"] == name and one["StackStatus"] != "DELETE_COMPLETE"], [], "stacks")
+    equal([one["FunctionName"] for one in cloud.client("lambda").list_functions()["Functions"]], [], "functions")
+    equal([one["ApiId"] for one in cloud.client("apigatewayv2").get_apis()["Items"]], [], "APIs")
+    kept = cloud.client("dynamodb").list_tables()["TableNames"]
+    equal([table for table in tables if table in kept], [], "tables")
+    roles = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
+    equal([role for role in roles if role.startswith(name) and "hnb659fds" not in role], [], "roles")
+
+
+def with_sam(cloud):
+    group("SAM: deploy, call, delete")
+    deploy = ["sam", "deploy", "--parameter-overrides"]
+    settings = ["Architecture=x86_64", "TableRemoval=Delete", "CredentialTtlSeconds=0"]
+    with test("sam deploy"):
+        run("sam-deploy", deploy + settings, cloud.environment, ROOT / "infra")
+    stack = Stack(cloud, "cancel")
+    readme_credentials(stack)
+    endpoints(stack)
+    least_privilege(stack)
+    missing_permission(stack)
+    loopback_only("SAM on ministack")
+    own_tables(cloud)
+    with test("sam deploy once more changes nothing"):
+        run("sam-deploy-again", deploy + settings, cloud.environment, ROOT / "infra")
+    with test("sam delete"):
+        run("sam-delete", ["sam", "delete", "--no-prompts", "--stack-name", "cancel"], cloud.environment, ROOT / "infra")
+        nothing_left(cloud, "cancel", [stack.tables.payments, stack.tables.credentials])
+    kept_tables(cloud)
+
+
+def own_tables(cloud):
+    with test("SAM with one's own tables makes none, and cancels in them"):
+        dynamodb = cloud.client("dynamodb")
+        for name in ("own-payments", "own-credentials"):
+            dynamodb.create_table(
+                TableName=name, BillingMode="PAY_PER_REQUEST",
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            )
+        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials"]
+        run("sam-deploy-own", ["sam", "deploy", "--stack-name", "own", "--parameter-overrides", *own], cloud.environment, ROOT / "infra")
+        stack = Stack(cloud, "own")
+        equal((stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials"))
+        types = {one["ResourceType"] for one in cloud.client("cloudformation").list_stack_resources(StackName="own")["StackResourceSummaries"]}
+        equal(types & {"AWS::DynamoDB::Table", "AWS::KMS::Key"}, set())
+        for provider in PROVIDERS:
+            caller = Client(provider)
+            stack.tables.put(caller.data)
+            equal(caller.call(stack, caller.cancelable[0])[0], 200, provider)
+            actions = [action for statement in stack.policy(provider)[1] for action in rights.many(statement["Action"])]
+            equal(sorted(actions), ["dynamodb:GetItem", "dynamodb:UpdateItem", "logs:CreateLogStream", "logs:PutLogEvents"])
+        run("sam-delete-own", ["sam", "delete", "--no-prompts", "--stack-name", "own"], cloud.environment, ROOT / "infra")
+        assert {"own-payments", "own-credentials"} <= set(dynamodb.list_tables()["TableNames"])
+
+
+def kept_tables(cloud):
+    with test("SAM keeps and protects the tables unless told otherwise"):
+        run("sam-deploy-kept", ["sam", "deploy", "--stack-name", "kept", "--parameter-overrides", "Architecture=x86_64"], cloud.environment, ROOT / "infra")
+        stack = Stack(cloud, "kept")
+        run("sam-delete-kept", ["sam", "delete", "--no-prompts", "--stack-name", "kept"], cloud.environment, ROOT / "infra")
+        for table in (stack.tables.payments, stack.tables.credentials):
+            found = stack.tables.dynamodb.describe_table(TableName=table)["Table"]
+            equal(found["DeletionProtectionEnabled"], True)
+            try:
+                stack.tables.dynamodb.delete_table(TableName=table)
+            except botocore.exceptions.ClientError as refused:
+                assert "protect" in str(refused), refused
+            else:
+                raise AssertionError(f"{table} could be deleted")
+
+
+def readme_credentials(stack):
+    """The command of the README that issues a merchant's first credentials, as it is printed there."""
+    with test("README: the first merchant's credentials"):
+        text = (ROOT / "README.md").read_text()
+        found = re.search(r"```sh\n(?=[^`]*aws dynamodb put-item)([^`]+)```", text)
+        if found is None:
+            raise AssertionError("README.md has no `aws dynamodb put-item`")
+        environment = stack.cloud.environment | {"STACK": stack.name}
+        printed = run("readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment)
+        secret = re.search(r"^snd_\w+$", printed, re.MULTILINE)
+        assert secret, printed
+        # It is a key: an unknown payment is not found with it, rather than not allowed.
+        status, _, body = stack.call("/payments/none/cancel", {"api-key": secret[0], "content-type": "application/json"}, "{}")
+        equal(status, 404, body)
+
+
+def with_cdk(cloud):
+    group("CDK: deploy, call, delete")
+    cdk, folder = ["node_modules/.bin/cdk"], ROOT / "infra/cdk"
+    options = ["-c", "architecture=x86_64", "-c", "tableRemoval=delete"]
+    with test("cdk bootstrap"):
+        run("cdk-bootstrap", cdk + ["bootstrap", *options], cloud.environment, folder)
+    with test("cdk deploy"):
+        run("cdk-deploy", cdk + ["deploy", "--require-approval", "never", *options], cloud.environment, folder)
+    stack = Stack(cloud, "cancel-cdk")
+    endpoints(stack)
+    least_privilege(stack)
+    loopback_only("CDK on ministack")
+    with test("cdk destroy"):
+        run("cdk-destroy", cdk + ["destroy", "--force", *options], cloud.environment, folder)
+        nothing_left(cloud, "cancel-cdk", [stack.tables.payments, stack.tables.credentials])
+
+
+def main():
+    with Ministack(asks=True) as cloud:
+        with_sam(cloud)
+    # Where it asks, it keeps the CDK's own publishing role from its bucket. What the functions' roles allow is checked all the same.
+    with Ministack(asks=False) as cloud:
+        with_cdk(cloud)
+
+
+if __name__ == "__main__":
+    import suite
+
+    main()
+    suite.close()

@@ -1,0 +1,177 @@
+"""The binaries behind the two runtimes that need no account: AWS's own Runtime Interface Emulator, and cargo-lambda's."""
+
+import json
+import os
+import pathlib
+import sys
+import time
+
+from golden import cases, parse
+from store import Dynoxide, Relay
+from suite import (
+    LAMBDA_ENVIRONMENT, PROVIDERS, ROOT, TARGET, WORK, Process, equal, free_port, group, loopback_only, request, run, test, until,
+)
+
+TOOLS = pathlib.Path(sys.prefix)
+# What a function may ever ask of DynamoDB. Its role allows these two, and nothing else.
+ASKED = {("UpdateItem", "payments"), ("GetItem", "credentials")}
+
+
+class Emulated(Process):
+    """A release binary under the Runtime Interface Emulator that aws-sam-cli brings along."""
+
+    def __init__(self, provider, environment):
+        (emulator,) = TOOLS.glob("lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-x86_64")
+        self.port = free_port()
+        command = [
+            emulator,
+            "--runtime-interface-emulator-address", f"127.0.0.1:{self.port}",
+            "--runtime-api-address", f"127.0.0.1:{free_port()}",
+            TARGET / "lambda" / provider / "bootstrap",
+        ]
+        settings = {"AWS_LAMBDA_FUNCTION_TIMEOUT": "10", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128", "CREDENTIAL_TTL_SECONDS": "0"}
+        super().__init__(f"rie-{provider}", command, {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT | settings | environment)
+
+    def invoke(self, event):
+        path = "/2015-03-31/functions/function/invocations"
+        status, _, text = until(lambda: request(self.port, "POST", path, body=json.dumps(event, default=str)), 10, "the emulator")
+        equal(status, 200, text)
+        return parse(text)
+
+    def errors(self):
+        lines = [line[line.index("{"):] for line in self.text().splitlines() if '"level":"ERROR"' in line]
+        return [json.loads(line) for line in lines]
+
+
+def play(what, provider, tables, relay, invoke):
+    """Every golden case of a provider, from empty tables."""
+    found = cases(provider)
+    began, asked = time.monotonic(), set()
+    for case in found:
+        with test(f"{what}: {provider}: {case.name}", quiet=True):
+            tables.empty()
+            tables.put(case.given)
+            relay.hang_up(case.given.get("store") == "unreachable")
+            relay.take()
+            start = time.time()
+            answer = invoke(case)
+            taken = relay.take()
+            asked |= set(taken)
+            writes = sum(operation == "UpdateItem" for operation, _ in taken)
+            case.check(start, answer, tables.scan(tables.payments), writes)
+    relay.hang_up(False)
+    print(f"      {provider}: {len(found)} golden cases in {time.monotonic() - began:.1f} s", flush=True)
+    return asked
+
+
+def runtime_interface_emulator(dynoxide):
+    group("the Runtime Interface Emulator: every golden case, release binaries")
+    relay = Relay(dynoxide.port)
+    for provider in PROVIDERS:
+        with Emulated(provider, {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{relay.port}"}) as function:
+            asked = play("emulator", provider, dynoxide.tables, relay, lambda case: function.invoke(case.signed()))
+            with test(f"{provider} asks DynamoDB for what its role allows, and uses all of it"):
+                equal(asked, ASKED)
+            if provider == PROVIDERS[-1]:
+                loopback_only("Runtime Interface Emulator")
+
+
+def bad_settings(dynoxide):
+    """What a wrong deployment does: it starts, answers in the provider's words, and says in one line what to check."""
+    group("wrong settings: the function starts, answers the provider's 500, and logs what to check")
+    endpoint = f"http://127.0.0.1:{dynoxide.port}"
+    # An address where nobody listens, as a region without a DynamoDB or a subnet without a way to it.
+    nobody = f"http://127.0.0.1:{free_port()}"
+    settings = {
+        "no payments table": ({"AWS_ENDPOINT_URL_DYNAMODB": endpoint, "PAYMENTS_TABLE": "paymets"}, "paymets"),
+        "no credentials table": ({"AWS_ENDPOINT_URL_DYNAMODB": endpoint, "CREDENTIALS_TABLE": "credentails"}, "credentails"),
+        "a region that is none": ({"AWS_REGION": "xx-nowhere-1"}, "credentials"),
+        "nobody at the endpoint": ({"AWS_ENDPOINT_URL_DYNAMODB": nobody}, "credentials"),
+    }
+    for provider in PROVIDERS:
+        case = next(case for case in cases(provider) if case.then["writes"] == 1 and case.then["status"] == 200)
+        for name, (environment, table) in settings.items():
+            with test(f"{provider}: {name}"), Emulated(provider, environment) as function:
+                dynoxide.tables.empty()
+                dynoxide.tables.put(case.given)
+                answer = function.invoke(case.signed())
+                # Where DynamoDB refuses, nothing can have happened: 500. Where nobody answers, some providers have a 503 for that.
+                wanted = (500,) if table.startswith(("paymets", "credentails")) else (500, 503)
+                assert answer["statusCode"] in wanted, answer
+                assert parse(answer["body"]), "an empty body"
+                errors = function.errors()
+                equal(len(errors), 1, f"lines: {errors}")
+                equal(errors[0]["table"], table)
+                assert "check" in errors[0]["message"], errors[0]
+
+
+def cargo_lambda(dynoxide):
+    group("cargo lambda watch and invoke: five real URLs on one port, every golden case, debug binaries")
+    relay, port = Relay(dynoxide.port), free_port()
+    environment = os.environ | LAMBDA_ENVIRONMENT | {
+        "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{relay.port}",
+        "CREDENTIAL_TTL_SECONDS": "0",
+    }
+    command = ["cargo", "lambda", "watch", "-A", "127.0.0.1", "-P", port, "--ignore-changes"]
+    with Process("cargo-lambda-watch", command, environment):
+        until(lambda: request(port, "GET", "/"), 60, "cargo lambda watch")
+        served(dynoxide, port)
+        copies = WORK / "signed"
+        copies.mkdir(parents=True, exist_ok=True)
+
+        def invoke(provider, case):
+            # A signature is good for five minutes: the events that carry one are signed anew, the others taken as they are.
+            file = case.file
+            if case.sign is not None:
+                file = copies / "event.json"
+                file.write_text(json.dumps(case.signed(), default=str))
+            return invoke_file(provider, file, port, environment)
+
+        for provider in PROVIDERS:
+            play("cargo lambda invoke", provider, dynoxide.tables, relay, lambda case: invoke(provider, case))
+        with test("an event of One2Pays as it is committed has an old signature, and is refused with 401"):
+            case = next(case for case in cases("one2pays") if case.then["status"] == 200)
+            dynoxide.tables.put(case.given)
+            answer = invoke_file("one2pays", case.file, port, environment)
+            equal((answer["statusCode"], parse(answer["body"])["error"]["code"]), (401, "INVALID_CREDENTIALS"))
+        loopback_only("cargo lambda watch")
+
+
+def invoke_file(provider, file, port, environment):
+    command = ["cargo", "lambda", "invoke", provider, "--data-file", file.relative_to(ROOT), "-A", "127.0.0.1", "-P", port]
+    return parse(run("cargo-lambda-invoke", command, environment, seconds=15))
+
+
+def served(dynoxide, port):
+    """The URLs as clients call them, on the routes that the functions' own manifests name."""
+    for provider in PROVIDERS:
+        with test(f"cargo lambda watch serves {provider}'s URL"):
+            case = next(
+                case for case in cases(provider)
+                if case.then["writes"] == 1 and case.then["status"] == 200 and not case.event.get("isBase64Encoded")
+            )
+            dynoxide.tables.empty()
+            dynoxide.tables.put(case.given)
+            event = case.signed()
+            # The first call may have to link the binary.
+            status, _, text = request(port, "POST", event["rawPath"], event["headers"], event.get("body"), seconds=300)
+            equal(status, 200, text)
+            (changed,) = case.then["payments"]
+            equal(dynoxide.tables.payment(changed["pk"])["status"], changed["status"])
+    with test("cargo lambda watch serves no other URL"):
+        status, _, _ = request(port, "POST", "/payments/1/refund", body="{}")
+        assert status >= 400, status
+
+
+def main():
+    with Dynoxide() as dynoxide:
+        runtime_interface_emulator(dynoxide)
+        bad_settings(dynoxide)
+        cargo_lambda(dynoxide)
+
+
+if __name__ == "__main__":
+    import suite
+
+    main()
+    suite.close()

@@ -1,0 +1,120 @@
+"""The golden cases of `events/`, in the form that `events/README.md` describes, against whatever runs a function."""
+
+import base64
+import datetime
+import decimal
+import hashlib
+import hmac
+import json
+import re
+import time
+
+from suite import ROOT, equal
+
+
+def unique(pairs):
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise ValueError(f"a field given twice: {names}")
+    return dict(pairs)
+
+
+def number(text):
+    value = decimal.Decimal(text)
+    return int(value) if value == value.to_integral_value() else value
+
+
+def parse(text):
+    """JSON without a field given twice, its numbers exact."""
+    return json.loads(text, object_pairs_hook=unique, parse_float=number)
+
+
+def same(actual, expected, what):
+    """Equality that tells `true` from 1."""
+    canon = [json.dumps(value, sort_keys=True, default=str) for value in (actual, expected)]
+    equal(canon[0], canon[1], what)
+
+
+class Case:
+    def __init__(self, folder):
+        self.name = folder.name
+        self.file = folder / "event.json"
+        self.event = parse(self.file.read_text())
+        case = parse((folder / "case.json").read_text())
+        self.given, self.then, self.sign = case["given"], case["then"], case.get("sign")
+
+    def signed(self):
+        """The event as it is sent: with a signature made this moment where the case asks for one."""
+        if self.sign is None:
+            return self.event
+        event = json.loads(json.dumps(self.event, default=str))
+        body = event.get("body") or ""
+        body = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+        timestamp = str(time.time_ns() // 1_000_000 - self.sign.get("age_ms", 0))
+        digits = hmac.new(self.sign["secret"].encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        digits = digits.upper() if self.sign.get("uppercase") else digits
+        headers = event["headers"]
+        headers.update({"x-timestamp": timestamp, "x-signature": f"sha256={digits}"})
+        for name in self.sign.get("omit", []):
+            headers.pop(name, None)
+        headers.update(self.sign.get("replace", {}))
+        return event
+
+    def check(self, began, answer, table, writes):
+        """Compares the answer, the table and the number of writes with what the case says."""
+        then = self.then
+        equal(answer["isBase64Encoded"], False, "isBase64Encoded")
+        equal(answer["statusCode"], then["status"], f"status, with the body {answer['body']}")
+        after = {item["pk"]: item for item in table}
+        known = self.placeholders(began, answer, after)
+        same(parse(answer["body"]), fill(then["body"], known), "body")
+        same(answer["headers"], fill(then["headers"], known), "headers")
+        expected = {item["pk"]: item for item in self.given.get("payments", [])}
+        expected |= {item["pk"]: item for item in fill(then.get("payments", []), known)}
+        same(after, expected, "payments")
+        equal(writes, then["writes"], "writes")
+
+    def placeholders(self, began, answer, table):
+        request_id = answer["headers"]["x-request-id"]
+        matches(r"[0-9a-f-]{36}", request_id, "x-request-id")
+        known = {"{request_id}": request_id}
+        changed = self.then.get("payments", [])
+        if not changed:
+            return known
+        item = table[changed[0]["pk"]]
+        if at := item.get("canceled_at"):
+            matches(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", at, "canceled_at")
+            moment = datetime.datetime.fromisoformat(at[:-1] + "+00:00").timestamp()
+            if not began - 0.001 <= moment <= time.time():
+                raise AssertionError(f"canceled_at {at} is not within the call")
+            known |= {"{canceled_at_seconds}": at.split(".")[0] + "Z", "{canceled_at}": at}
+        cancellation = item.get("cancellation", {})
+        for name, length in (("id", 32), ("fingerprint", 64)):
+            if name in cancellation:
+                matches(f"[0-9a-f]{{{length}}}", cancellation[name], f"cancellation.{name}")
+                known["{cancellation_id}" if name == "id" else "{fingerprint}"] = cancellation[name]
+        return known
+
+
+def matches(pattern, text, what):
+    if not re.fullmatch(pattern, text):
+        raise AssertionError(f"{what} is {text}")
+
+
+def fill(value, known):
+    if isinstance(value, str):
+        for name, text in known.items():
+            value = value.replace(name, text)
+        return value
+    if isinstance(value, list):
+        return [fill(one, known) for one in value]
+    if isinstance(value, dict):
+        return {name: fill(one, known) for name, one in value.items()}
+    return value
+
+
+def cases(provider):
+    folders = sorted((ROOT / "events" / provider).iterdir())
+    found = [Case(folder) for folder in folders if folder.is_dir()]
+    assert found, f"no cases in events/{provider}"
+    return found

@@ -1,0 +1,131 @@
+"""What a role allows, worked out as IAM does it: enough of its language for the policies of these templates."""
+
+import fnmatch
+import re
+
+ALL_ON_A_TABLE = [
+    "BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "CreateBackup", "DeleteItem", "DeleteTable", "DescribeTable",
+    "ExportTableToPointInTime", "GetItem", "PartiQLDelete", "PartiQLInsert", "PartiQLSelect", "PartiQLUpdate", "PutItem", "PutResourcePolicy",
+    "Query", "RestoreTableToPointInTime", "Scan", "TagResource", "UpdateItem", "UpdateTable", "UpdateTimeToLive",
+]
+ALL_ON_A_KEY = ["CreateGrant", "Decrypt", "DescribeKey", "DisableKey", "Encrypt", "GenerateDataKey", "PutKeyPolicy", "ReEncryptFrom", "ScheduleKeyDeletion"]
+ALL_ON_A_LOG = ["CreateLogGroup", "CreateLogStream", "DeleteLogGroup", "FilterLogEvents", "GetLogEvents", "PutLogEvents", "PutRetentionPolicy"]
+ELSEWHERE = ["iam:PassRole", "lambda:InvokeFunction", "s3:GetObject", "secretsmanager:GetSecretValue", "sns:Publish", "sqs:SendMessage", "sts:AssumeRole"]
+
+
+def many(value):
+    return value if isinstance(value, list) else [value]
+
+
+def like(text, pattern):
+    """`*` and `?` as IAM has them; everything else is itself."""
+    return fnmatch.fnmatchcase(text, re.sub(r"\[", "[[]", pattern))
+
+
+def holds(operator, key, wanted, context):
+    given = context.get(key)
+    sets = operator.startswith("ForAllValues:")
+    compare = {"StringLike": like, "StringEquals": lambda text, pattern: text == pattern}[operator.removeprefix("ForAllValues:")]
+    if given is None:
+        return sets  # Without the key, every value it has fits. DynamoDB always sends it for GetItem.
+    return all(any(compare(value, pattern) for pattern in many(wanted)) for value in many(given))
+
+
+def allows(statement, action, resource, context):
+    assert set(statement) <= {"Sid", "Effect", "Action", "Resource", "Condition"}, statement
+    return (
+        any(like(action.lower(), pattern.lower()) for pattern in many(statement["Action"]))
+        and any(like(resource, pattern) for pattern in many(statement["Resource"]))
+        and all(
+            holds(operator, key, wanted, context)
+            for operator, keys in statement.get("Condition", {}).items()
+            for key, wanted in keys.items()
+        )
+    )
+
+
+def allowed(policy, request):
+    """Allowed by a statement. There is none that denies."""
+    assert all(statement["Effect"] == "Allow" for statement in policy), policy
+    return any(allows(statement, *request) for statement in policy)
+
+
+class World:
+    """The things of a stack, as requests name them."""
+
+    def __init__(self, stack, payments, credentials, key, region="us-east-1", account="000000000000"):
+        self.stack, self.payments, self.credentials, self.key = stack, payments, credentials, key
+        self.region, self.account = region, account
+
+    def table(self, name):
+        return f"arn:aws:dynamodb:{self.region}:{self.account}:table/{name}"
+
+    def stream(self, group):
+        return f"arn:aws:logs:{self.region}:{self.account}:log-group:{group}:log-stream:2026/01/01/[$LATEST]0"
+
+    def via(self, service):
+        return {"kms:ViaService": f"{service}.{self.region}.amazonaws.com"}
+
+    def needed(self, provider):
+        """Every request that a function, or Lambda and DynamoDB in its name, makes. The first two are all that was seen on the wire."""
+        own = self.stream(f"/aws/lambda/{self.stack}-{provider}")
+        return [
+            ("dynamodb:UpdateItem", self.table(self.payments), {"dynamodb:LeadingKeys": [f"{provider}#m#1"]}),
+            ("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [f"{provider}#key"]}),
+            ("logs:CreateLogStream", own, {}),
+            ("logs:PutLogEvents", own, {}),
+            ("kms:Decrypt", self.key, self.via("dynamodb")),
+        ]
+
+    def refused(self, provider, others):
+        """A great many that it has no business to make."""
+        needed = self.needed(provider)
+        every = []
+        for table in (self.payments, self.credentials, "other"):
+            for action in ALL_ON_A_TABLE:
+                for place in ("", "/index/by-status", "/stream/2026-01-01T00:00:00.000"):
+                    every.append((f"dynamodb:{action}", self.table(table) + place, {"dynamodb:LeadingKeys": [f"{provider}#key"]}))
+        for other in [f"{name}#key" for name in others] + ["key", provider, f"x{provider}#key", "#"]:
+            every.append(("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [other]}))
+        for action in ALL_ON_A_LOG:
+            every += [(f"logs:{action}", self.stream(f"/aws/lambda/{self.stack}-{name}"), {}) for name in [provider, *others]]
+            every.append((f"logs:{action}", self.stream(f"/aws/vendedlogs/{self.stack}-access"), {}))
+        for action in ALL_ON_A_KEY:
+            every += [(f"kms:{action}", self.key, self.via("dynamodb")), (f"kms:{action}", self.key, {"kms:ViaService": "s3.amazonaws.com"})]
+            every.append((f"kms:{action}", self.key[:-1] + "x", self.via("dynamodb")))
+        every += [(action, "*", {}) for action in ELSEWHERE]
+        wanted = {(action, resource) for action, resource, _ in needed}
+        exact = [(action, resource, str(context)) for action, resource, context in needed]
+        return [
+            request for request in every
+            if (request[0], request[1]) not in wanted
+            or ((request[0], request[1], str(request[2])) not in exact and request[0] in ("dynamodb:GetItem", "kms:Decrypt"))
+        ]
+
+
+def without(policy, action):
+    """The policy with one action taken away."""
+    rest = []
+    for statement in policy:
+        actions = [one for one in many(statement["Action"]) if one != action]
+        if actions:
+            rest.append(statement | {"Action": actions})
+    return rest
+
+
+def check(policy, world, provider, others):
+    """All that is needed is allowed, nothing else of what is tried, and nothing is allowed that is not needed."""
+    needed = world.needed(provider)
+    for request in needed:
+        if not allowed(policy, request):
+            raise AssertionError(f"{provider} may not {request}")
+    refused = world.refused(provider, others)
+    for request in refused:
+        if allowed(policy, request):
+            raise AssertionError(f"{provider} may {request}")
+    actions = [action for statement in policy for action in many(statement["Action"])]
+    for action in actions:
+        rest = without(policy, action)
+        if all(allowed(rest, request) for request in needed):
+            raise AssertionError(f"{provider} does not need {action}")
+    return len(refused)
