@@ -28,7 +28,8 @@ type Name = usize;
 #[derive(Debug, Clone)]
 struct Cancels {
     clients: Vec<Asks>,
-    /// How many faults there are. What befalls never ends in life, but a model in which it does not has no state from which anything must follow.
+    /// How many faults befall, in all. Every run has an end because they have: a network that loses everything for ever owes nobody an answer. So what is promised
+    /// to whoever asks again is promised under a network that at some time is sound for long enough.
     faults: u8,
     world: World,
     flaw: Option<Flaw>,

@@ -2,10 +2,10 @@
 //!
 //! The engine is dynoxide, DynamoDB's API on SQLite, spoken to over HTTP by the real AWS SDK.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path};
+use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use aws_config::{Region, SdkConfig};
+use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
     config::{Credentials, SharedCredentialsProvider},
@@ -21,6 +21,9 @@ use tokio::net::TcpListener;
 
 /// An item of a table, as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
+
+/// How long a test waits for its own look into the tables.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends. With `data` the tables are
 /// kept in that folder, otherwise in memory.
@@ -56,16 +59,16 @@ pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAdd
 /// Where no port is free.
 pub async fn with_tables() -> Result<(SocketAddr, Client)> {
     let address = start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-    let client = Client::new(&config(&format!("http://{address}")).await);
     // The functions' time-outs are short, and a machine that runs many tests at once may stall for longer.
-    for _ in 0..5 {
-        if create_tables(&client, ["payments", "credentials"])
-            .await
-            .is_ok()
-        {
-            break;
-        }
-    }
+    let patient = TimeoutConfig::builder()
+        .connect_timeout(PATIENCE)
+        .read_timeout(PATIENCE)
+        .operation_attempt_timeout(PATIENCE)
+        .operation_timeout(PATIENCE)
+        .build();
+    let config = config(&format!("http://{address}")).await;
+    let config = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(patient);
+    let client = Client::from_conf(config.build());
     create_tables(&client, ["payments", "credentials"]).await?;
     Ok((address, client))
 }
