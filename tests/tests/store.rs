@@ -23,7 +23,7 @@ use shared::{
     provider::Statuses,
     store::{Credentials, Payments, StoreError, Verdict, dynamodb::DynamoDb, memory::MemoryStore},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 const STATUSES: Statuses = Statuses {
     cancelable: &["authorized", "pending"],
@@ -311,11 +311,18 @@ async fn a_cancel_racing_a_capture_has_exactly_one_winner_and_both_are_told_trul
         let mut canceled = 0;
         for round in 0..200 {
             store.put("authorized", false).await;
-            // Who is polled first alternates; on DynamoDB the two travel on connections of their own.
+            // Each side in turn has a head start of 0 to 4 ms, so that both win now and then, on a slow machine too.
+            let head_start = Duration::from_millis(round / 2 % 5);
             let (outcome, captured) = if round % 2 == 0 {
-                tokio::join!(store.cancel(None, "race"), store.capture())
+                tokio::join!(store.cancel(None, "race"), async {
+                    sleep(head_start).await;
+                    store.capture().await
+                })
             } else {
-                let (captured, outcome) = tokio::join!(store.capture(), store.cancel(None, "race"));
+                let (captured, outcome) = tokio::join!(store.capture(), async {
+                    sleep(head_start).await;
+                    store.cancel(None, "race").await
+                });
                 (outcome, captured)
             };
             let status = store.status().await.unwrap();
