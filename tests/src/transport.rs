@@ -39,6 +39,8 @@ pub struct Answer {
     /// The body's bytes.
     pub body: String,
     is_base64_encoded: bool,
+    #[serde(default)]
+    cookies: Vec<String>,
 }
 
 impl<P: Provider> Transport<P> {
@@ -95,6 +97,7 @@ impl<P: Provider> Transport<P> {
         let answer: Answer =
             serde_json::from_str(&answer).with_context(|| format!("no answer: {answer}"))?;
         ensure!(!answer.is_base64_encoded, "the body is said to be base64");
+        ensure!(answer.cookies.is_empty(), "a cookie is set: {answer:?}");
         Ok(answer)
     }
 

@@ -49,6 +49,8 @@ pub enum FrontEnd {
     SingleValueHeaders,
     /// A load balancer with multi-value headers takes no others.
     MultiValueHeaders,
+    /// Payload 2.0: headers with one value each, and cookies apart, which `cargo lambda watch` wants even where there are none.
+    Payload2,
 }
 
 /// Reads an event. One that cannot be read becomes a request that says so, which the provider then refuses in its own words.
@@ -66,6 +68,7 @@ pub fn read(event: &str) -> (Incoming, FrontEnd) {
     };
     let front_end = match (&event.headers, &event.multi_value_headers) {
         (None, Some(_)) => FrontEnd::MultiValueHeaders,
+        _ if event.raw_path.is_some() => FrontEnd::Payload2,
         _ => FrontEnd::SingleValueHeaders,
     };
 
@@ -99,7 +102,8 @@ pub fn read(event: &str) -> (Incoming, FrontEnd) {
 
     let incoming = Incoming {
         request_id: String::new(),
-        method: event.http_method.or(context).unwrap_or_default(),
+        // `cargo lambda watch` says GET at the top of every payload 2.0, where API Gateway says nothing.
+        method: context.or(event.http_method).unwrap_or_default(),
         path: event.raw_path.or(event.path).unwrap_or_default(),
         path_parameters: event.path_parameters.into_iter().flatten().collect(),
         headers,
@@ -121,6 +125,8 @@ pub struct Answer {
     multi_value_headers: BTreeMap<&'static str, [String; 1]>,
     body: String,
     is_base64_encoded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookies: Option<[String; 0]>,
 }
 
 impl Answer {
@@ -138,9 +144,10 @@ impl Answer {
             multi_value_headers: BTreeMap::new(),
             body,
             is_base64_encoded: false,
+            cookies: (front_end == FrontEnd::Payload2).then_some([]),
         };
         match front_end {
-            FrontEnd::SingleValueHeaders => answer.headers.extend(headers),
+            FrontEnd::SingleValueHeaders | FrontEnd::Payload2 => answer.headers.extend(headers),
             FrontEnd::MultiValueHeaders => {
                 let lines = headers.into_iter().map(|(name, value)| (name, [value]));
                 answer.multi_value_headers.extend(lines);
@@ -174,6 +181,8 @@ mod tests {
             "requestContext": {"stage": "prod", "http": {"method": "POST", "path": "/prod/payments/pay_1/cancel"}},
             "body": "{}", "isBase64Encoded": false,
         });
+        let mut watch = http.clone();
+        watch["httpMethod"] = json!("GET");
         let mut http_1 = rest.clone();
         http_1["version"] = json!("1.0");
         let mut url = http.clone();
@@ -197,6 +206,7 @@ mod tests {
             ("HTTP API, payload 1.0", http_1),
             ("HTTP API, payload 2.0", http),
             ("Function URL", url),
+            ("cargo lambda watch", watch),
             ("load balancer", balancer),
             ("load balancer, multi-value headers", balancer_multi),
         ]
@@ -223,6 +233,14 @@ mod tests {
             let answer = serde_json::to_value(Answer::new(reply, front_end)).unwrap();
             let expected = if name.ends_with("multi-value headers") {
                 json!({"statusCode": 200, "multiValueHeaders": {"x-request-id": ["1"]}, "body": "{}", "isBase64Encoded": false})
+            } else if [
+                "HTTP API, payload 2.0",
+                "Function URL",
+                "cargo lambda watch",
+            ]
+            .contains(&name)
+            {
+                json!({"statusCode": 200, "headers": {"x-request-id": "1"}, "body": "{}", "isBase64Encoded": false, "cookies": []})
             } else {
                 json!({"statusCode": 200, "headers": {"x-request-id": "1"}, "body": "{}", "isBase64Encoded": false})
             };
