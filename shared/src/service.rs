@@ -19,7 +19,7 @@ use tracing::{error, info};
 
 use crate::{
     auth::{Keyring, Merchant},
-    cancel::{self, CancelError, Fault, FaultKind, Outcome},
+    cancel::{self, CancelError, Fault, FaultKind, IdempotencyKey, Outcome},
     clock::{Clock, SystemClock, Timestamp},
     provider::{Body, Provider, Reply},
     request::{Incoming, MAX_BODY, Request},
@@ -107,8 +107,9 @@ impl<S: Payments + Credentials> Parts<S> {
         let request = Request::new(incoming, P::ROUTE, now);
 
         let (outcome, merchant) = match self.authenticate::<P>(incoming, &request, until).await {
-            Ok(merchant) => (
-                self.cancel::<P>(incoming, &request, &merchant, until).await,
+            Ok((merchant, key)) => (
+                self.cancel::<P>(incoming, &request, &merchant, key, until)
+                    .await,
                 Some(merchant),
             ),
             Err(refused) => (Err(refused), None),
@@ -121,13 +122,13 @@ impl<S: Payments + Credentials> Parts<S> {
         with_shared_headers(reply, &outcome, incoming)
     }
 
-    /// Everything that can be refused for free is refused before the look-up.
+    /// Who asks, and the key they name the request by. Everything that can be refused for free is refused before the look-up.
     async fn authenticate<P: Provider>(
         &self,
         incoming: &Incoming,
         request: &Request<'_>,
         until: Instant,
-    ) -> Result<Merchant, CancelError> {
+    ) -> Result<(Merchant, Option<IdempotencyKey>), CancelError> {
         if let Some(fault) = &incoming.fault {
             return Err(fault.clone().into());
         }
@@ -142,7 +143,7 @@ impl<S: Payments + Credentials> Parts<S> {
             return Err(CancelError::NotFound);
         }
         let credential = guarded(|| P::identify(request)).unwrap_or(Err(CancelError::Internal))?;
-        request.idempotency_key()?;
+        let key = request.idempotency_key()?;
         if !request.body.is_empty() {
             match P::BODY {
                 Body::Json => request.json().map(drop)?,
@@ -157,7 +158,7 @@ impl<S: Payments + Credentials> Parts<S> {
             request.received_at,
             until,
         );
-        within(until, look_up).await
+        Ok((within(until, look_up).await?, key))
     }
 
     async fn cancel<P: Provider>(
@@ -165,6 +166,7 @@ impl<S: Payments + Credentials> Parts<S> {
         incoming: &Incoming,
         request: &Request<'_>,
         merchant: &Merchant,
+        key: Option<IdempotencyKey>,
         until: Instant,
     ) -> Outcome {
         let mut command =
@@ -174,9 +176,7 @@ impl<S: Payments + Credentials> Parts<S> {
         {
             return Err(CancelError::NotFound);
         }
-        if command.idempotency_key.is_none() {
-            command.idempotency_key = request.idempotency_key()?;
-        }
+        command.idempotency_key = command.idempotency_key.or(key);
         let asked = cancel::Cancel {
             merchant,
             provider: P::NAME,

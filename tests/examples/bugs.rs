@@ -48,6 +48,10 @@ fn main() -> Result<ExitCode> {
         _ => bail!("usage: bugs [--sample NUMBER]"),
     };
     let tree = copy_of_the_tree()?;
+    // All of them, whatever the sample: code that moves away from under a bug is noticed at once.
+    for bug in all {
+        seed(&tree, bug)?;
+    }
     ensure!(
         caught(&tree, None)?.is_none(),
         "a test fails without any bug"
@@ -114,17 +118,25 @@ fn copy_of_the_tree() -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// Which test catches the bug, if one does. The file is as it was afterwards.
-fn with_bug(tree: &Path, bug: &Bug) -> Result<Option<String>> {
-    let file = tree.join(bug.file);
-    let right = fs::read_to_string(&file).with_context(|| format!("no file {}", bug.file))?;
+/// The bug's file without it and with it.
+fn seed(tree: &Path, bug: &Bug) -> Result<(String, String)> {
+    let right =
+        fs::read_to_string(tree.join(bug.file)).with_context(|| format!("no file {}", bug.file))?;
     ensure!(
         right.matches(bug.right).count() == 1,
         "{}: the place is not there once: {:?}",
         bug.name,
         bug.right
     );
-    fs::write(&file, right.replacen(bug.right, bug.wrong, 1))?;
+    let wrong = right.replacen(bug.right, bug.wrong, 1);
+    Ok((right, wrong))
+}
+
+/// Which test catches the bug, if one does. The file is as it was afterwards.
+fn with_bug(tree: &Path, bug: &Bug) -> Result<Option<String>> {
+    let file = tree.join(bug.file);
+    let (right, wrong) = seed(tree, bug)?;
+    fs::write(&file, wrong)?;
     let caught = caught(
         tree,
         bug.file

@@ -19,9 +19,9 @@ use tokio::{runtime::Runtime, sync::Mutex};
 use crate::{
     crash,
     cut_points::{matrix, number as matrix_size},
+    faults::{Done, FaultProxy, unreachable},
     golden::{Call, Case, cases},
     history, patience, plain,
-    recorder::{Recorded, Recorder, unreachable},
     transport::{Answer, Transport},
 };
 
@@ -112,11 +112,11 @@ fn failed(error: anyhow::Error) -> Failed {
     format!("{error:#}").into()
 }
 
-/// A provider with its tables: an embedded DynamoDB, a recorder before it, and the provider before that.
+/// A provider with its tables: an embedded DynamoDB, a proxy before it, and the provider before that.
 struct Stage<P: Provider> {
     provider: Transport<P>,
     without_store: Transport<P>,
-    recorder: Recorder,
+    proxy: FaultProxy,
     store: SocketAddr,
     tables: Client,
 }
@@ -125,11 +125,11 @@ impl<P: Provider> Stage<P> {
     /// Sets one up: the binary at `path`, or else the service in this process.
     async fn set(path: Option<&str>, ttl: Duration) -> Result<Self> {
         let (store, tables) = embedded::with_tables().await?;
-        let recorder = Recorder::start(store).await?;
+        let proxy = FaultProxy::start(store).await?;
         Ok(Self {
-            provider: start(path, &recorder.url(), ttl).await?,
+            provider: start(path, &proxy.url(), ttl).await?,
             without_store: start(path, &unreachable().await?, ttl).await?,
-            recorder,
+            proxy,
             store,
             tables,
         })
@@ -145,19 +145,19 @@ impl<P: Provider> Stage<P> {
             Some("unreachable") => &self.without_store,
             Some(other) => bail!("{}: no such store: {other}", case.name),
         };
-        let _ = self.recorder.take();
+        let _ = self.proxy.take();
         let call = Call::begin();
         let answer = provider.invoke(&call.request_id, &case.event()).await?;
-        let recorded = self.recorder.take();
+        let done = self.proxy.take();
         case.check(
             &call,
             &answer,
             &embedded::scan(&self.tables, "payments").await?,
         )?;
         ensure!(
-            writes(&recorded) == case.then.writes,
-            "{} writes instead of {}: {recorded:?}",
-            writes(&recorded),
+            writes(&done) == case.then.writes,
+            "{} writes instead of {}: {done:?}",
+            writes(&done),
             case.then.writes
         );
         Ok(())
@@ -197,10 +197,9 @@ async fn start<P: Provider>(path: Option<&str>, url: &str, ttl: Duration) -> Res
     }
 }
 
-fn writes(recorded: &[Recorded]) -> usize {
-    recorded
-        .iter()
-        .filter(|request| request.operation == "UpdateItem")
+fn writes(done: &[Done]) -> usize {
+    done.iter()
+        .filter(|done| done.operation == "UpdateItem")
         .count()
 }
 
@@ -221,11 +220,11 @@ async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
         let stage = Stage::<P>::set(None, WARM).await?;
         stage.give("credentials", &case.given.credentials).await?;
         stage.ask(case).await?;
-        let _ = stage.recorder.take();
+        let _ = stage.proxy.take();
         stage.give("payments", &case.given.payments).await?;
         let (_, answer) = stage.ask(case).await?;
-        let recorded = stage.recorder.take();
-        let operations = recorded
+        let done = stage.proxy.take();
+        let operations = done
             .iter()
             .map(|request| request.operation.as_str())
             .collect::<Vec<_>>();
@@ -257,7 +256,7 @@ async fn one_winner<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
     stage.give("payments", &case.given.payments).await?;
     let mut processes = Vec::new();
     for _ in 0..4 {
-        processes.push(Transport::<P>::binary(binary, &stage.recorder.url(), WARM).await?);
+        processes.push(Transport::<P>::binary(binary, &stage.proxy.url(), WARM).await?);
     }
     let event = case.event();
     let requests = (0..64).map(|n| {
@@ -268,7 +267,7 @@ async fn one_winner<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
     let answers = try_join_all(requests).await?;
 
     let transitions = stage
-        .recorder
+        .proxy
         .take()
         .iter()
         .filter(|r| r.operation == "UpdateItem" && r.status == 200)
@@ -335,10 +334,10 @@ async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
     let call = Call::begin();
     let event = case.event();
     stage.provider.invoke(&call.request_id, &event).await?;
-    let _ = stage.recorder.take();
+    let _ = stage.proxy.take();
 
     let missing = stage.provider.invoke(&call.request_id, &event).await?;
-    let asked_for_missing = stage.recorder.take();
+    let asked_for_missing = stage.proxy.take();
     let mut theirs = case.given.payments.clone();
     for item in &mut theirs {
         let pk = item["pk"].as_str().context("an item has no pk")?;
@@ -353,7 +352,7 @@ async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
     let foreign = stage.provider.invoke(&call.request_id, &event).await?;
     ensure!(foreign == missing, "{foreign:?}\ninstead of\n{missing:?}");
     ensure!(
-        stage.recorder.take() == asked_for_missing,
+        stage.proxy.take() == asked_for_missing,
         "the store was asked differently"
     );
     Ok(())

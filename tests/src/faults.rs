@@ -6,7 +6,7 @@
 //! proxy.script([Fault::Answer { after: 0, how: Cut::Reset }]);   // the first attempt; those after the script pass
 //! …
 //! proxy.deliver_late().await;                        // what `Fault::Late` held back reaches the store now
-//! proxy.log()                                        // what the store really did
+//! proxy.take()                                       // what the store really did
 //! ```
 
 use std::{
@@ -142,7 +142,7 @@ impl FaultProxy {
     }
 
     /// What befalls the next attempts, one each; those after them pass. The count of [`attempts`](Self::attempts), the
-    /// [log](Self::log) and what was held back start anew.
+    /// [log](Self::take) and what was held back start anew.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         *lock(&self.inside.script) = faults.into_iter().collect();
         *lock(&self.inside.then) = Fault::None;
@@ -178,13 +178,13 @@ impl FaultProxy {
         *lock(&self.inside.attempts)
     }
 
-    /// What the store has done, in order.
+    /// What the store has done since the last call of this, in order.
     #[must_use]
-    pub fn log(&self) -> Vec<Done> {
-        lock(&self.inside.log).clone()
+    pub fn take(&self) -> Vec<Done> {
+        std::mem::take(&mut *lock(&self.inside.log))
     }
 
-    /// How many times the store has changed an item.
+    /// How many times the store has changed an item since then.
     #[must_use]
     pub fn transitions(&self) -> usize {
         let changed = |done: &&Done| done.operation == "UpdateItem" && done.status == 200;
@@ -320,6 +320,17 @@ impl Instead {
             "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n{body}"
         )
     }
+}
+
+/// A DynamoDB that hangs up on every connection: its URL.
+///
+/// # Errors
+/// Where no port is free.
+pub async fn unreachable() -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    Ok(format!("http://{address}"))
 }
 
 /// Reads one request, or that many bytes of it.

@@ -1,7 +1,8 @@
 //! What tests all providers alike.
 //!
 //! A provider's `tests/contract.rs` hands its type and its binary to [`contract()`]; nothing here names a provider. Behind every test stand the
-//! real AWS SDK and an embedded DynamoDB, with a [`recorder`] in between that counts what goes over the wire.
+//! real AWS SDK and an embedded DynamoDB, with a [proxy](faults) in between that counts what goes over the wire, and
+//! breaks it where asked to.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,9 +15,9 @@ pub mod cut_points;
 pub mod faults;
 pub mod golden;
 pub mod history;
+pub mod merchant;
 mod patience;
 mod plain;
-pub mod recorder;
 pub mod runtime;
 pub mod spy;
 pub mod transport;

@@ -8,42 +8,22 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use harness::faults::{Cut, Fault, FaultProxy, Instead};
+use harness::{
+    faults::{Cut, Fault, FaultProxy, Instead},
+    merchant::merchant,
+};
 use serde_json::{Value, json};
 use shared::{
-    auth::{Credential, CredentialRecord, Keyring},
     cancel::Transition,
-    clock::Timestamp,
     payment::{Cancellation, PaymentKey},
     provider::Statuses,
-    store::{Payments, StoreError, Verdict, dynamodb::DynamoDb, memory::MemoryStore},
+    store::{Payments, StoreError, Verdict, dynamodb::DynamoDb},
 };
 use tokio::time::Instant;
 
-async fn transition() -> Transition {
-    let store = MemoryStore::default();
-    store.put_credential(
-        "p#id",
-        CredentialRecord {
-            merchant_id: "m".into(),
-            active: true,
-            ..CredentialRecord::default()
-        },
-    );
-    let until = Instant::now() + Duration::from_secs(4);
-    let keyring = Keyring::new(Duration::ZERO);
-    let merchant = keyring
-        .authenticate(
-            &store,
-            "p",
-            &Credential::public("id"),
-            Timestamp::now(),
-            until,
-        )
-        .await
-        .unwrap();
+fn transition() -> Transition {
     Transition {
-        key: PaymentKey::new("p", &merchant, "pay".into()),
+        key: PaymentKey::new("p", &merchant("p"), "pay".into()),
         statuses: Statuses {
             cancelable: &["pending"],
             canceled: "canceled",
@@ -55,7 +35,7 @@ async fn transition() -> Transition {
             fingerprint: "f".into(),
             reason: None,
         },
-        until,
+        until: Instant::now() + Duration::from_secs(4),
     }
 }
 
@@ -81,7 +61,7 @@ async fn outage(fault: Fault) {
     let mut drained = 0;
     for call in 0..300 {
         assert_eq!(
-            payments.transition(&transition().await).await,
+            payments.transition(&transition()).await,
             Err(StoreError::Undecided)
         );
         if call == 49 {
@@ -99,7 +79,7 @@ async fn outage(fault: Fault) {
     proxy.always(Fault::None);
     let began = Instant::now();
     assert!(matches!(
-        payments.transition(&transition().await).await,
+        payments.transition(&transition()).await,
         Ok(Verdict::Made(_))
     ));
     assert!(
@@ -148,7 +128,7 @@ async fn a_port_that_refuses_for_a_moment_is_tried_again_and_one_that_refuses_on
             .unwrap();
         proxy.script([]);
         proxy.refuse(Duration::from_millis(5)).await;
-        match payments.transition(&transition().await).await {
+        match payments.transition(&transition()).await {
             Ok(Verdict::Made(_)) => made += 1,
             Err(StoreError::Undecided) => assert_eq!(proxy.transitions(), 0),
             other => panic!("{other:?}"),
@@ -157,7 +137,7 @@ async fn a_port_that_refuses_for_a_moment_is_tried_again_and_one_that_refuses_on
     assert!(made > 10, "only {made} of 20 got through");
     proxy.refuse(Duration::from_secs(60)).await;
     assert_eq!(
-        payments.transition(&transition().await).await,
+        payments.transition(&transition()).await,
         Err(StoreError::Undecided)
     );
 }
@@ -172,7 +152,7 @@ async fn a_silent_attempt_is_given_up_after_its_second_and_repeated() {
     };
     proxy.script([hang]);
     assert!(matches!(
-        payments.transition(&transition().await).await,
+        payments.transition(&transition()).await,
         Ok(Verdict::Made(_))
     ));
     assert!(proxy.attempts() >= 2);
@@ -189,7 +169,7 @@ async fn no_attempt_starts_that_cannot_finish() {
 
     let soon = Transition {
         until: Instant::now() + Duration::from_millis(90),
-        ..transition().await
+        ..transition()
     };
     assert_eq!(payments.transition(&soon).await, Err(StoreError::Undecided));
     assert_eq!(proxy.attempts(), 0);
@@ -201,7 +181,7 @@ async fn no_attempt_starts_that_cannot_finish() {
     });
     let soon = Transition {
         until: Instant::now() + Duration::from_millis(1090),
-        ..transition().await
+        ..transition()
     };
     assert_eq!(payments.transition(&soon).await, Err(StoreError::Undecided));
     assert_eq!(proxy.attempts(), 1);

@@ -11,9 +11,10 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Result;
 use aws_sdk_dynamodb::{Client, error::ProvideErrorMetadata, types::AttributeValue};
 use futures_util::future::join_all;
+use harness::merchant::merchant;
 use serde_json::{Map, Value, json};
 use shared::{
-    auth::{Credential, CredentialRecord, Keyring, Merchant},
+    auth::{CredentialRecord, Merchant},
     cancel::{
         Cancel, CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition,
         cancel,
@@ -102,7 +103,7 @@ impl Store {
                 };
                 let wanted = Transition {
                     statuses: capture,
-                    ..transition(&merchant(store).await, "capture")
+                    ..transition(&merchant("p"), "capture")
                 };
                 matches!(store.transition(&wanted).await.unwrap(), Verdict::Made(_))
             }
@@ -143,7 +144,7 @@ impl Store {
 }
 
 async fn cancel_as(store: &impl Payments, command: CancelCommand, request_id: &str) -> Outcome {
-    let merchant = &merchant(&MemoryStore::default()).await;
+    let merchant = &merchant("p");
     let now = Timestamp::now();
     let asked = Cancel {
         merchant,
@@ -155,28 +156,6 @@ async fn cancel_as(store: &impl Payments, command: CancelCommand, request_id: &s
         until: soon(),
     };
     cancel(store, asked).await
-}
-
-/// Merchants are made by authentication only, in tests as everywhere.
-async fn merchant(store: &MemoryStore) -> Merchant {
-    store.put_credential(
-        "p#id",
-        CredentialRecord {
-            merchant_id: "m".into(),
-            active: true,
-            ..CredentialRecord::default()
-        },
-    );
-    Keyring::new(Duration::ZERO)
-        .authenticate(
-            store,
-            "p",
-            &Credential::public("id"),
-            Timestamp::now(),
-            soon(),
-        )
-        .await
-        .unwrap()
 }
 
 fn payment(status: &str, manual_cancellation: bool) -> Payment {
@@ -226,7 +205,7 @@ fn soon() -> Instant {
 
 #[tokio::test]
 async fn a_cancelable_payment_moves_and_comes_back_as_it_is_now() {
-    let merchant = merchant(&MemoryStore::default()).await;
+    let merchant = merchant("p");
     for store in Store::both().await {
         for status in STATUSES.cancelable {
             store.put(status, false).await;
@@ -246,7 +225,7 @@ async fn a_cancelable_payment_moves_and_comes_back_as_it_is_now() {
 
 #[tokio::test]
 async fn another_status_a_manual_payment_and_a_missing_one_are_refused_as_they_were() {
-    let merchant = merchant(&MemoryStore::default()).await;
+    let merchant = merchant("p");
     for store in Store::both().await {
         let wanted = transition(&merchant, "token");
         assert_eq!(store.transition(&wanted).await, Ok(Verdict::Refused(None)));
@@ -474,7 +453,7 @@ async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_da
 
 #[tokio::test]
 async fn a_store_that_hangs_up_leaves_the_outcome_open_and_a_missing_table_does_not() {
-    let nobody = harness::recorder::unreachable().await.unwrap();
+    let nobody = harness::faults::unreachable().await.unwrap();
     let tables = Client::new(&embedded::config(&nobody).await);
     let store = Store::DynamoDb(DynamoDb::new(&embedded::config(&nobody).await), tables);
     assert_eq!(

@@ -11,14 +11,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use fastrand::Rng;
 use futures_util::FutureExt;
 use serde_json::Map;
 use shared::{
-    auth::{Credential, CredentialRecord, Keyring, Merchant},
+    auth::Merchant,
     cancel::{
         Cancel, CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition,
         cancel,
@@ -29,6 +28,8 @@ use shared::{
     store::{Payments, StoreError, Verdict, memory::MemoryStore},
 };
 use tokio::time::Instant;
+
+use crate::merchant::merchant;
 
 use super::{
     Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Token, Wish,
@@ -579,22 +580,7 @@ fn clock(number: Number) -> Timestamp {
     Timestamp::from_second(1_704_067_200 + 60 * minutes).expect("a time")
 }
 
-/// Merchants are made by authentication only, in tests as everywhere.
-static MERCHANT: LazyLock<Merchant> = LazyLock::new(|| {
-    let store = MemoryStore::default();
-    let record = CredentialRecord {
-        merchant_id: "m".to_owned(),
-        active: true,
-        ..CredentialRecord::default()
-    };
-    store.put_credential("p#id", record);
-    let keyring = Keyring::new(Duration::ZERO);
-    let credential = Credential::public("id");
-    let known = keyring
-        .authenticate(&store, PROVIDER, &credential, clock(0), Instant::now())
-        .now_or_never();
-    known.expect("memory does not wait").expect("a merchant")
-});
+static MERCHANT: LazyLock<Merchant> = LazyLock::new(|| merchant(PROVIDER));
 
 /// One call, from its beginning to its answer. `None` where it was left undecided.
 async fn call(world: Arc<World>, number: Number) -> Option<Answer> {

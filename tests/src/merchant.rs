@@ -1,0 +1,35 @@
+//! A merchant for tests that start below the service. Authentication alone can make one, in tests as everywhere.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use shared::{
+    auth::{Credential, CredentialRecord, Keyring, Merchant},
+    clock::Timestamp,
+    store::memory::MemoryStore,
+};
+use tokio::time::Instant;
+
+/// The merchant `m` of this provider.
+#[must_use]
+pub fn merchant(provider: &str) -> Merchant {
+    let store = MemoryStore::default();
+    let record = CredentialRecord {
+        merchant_id: "m".to_owned(),
+        active: true,
+        ..CredentialRecord::default()
+    };
+    store.put_credential(&format!("{provider}#id"), record);
+    let (keyring, credential) = (Keyring::new(Duration::ZERO), Credential::public("id"));
+    keyring
+        .authenticate(
+            &store,
+            provider,
+            &credential,
+            Timestamp::now(),
+            Instant::now(),
+        )
+        .now_or_never()
+        .expect("memory does not wait")
+        .expect("the credential is there")
+}
