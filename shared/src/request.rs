@@ -19,6 +19,8 @@ pub const MAX_BODY: usize = 16 * 1024;
 pub struct Incoming {
     /// The invocation's id: the answer's `x-request-id`, and the cancellation's token where the client sent no key.
     pub request_id: String,
+    /// The trace that the invocation belongs to, as X-Ray names it: `1-5759e988-bd862e3fe1be46a994272793`.
+    pub trace_id: Option<String>,
     /// `POST`, or something else.
     pub method: String,
     /// Percent-encoded or not, with or without a stage in front.

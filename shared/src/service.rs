@@ -7,7 +7,10 @@ use std::{
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,11 +26,17 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     provider::{Body, Provider, Reply},
     request::{Incoming, MAX_BODY, Request},
-    store::{Credentials, Payments},
+    store::{
+        Credentials, Payments,
+        tally::{self, Tally},
+    },
 };
 
 /// The longest a caller waits for an answer, whatever the Lambda deadline: VTEX's test suite wants one within 5 seconds.
 pub const LONGEST: Duration = Duration::from_millis(4500);
+
+/// The target of the one log event that every request ends with.
+pub const REQUEST: &str = "request";
 
 /// How long before the Lambda deadline the answer is made: it must have left 100 ms before, and writing it takes time too, on the smallest memory
 /// size a tenth of a processor.
@@ -46,6 +55,8 @@ struct Parts<S> {
     store: S,
     keyring: Keyring,
     clock: Box<dyn Clock>,
+    /// Until the first request.
+    cold: AtomicBool,
 }
 
 impl<P: Provider, S: Payments + Credentials> CancelService<P, S> {
@@ -60,6 +71,7 @@ impl<P: Provider, S: Payments + Credentials> CancelService<P, S> {
             store,
             keyring: Keyring::new(credential_ttl),
             clock: Box::new(clock),
+            cold: AtomicBool::new(true),
         };
         Self {
             parts: Arc::new(parts),
@@ -102,24 +114,47 @@ impl<P: Provider, S: Payments + Credentials> Service<Incoming> for CancelService
 
 impl<S: Payments + Credentials> Parts<S> {
     async fn answer<P: Provider>(&self, incoming: &Incoming) -> Reply {
-        let now = self.clock.now();
-        let until = Instant::now() + budget(now, incoming.deadline);
+        let (now, began) = (self.clock.now(), Instant::now());
+        let until = began + budget(now, incoming.deadline);
         let request = Request::new(incoming, P::ROUTE, now);
 
-        let (outcome, merchant) = match self.authenticate::<P>(incoming, &request, until).await {
-            Ok((merchant, key)) => (
-                self.cancel::<P>(incoming, &request, &merchant, key, until)
-                    .await,
-                Some(merchant),
-            ),
-            Err(refused) => (Err(refused), None),
-        };
+        let decided = self.decide::<P>(incoming, &request, until);
+        let ((outcome, merchant), store) = tally::counted(decided).await;
         let reply = guarded(|| P::write(&outcome, &request, merchant.as_ref()))
             // A provider that cannot word this outcome can still word its own failure; `{}` is for one that cannot even that.
             .or_else(|()| guarded(|| P::write(&Err(CancelError::Internal), &request, None)))
             .unwrap_or_else(|()| Reply::json(500, &serde_json::json!({})));
-        log::<P>(incoming, &request, &outcome, merchant.as_ref(), &reply);
+        Told {
+            provider: P::NAME,
+            incoming,
+            // Without a merchant the id is just something a stranger typed.
+            payment: merchant
+                .as_ref()
+                .map(|merchant| (request.payment_id.as_str(), merchant.id())),
+            outcome: &outcome,
+            status: reply.status,
+            cold_start: self.cold.swap(false, Ordering::Relaxed),
+            store,
+            took: began.elapsed(),
+        }
+        .log();
         with_shared_headers(reply, &outcome, incoming)
+    }
+
+    /// The outcome, and the merchant where the request got as far as having one.
+    async fn decide<P: Provider>(
+        &self,
+        incoming: &Incoming,
+        request: &Request<'_>,
+        until: Instant,
+    ) -> (Outcome, Option<Merchant>) {
+        match self.authenticate::<P>(incoming, request, until).await {
+            Ok((merchant, key)) => {
+                let cancel = self.cancel::<P>(incoming, request, &merchant, key, until);
+                (cancel.await, Some(merchant))
+            }
+            Err(refused) => (Err(refused), None),
+        }
     }
 
     /// Who asks, and the key they name the request by. Everything that can be refused for free is refused before the look-up.
@@ -242,29 +277,43 @@ fn with_shared_headers(mut reply: Reply, outcome: &Outcome, incoming: &Incoming)
     reply
 }
 
-/// One line a request. Neither the body, the reason, a header nor anything of the payment's details is in it.
-fn log<P: Provider>(
-    incoming: &Incoming,
-    request: &Request<'_>,
-    outcome: &Outcome,
-    merchant: Option<&Merchant>,
-    reply: &Reply,
-) {
-    let (word, replayed) = match outcome {
-        Ok(canceled) => ("canceled", canceled.replayed),
-        Err(error) => (error.word(), false),
-    };
-    info!(
-        provider = P::NAME,
-        outcome = word,
-        status = reply.status,
-        request_id = incoming.request_id,
-        // Without a merchant the id is just something a stranger typed.
-        payment_id = merchant.map(|_| request.payment_id.as_str()),
-        merchant_id = merchant.map(Merchant::id),
-        replayed,
-        "cancel"
-    );
+/// What the log is told of a request. Neither the body, the reason, a header nor anything of the payment's details is in it.
+struct Told<'a> {
+    provider: &'static str,
+    incoming: &'a Incoming,
+    /// Its id and its merchant's.
+    payment: Option<(&'a str, &'a str)>,
+    outcome: &'a Outcome,
+    status: u16,
+    cold_start: bool,
+    store: Tally,
+    took: Duration,
+}
+
+impl Told<'_> {
+    /// One event a request.
+    fn log(&self) {
+        let (outcome, replayed) = match self.outcome {
+            Ok(canceled) => ("canceled", canceled.replayed),
+            Err(error) => (error.word(), false),
+        };
+        info!(
+            target: REQUEST,
+            provider = self.provider,
+            outcome,
+            status = self.status,
+            payment_id = self.payment.map(|(id, _)| id),
+            merchant_id = self.payment.map(|(_, id)| id),
+            replayed,
+            duration_ms = self.took.as_secs_f64() * 1000.0,
+            store_attempts = self.store.attempts,
+            store_retries = self.store.retries,
+            cold_start = self.cold_start,
+            request_id = self.incoming.request_id,
+            trace_id = self.incoming.trace_id,
+            requests = 1,
+        );
+    }
 }
 
 #[cfg(test)]

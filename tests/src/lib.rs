@@ -15,6 +15,7 @@ pub mod cut_points;
 pub mod faults;
 pub mod golden;
 pub mod history;
+mod log;
 pub mod merchant;
 mod patience;
 mod plain;

@@ -101,15 +101,15 @@ pub fn read(event: &str) -> (Incoming, FrontEnd) {
     };
 
     let incoming = Incoming {
-        request_id: String::new(),
         // `cargo lambda watch` says GET at the top of every payload 2.0, where API Gateway says nothing.
         method: context.or(event.http_method).unwrap_or_default(),
         path: event.raw_path.or(event.path).unwrap_or_default(),
         path_parameters: event.path_parameters.into_iter().flatten().collect(),
         headers,
         body,
-        deadline: None,
         fault,
+        // Id, trace and deadline come from the runtime.
+        ..Incoming::default()
     };
     (incoming, front_end)
 }

@@ -76,10 +76,17 @@ impl<P: Provider, S: Payments + Credentials> Service<LambdaEvent<Box<RawValue>>>
         let LambdaEvent { payload, context } = event;
         let (mut incoming, front_end) = event::read(payload.get());
         incoming.request_id = context.request_id;
+        incoming.trace_id = context.xray_trace_id.as_deref().and_then(root);
         incoming.deadline = i64::try_from(context.deadline)
             .ok()
             .and_then(|at| Timestamp::from_millisecond(at).ok());
         let reply = self.0.call(incoming);
         Box::pin(async move { reply.await.map(|reply| Answer::new(reply, front_end)) })
     }
+}
+
+/// The trace in a tracing header: `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1`.
+fn root(header: &str) -> Option<String> {
+    let mut parts = header.split(';');
+    parts.find_map(|part| part.trim().strip_prefix("Root=").map(str::to_owned))
 }

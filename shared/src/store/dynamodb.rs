@@ -3,7 +3,11 @@
 //! A cancel is one `UpdateItem` with a condition, and one write unit (for items up to 1 KB), whatever its outcome: on success
 //! the new item comes back, on a failed condition the old one does, so nothing is ever read a second time.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
@@ -22,7 +26,7 @@ use serde_json::{Map, Number, Value};
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Credentials, Payments, StoreError, Verdict};
+use super::{Credentials, Payments, StoreError, Verdict, tally};
 use crate::{
     auth::CredentialRecord,
     cancel::Transition,
@@ -72,13 +76,25 @@ pub fn sdk_config() -> aws_config::ConfigLoader {
         .retry_config(retries)
 }
 
-/// Starts no attempt that cannot finish before the answer is due.
+/// Starts no attempt that cannot finish before the answer is due, and counts those that it starts.
 #[derive(Debug)]
-struct Until(Instant);
+struct Attempts {
+    until: Instant,
+    made: AtomicBool,
+}
 
-impl Intercept for Until {
+impl Attempts {
+    fn until(until: Instant) -> Self {
+        Self {
+            until,
+            made: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Intercept for Attempts {
     fn name(&self) -> &'static str {
-        "Until"
+        "Attempts"
     }
 
     fn read_before_attempt(
@@ -87,9 +103,10 @@ impl Intercept for Until {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if Instant::now() + SHORTEST_ATTEMPT > self.0 {
+        if Instant::now() + SHORTEST_ATTEMPT > self.until {
             return Err("too little time is left for another attempt".into());
         }
+        tally::count(self.made.swap(true, Ordering::Relaxed));
         Ok(())
     }
 }
@@ -167,7 +184,7 @@ impl Payments for DynamoDb {
         }
         let (made, item) = match request
             .customize()
-            .interceptor(Until(wanted.until))
+            .interceptor(Attempts::until(wanted.until))
             .send()
             .await
         {
@@ -203,7 +220,7 @@ impl Credentials for DynamoDb {
             .key("pk", text(pk));
         let output = request
             .customize()
-            .interceptor(Until(until))
+            .interceptor(Attempts::until(until))
             .send()
             .await
             .map_err(|failure| store_error(&failure, &self.credentials))?;

@@ -6,6 +6,7 @@
 #[cfg(feature = "lambda")]
 pub mod dynamodb;
 pub mod memory;
+pub(crate) mod tally;
 
 use std::future::Future;
 

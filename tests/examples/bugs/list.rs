@@ -374,4 +374,22 @@ pub(crate) const BUGS: &[Bug] = &[
 "##,
         "",
     ),
+    bug(
+        "a stranger's payment id is logged",
+        "shared/src/service.rs",
+        ".map(|merchant| (request.payment_id.as_str(), merchant.id())),",
+        ".map(|merchant| (request.payment_id.as_str(), merchant.id()))\n                .or(Some((&request.payment_id, \"\"))),",
+    ),
+    bug(
+        "the key is logged as the request's id",
+        "shared/src/service.rs",
+        "request_id = self.incoming.request_id,",
+        "request_id = self.incoming.headers.single(\"api-key\").ok().flatten(),",
+    ),
+    bug(
+        "a line end in a log field is a line end in the log",
+        "shared/src/telemetry.rs",
+        "writeln!(writer, \"{}\", String::from_utf8_lossy(&line))",
+        "writeln!(writer, \"{}\", String::from_utf8_lossy(&line).replace(\"\\\\n\", \"\\n\"))",
+    ),
 ];
