@@ -297,6 +297,7 @@ impl Told<'_> {
             Ok(canceled) => ("canceled", canceled.replayed),
             Err(error) => (error.word(), false),
         };
+        let microseconds = u32::try_from(self.took.as_micros()).unwrap_or(u32::MAX);
         info!(
             target: REQUEST,
             provider = self.provider,
@@ -305,7 +306,7 @@ impl Told<'_> {
             payment_id = self.payment.map(|(id, _)| id),
             merchant_id = self.payment.map(|(_, id)| id),
             replayed,
-            duration_ms = self.took.as_secs_f64() * 1000.0,
+            duration_ms = f64::from(microseconds) / 1000.0,
             store_attempts = self.store.attempts,
             store_retries = self.store.retries,
             cold_start = self.cold_start,

@@ -92,6 +92,8 @@ pub struct Done {
     pub operation: String,
     /// The store's HTTP status: 200 where an update was made.
     pub status: u16,
+    /// The request's `x-amzn-trace-id`, by which X-Ray knows what it belongs to.
+    pub trace: Option<String>,
 }
 
 /// The proxy, on the loopback interface; it stands for one store and one script.
@@ -291,6 +293,7 @@ impl Inside {
         lock(&self.log).push(Done {
             operation: operation.unwrap_or_default().to_owned(),
             status: status.ok_or(io::ErrorKind::InvalidData)?,
+            trace: header(&text, "x-amzn-trace-id").map(str::to_owned),
         });
         // To the SDK the connection is one that stays.
         let answer = String::from_utf8_lossy(&answer).replacen("connection: close\r\n", "", 1);

@@ -75,8 +75,12 @@ pub(crate) async fn of_golden_cases<P: Provider>(cases: &[Case], binary: &str) -
         stage.give("credentials", &case.given.credentials).await?;
         stage.give("payments", &case.given.payments).await?;
         let (call, answer) = stage.ask(case).await?;
-        let requests = stage.proxy.take().len();
-        asked.insert(call.request_id, (case, answer, requests));
+        let requests = stage.proxy.take();
+        for request in &requests {
+            let trace = request.trace.as_deref().unwrap_or_default();
+            ensure!(trace.contains(TRACE), "{request:?} is of another trace");
+        }
+        asked.insert(call.request_id, (case, answer, requests.len()));
         secrets.extend(credentials(case));
     }
     let log = once(|| stage.provider.log(), asked.len()).await?;

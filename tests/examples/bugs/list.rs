@@ -108,7 +108,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "an attempt starts that cannot finish",
         "shared/src/store/dynamodb.rs",
-        "if Instant::now() + SHORTEST_ATTEMPT > self.0 {",
+        "if Instant::now() + SHORTEST_ATTEMPT > self.until {",
         "if self.0 < Instant::now() {",
     ),
     bug(
