@@ -1,46 +1,59 @@
-//! Log lines on standard output, one event each: JSON for CloudWatch, or plain text for people.
+//! Log lines, one event each: JSON for CloudWatch, or plain text for people.
 //!
 //! Of every request there is one event, whose target is [`REQUEST`]. It is at the same time the request's metrics: CloudWatch reads those
 //! that its `_aws` member names out of the line ([embedded metric format][emf]), which takes no call and no agent.
 //!
 //! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
-use std::{env, fmt, io::IsTerminal, panic};
+use std::{
+    env, fmt,
+    io::{self, IsTerminal},
+    panic,
+};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use tracing::{
-    Event, Level, Subscriber, error,
+    Event, Subscriber, error,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
     Layer,
-    filter::Targets,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer, layer},
     prelude::*,
     registry::LookupSpan,
 };
+
+pub use tracing_subscriber::filter::Targets;
 
 use crate::{
     clock::{Timestamp, milliseconds},
     service::REQUEST,
 };
 
-/// Starts logging.
+/// Starts logging to `output`.
 ///
 /// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`) or else `AWS_LAMBDA_LOG_LEVEL` says how much; without
-/// either, or with a value that is no such list, it is `info`. `AWS_LAMBDA_LOG_FORMAT` says how: `Text`, or else JSON; without it, text where
-/// standard output is a terminal. A panic is logged by its place alone: its message might quote the request.
-pub fn init() {
+/// either, or with a value that is no such list, it is `unless_asked`. `AWS_LAMBDA_LOG_FORMAT` says how: `Text`, or else JSON; without it, text
+/// on a terminal. A panic is logged by its place alone: its message might quote the request.
+pub fn init<O: io::Write + IsTerminal>(
+    output: impl Fn() -> O + Send + Sync + 'static,
+    unless_asked: Targets,
+) {
     let wanted = ["RUST_LOG", "AWS_LAMBDA_LOG_LEVEL"]
         .into_iter()
         .find_map(|name| env::var(name).ok());
     let filter = wanted
-        .and_then(|text| text.to_lowercase().parse::<Targets>().ok())
-        .unwrap_or_else(|| Targets::new().with_default(Level::INFO));
-    let lines = match env::var("AWS_LAMBDA_LOG_FORMAT") {
-        Ok(format) if format.eq_ignore_ascii_case("text") => layer().compact().boxed(),
-        Err(_) if std::io::stdout().is_terminal() => layer().compact().boxed(),
-        Ok(_) | Err(_) => layer().event_format(Json).boxed(),
+        .and_then(|text| text.to_lowercase().parse().ok())
+        .unwrap_or(unless_asked);
+    let text = match env::var("AWS_LAMBDA_LOG_FORMAT") {
+        Ok(format) => format.eq_ignore_ascii_case("text"),
+        Err(_) => output().is_terminal(),
+    };
+    let lines = layer().with_writer(output);
+    let lines = if text {
+        lines.compact().boxed()
+    } else {
+        lines.event_format(Json).boxed()
     };
     // Fails only where a subscriber is already there, which then is the one to use.
     let _ = tracing_subscriber::registry()

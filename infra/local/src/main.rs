@@ -11,7 +11,7 @@ mod ui;
 
 use std::{
     env,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -22,10 +22,12 @@ use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use axum::http::Uri;
 use clap::Parser;
-use shared::store::dynamodb::{DynamoDb, sdk_config};
+use shared::{
+    store::dynamodb::{DynamoDb, sdk_config},
+    telemetry::{self, Targets},
+};
 use tokio::net::TcpListener;
 use tracing::Level;
-use tracing_subscriber::{filter::Targets, fmt, prelude::*};
 
 use data::Tables;
 use serve::{Endpoint, mount};
@@ -74,7 +76,9 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_logging();
+    // Only the service's faults, unless `RUST_LOG` asks for more.
+    let faults = Targets::new().with_target("shared", Level::ERROR);
+    telemetry::init(io::stderr, faults);
     // Polled first, so that from here on Ctrl-C ends the process quietly. A demo that it cut short has shown nothing.
     let interrupted = ExitCode::from(u8::from(arguments.demo));
     tokio::select! {
@@ -146,7 +150,7 @@ fn here(port: u16) -> SocketAddr {
 fn about_port(error: Error, port: u16) -> Error {
     let taken = error
         .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == ErrorKind::AddrInUse);
     if taken {
         anyhow!(
@@ -178,25 +182,4 @@ fn start_afresh(arguments: &Arguments) -> String {
         Some(folder) => format!("delete {}, or name another folder", folder.display()),
         None => "delete both tables, or use another DynamoDB".to_owned(),
     }
-}
-
-/// The service's log lines, on standard error, in the form that CloudWatch gets: as `RUST_LOG` says, or else only its faults.
-fn start_logging() {
-    let filter = match env::var("RUST_LOG") {
-        Ok(wanted) => wanted
-            .to_lowercase()
-            .parse()
-            .unwrap_or_else(|_| Targets::new().with_default(Level::INFO)),
-        Err(_) => Targets::new().with_target("shared", Level::ERROR),
-    };
-    let lines = fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_writer(std::io::stderr);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .init();
 }

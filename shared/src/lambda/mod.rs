@@ -10,6 +10,7 @@ use std::{
     convert::Infallible,
     env,
     future::Future,
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -17,6 +18,7 @@ use std::{
 
 use lambda_runtime::{LambdaEvent, tower::Service};
 use serde_json::value::RawValue;
+use tracing::Level;
 
 pub use event::{Answer, FrontEnd, read};
 pub use lambda_runtime::Error;
@@ -29,7 +31,7 @@ use crate::{
         Credentials, Payments,
         dynamodb::{DynamoDb, sdk_config},
     },
-    telemetry,
+    telemetry::{self, Targets},
 };
 
 /// Runs the provider `P` as a Lambda function, until the runtime ends the process.
@@ -37,7 +39,7 @@ use crate::{
 /// # Errors
 /// Where the Lambda runtime cannot be reached.
 pub async fn run<P: Provider>() -> Result<(), Error> {
-    telemetry::init();
+    telemetry::init(io::stdout, Targets::new().with_default(Level::INFO));
     let store = DynamoDb::new(&sdk_config().load().await);
     lambda_runtime::run(Handler(CancelService::<P, _>::new(store, credential_ttl()))).await
 }
