@@ -35,8 +35,8 @@ use crate::{
 /// The longest a caller waits for an answer, whatever the Lambda deadline: VTEX's test suite wants one within 5 seconds.
 pub const LONGEST: Duration = Duration::from_millis(4500);
 
-/// The target of the one log event that every request ends with.
-pub const REQUEST: &str = "request";
+/// The target of the one log event that every request ends with. Below `shared`, so that `RUST_LOG=shared=info` has it.
+pub const REQUEST: &str = "shared::request";
 
 /// How long before the Lambda deadline the answer is made: it must have left 100 ms before, and writing it takes time too, on the smallest memory
 /// size a tenth of a processor.

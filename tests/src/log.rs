@@ -202,7 +202,8 @@ fn has_none_of(log: &str, secrets: &[String]) -> Result<()> {
 }
 
 /// A line end, the beginning of an event of its own, a terminal's escape, NUL and Unicode's line separator.
-const HOSTILE: &str = "x\r\n{\"target\":\"request\",\"outcome\":\"canceled\"}\u{1b}[31m\0\u{2028}";
+const HOSTILE: &str =
+    "x\r\n{\"target\":\"shared::request\",\"outcome\":\"canceled\"}\u{1b}[31m\0\u{2028}";
 
 /// [`HOSTILE`] in place of every text in an event that cancels, one at a time, in both log formats.
 pub(crate) async fn of_hostile_events<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
