@@ -1,12 +1,13 @@
 //! From a presented credential to a merchant.
 //!
-//! A [`Merchant`] can only be made here, so a cancel without authentication cannot be written down. Unknown, wrong and
-//! expired credentials cost the same work and get the same answer.
+//! A [`Merchant`] can only be made here, so a cancel without authentication cannot be written down. Unknown, wrong, inactive and
+//! expired credentials cost the same look-ups and the same comparisons. All but the inactive get the same answer, and that one only who has proved
+//! the credential.
 
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     cancel::CancelError,
     clock::Timestamp,
+    key::{self, Form, Kind},
     store::{Credentials, StoreError},
 };
 
@@ -26,6 +28,7 @@ use crate::{
 pub struct Merchant {
     id: String,
     api_version: Option<String>,
+    signature: Option<Signature>,
 }
 
 impl Merchant {
@@ -40,6 +43,31 @@ impl Merchant {
     pub fn api_version(&self) -> Option<&str> {
         self.api_version.as_deref()
     }
+
+    /// The signature that proved it, where one did.
+    #[must_use]
+    pub fn signature(&self) -> Option<&Signature> {
+        self.signature.as_ref()
+    }
+}
+
+/// A signature that was right.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signature([u8; 32]);
+
+impl Signature {
+    /// Its SHA-256 in hexadecimal: names the signature to those who have it, and does not give it to those who have not.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        hex::encode(Sha256::digest(self.0))
+    }
+}
+
+impl std::fmt::Debug for Signature {
+    /// Without its bytes: while its window is open, who has them is the merchant.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signature(…)")
+    }
 }
 
 /// What a request presents: a key id to look up, and the proof that it is the caller's.
@@ -47,6 +75,8 @@ impl Merchant {
 pub struct Credential<'r> {
     key_id: Cow<'r, str>,
     proof: Proof<'r>,
+    /// The worst of what is presented.
+    form: Form,
 }
 
 #[derive(Debug)]
@@ -68,6 +98,7 @@ impl<'r> Credential<'r> {
         Self {
             key_id: Cow::Borrowed(id),
             proof: Proof::Public,
+            form: key::form(id, Kind::Id),
         }
     }
 
@@ -77,6 +108,7 @@ impl<'r> Credential<'r> {
         Self {
             key_id: Cow::Owned(hex::encode(sha256(secret))),
             proof: Proof::Digest,
+            form: key::form(secret, Kind::Secret),
         }
     }
 
@@ -86,6 +118,7 @@ impl<'r> Credential<'r> {
         Self {
             key_id: Cow::Borrowed(id),
             proof: Proof::Secret(secret),
+            form: key::form(id, Kind::Id).min(key::form(secret, Kind::Secret)),
         }
     }
 
@@ -95,41 +128,82 @@ impl<'r> Credential<'r> {
         Self {
             key_id: Cow::Borrowed(id),
             proof: Proof::Signature { parts, tag },
+            form: key::form(id, Kind::Id),
         }
     }
 }
 
 impl Credential<'_> {
+    /// Where the credentials table has it: `{provider}#{key id}`.
+    #[must_use]
+    pub fn pk(&self, provider: &str) -> String {
+        format!("{provider}#{}", self.key_id)
+    }
+
     /// Whether the table can hold such a key id at all. A public id in the form of a digest is nobody's: it would name the
-    /// account of another caller's secret without the secret.
-    fn may_exist(&self) -> bool {
+    /// account of another caller's secret without the secret. Neither is a key that claims to be one of ours and is none.
+    #[must_use]
+    pub fn may_exist(&self, issued_only: bool) -> bool {
         let id = self.key_id.as_bytes();
         let digest = id.len() == 64 && id.iter().all(u8::is_ascii_hexdigit);
-        id.len() <= LONGEST_KEY_ID
+        (1..=LONGEST_KEY_ID).contains(&id.len())
             && id.iter().all(u8::is_ascii_graphic)
             && digest == matches!(self.proof, Proof::Digest)
+            && match self.form {
+                Form::Broken => false,
+                Form::Foreign => !issued_only,
+                Form::Issued => true,
+            }
+    }
+
+    /// What the caller is, by this record.
+    fn judge(
+        &self,
+        record: Option<&CredentialRecord>,
+        now: Timestamp,
+    ) -> Result<Merchant, CancelError> {
+        let fits = self.proof.fits(record);
+        match record.filter(|record| fits && record.expires_at.is_none_or(|end| now < end)) {
+            Some(CredentialRecord { active: false, .. }) => Err(CancelError::Forbidden),
+            Some(record) => Ok(Merchant {
+                id: record.merchant_id.clone(),
+                api_version: record.api_version.clone(),
+                signature: match self.proof {
+                    Proof::Signature { tag, .. } => Some(Signature(tag)),
+                    Proof::Public | Proof::Digest | Proof::Secret(_) => None,
+                },
+            }),
+            None => Err(CancelError::Unauthenticated),
+        }
     }
 }
 
+/// Stands in for the digest or the signing secret that is not there: as long as a real one, and right for nobody.
+const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 impl Proof<'_> {
-    /// Whether the proof fits `record`. Where there is no record, or it lacks what must match, the work is done all the same against an empty
-    /// stand-in, and fails.
+    /// Whether the proof fits `record`. Where there is no record, or it lacks what must match, the work is done all the same against
+    /// [`NOTHING`], and fails.
     fn fits(&self, record: Option<&CredentialRecord>) -> bool {
         match self {
             Self::Public | Self::Digest => record.is_some(),
             Self::Secret(secret) => {
-                let stored = record.and_then(|record| record.secret_sha256.as_deref());
+                // Texts of different lengths would be told apart at once.
+                let stored = record
+                    .and_then(|record| record.secret_sha256.as_deref())
+                    .filter(|digest| digest.len() == NOTHING.len());
                 let presented = hex::encode(sha256(secret));
-                bool::from(
-                    presented
-                        .as_bytes()
-                        .ct_eq(stored.unwrap_or_default().as_bytes()),
-                )
+                let right = presented
+                    .as_bytes()
+                    .ct_eq(stored.unwrap_or(NOTHING).as_bytes());
+                stored.is_some() & bool::from(right)
             }
             Self::Signature { parts, tag } => {
-                let stored = record.and_then(|record| record.signing_secret.as_deref());
+                let stored = record
+                    .and_then(|record| record.signing_secret.as_deref())
+                    .filter(|secret| !secret.is_empty());
                 let Ok(mut mac) =
-                    Hmac::<Sha256>::new_from_slice(stored.unwrap_or_default().as_bytes())
+                    Hmac::<Sha256>::new_from_slice(stored.unwrap_or(NOTHING).as_bytes())
                 else {
                     return false; // HMAC takes keys of any length.
                 };
@@ -137,7 +211,7 @@ impl Proof<'_> {
                     mac.update(part);
                 }
                 let right = mac.finalize().into_bytes().ct_eq(tag);
-                stored.is_some_and(|secret| !secret.is_empty()) & bool::from(right)
+                stored.is_some() & bool::from(right)
             }
         }
     }
@@ -176,9 +250,9 @@ impl std::fmt::Debug for CredentialRecord {
 /// How many found, and how many missing credentials a process remembers.
 const REMEMBERED: usize = 1024;
 
-/// How long a missing credential is remembered: long enough to take the weight off a client that keeps trying, short
-/// enough for a key that has just been issued.
-const MISSING_FOR: Duration = Duration::from_secs(5);
+/// How long a refusal stands without another look: long enough to take the weight off a client that keeps trying, short enough for a
+/// key that has just been issued or switched on.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// A key id longer than this is nobody's: a table key has at most 2,048 bytes.
 const LONGEST_KEY_ID: usize = 255;
@@ -186,6 +260,8 @@ const LONGEST_KEY_ID: usize = 255;
 /// Looks credentials up and remembers them for a while.
 #[derive(Debug)]
 pub struct Keyring {
+    ttl: Duration,
+    issued_only: bool,
     found: Remembered<CredentialRecord>,
     missing: Remembered<()>,
 }
@@ -195,8 +271,19 @@ impl Keyring {
     #[must_use]
     pub fn new(ttl: Duration) -> Self {
         Self {
-            found: Remembered::new(ttl),
-            missing: Remembered::new(ttl.min(MISSING_FOR)),
+            ttl,
+            issued_only: false,
+            found: Remembered::default(),
+            missing: Remembered::default(),
+        }
+    }
+
+    /// The same, and whether it refuses all keys that are not [in our form](key), without a look-up.
+    #[must_use]
+    pub fn issued_only(self, issued_only: bool) -> Self {
+        Self {
+            issued_only,
+            ..self
         }
     }
 
@@ -213,96 +300,86 @@ impl Keyring {
         now: Timestamp,
         until: Instant,
     ) -> Result<Merchant, CancelError> {
-        let record = self
-            .look_up(store, provider, credential, now, until)
-            .await
-            .map_err(|error| match error {
-                StoreError::Undecided => CancelError::Undecided,
-                StoreError::Internal => CancelError::Internal,
-            })?;
-        let fits = credential.proof.fits(record.as_ref());
-        match record.filter(|record| fits && record.expires_at.is_none_or(|end| now < end)) {
-            Some(CredentialRecord { active: false, .. }) => Err(CancelError::Forbidden),
-            Some(CredentialRecord {
-                merchant_id,
-                api_version,
-                ..
-            }) => Ok(Merchant {
-                id: merchant_id,
-                api_version,
-            }),
-            None => Err(CancelError::Unauthenticated),
+        if !credential.may_exist(self.issued_only) {
+            return credential.judge(None, now);
         }
-    }
-
-    async fn look_up(
-        &self,
-        store: &impl Credentials,
-        provider: &str,
-        credential: &Credential<'_>,
-        now: Timestamp,
-        until: Instant,
-    ) -> Result<Option<CredentialRecord>, StoreError> {
-        let key_id = credential.key_id.as_ref();
-        if !credential.may_exist() {
-            return Ok(None);
+        let pk = credential.pk(provider);
+        if let Some((record, since)) = self.found.get(&pk, self.ttl, now) {
+            let judged = credential.judge(Some(&record), now);
+            // As an unknown key is looked for again after that time, a refused one is.
+            if judged.is_ok() || is_within(REFUSED_FOR, since, now) {
+                return judged;
+            }
+        } else if self
+            .missing
+            .get(&pk, self.ttl.min(REFUSED_FOR), now)
+            .is_some()
+        {
+            return credential.judge(None, now);
         }
-        let pk = format!("{provider}#{key_id}");
-        if let Some(record) = self.found.get(&pk, now) {
-            return Ok(Some(record));
+        let record = store.find(&pk, until).await.map_err(|error| match error {
+            StoreError::Undecided => CancelError::Undecided,
+            StoreError::Internal => CancelError::Internal,
+        })?;
+        let judged = credential.judge(record.as_ref(), now);
+        match record {
+            Some(record) => self.found.put(pk, record, self.ttl, now),
+            None => {
+                self.found.remove(&pk);
+                self.missing.put(pk, (), self.ttl.min(REFUSED_FOR), now);
+            }
         }
-        if self.missing.get(&pk, now).is_some() {
-            return Ok(None);
-        }
-        let record = store.find(&pk, until).await?;
-        match &record {
-            Some(record) => self.found.put(pk, record.clone(), now),
-            None => self.missing.put(pk, (), now),
-        }
-        Ok(record)
+        judged
     }
 }
 
 /// A bounded map whose entries end.
 #[derive(Debug)]
-struct Remembered<T> {
-    ttl: Duration,
-    entries: Mutex<HashMap<String, (Timestamp, T)>>,
+struct Remembered<T>(Mutex<HashMap<String, (T, Timestamp)>>);
+
+impl<T> Default for Remembered<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
 }
 
 impl<T: Clone> Remembered<T> {
-    fn new(ttl: Duration) -> Self {
-        Self {
-            ttl,
-            entries: Mutex::default(),
-        }
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, (T, Timestamp)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, key: &str, now: Timestamp) -> Option<T> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries
+    /// What was put there within `ttl`, and when.
+    fn get(&self, key: &str, ttl: Duration, now: Timestamp) -> Option<(T, Timestamp)> {
+        self.entries()
             .get(key)
-            .filter(|(until, _)| now < *until)
-            .map(|(_, value)| value.clone())
+            .filter(|(_, since)| is_within(ttl, *since, now))
+            .cloned()
     }
 
-    fn put(&self, key: String, value: T, now: Timestamp) {
-        if self.ttl.is_zero() {
+    fn put(&self, key: String, value: T, ttl: Duration, now: Timestamp) {
+        if ttl.is_zero() {
             return;
         }
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         if entries.len() >= REMEMBERED && !entries.contains_key(&key) {
-            entries.retain(|_, (until, _)| now < *until);
+            entries.retain(|_, (_, since)| is_within(ttl, *since, now));
             if entries.len() >= REMEMBERED
                 && let Some(any) = entries.keys().next().cloned()
             {
                 entries.remove(&any);
             }
         }
-        if let Ok(until) = now.checked_add(self.ttl) {
-            entries.insert(key, (until, value));
-        }
+        entries.insert(key, (value, now));
     }
+
+    fn remove(&self, key: &str) {
+        self.entries().remove(key);
+    }
+}
+
+/// Whether less than `ttl` has passed.
+fn is_within(ttl: Duration, since: Timestamp, now: Timestamp) -> bool {
+    since.checked_add(ttl).is_ok_and(|end| now < end)
 }
 
 #[cfg(test)]
@@ -393,20 +470,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_absent_signing_secret_is_not_an_empty_one() {
-        // HMAC-SHA256 of "what do ya want for nothing?" under the empty key.
-        let mut mac = Hmac::<Sha256>::new_from_slice(b"").expect("any key");
-        mac.update(b"what do ya want for nothing?");
-        let tag = hex::encode(mac.finalize().into_bytes());
-        for absent in [None, Some(String::new())] {
-            let record = CredentialRecord {
-                signing_secret: absent,
-                ..record()
-            };
-            assert_eq!(
-                try_with(Some(record), signed(&tag)).await,
-                Err(CancelError::Unauthenticated)
-            );
+    async fn an_absent_signing_secret_is_neither_an_empty_one_nor_its_stand_in() {
+        for key in ["", NOTHING] {
+            let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any key");
+            mac.update(b"what do ya want for nothing?");
+            let tag = hex::encode(mac.finalize().into_bytes());
+            for absent in [None, Some(String::new())] {
+                let record = CredentialRecord {
+                    signing_secret: absent,
+                    ..record()
+                };
+                assert_eq!(
+                    try_with(Some(record), signed(&tag)).await,
+                    Err(CancelError::Unauthenticated)
+                );
+            }
         }
     }
 
@@ -440,7 +518,7 @@ mod tests {
     async fn a_key_id_that_cannot_be_one_is_refused_without_a_look_up() {
         let store = MemoryStore::default();
         let keyring = Keyring::new(Duration::from_secs(60));
-        for id in ["é", "a b", &"k".repeat(256), &"0f".repeat(32)] {
+        for id in ["", "é", "a b", &"k".repeat(256), &"0f".repeat(32)] {
             let refused = keyring
                 .authenticate(&store, "p", &Credential::public(id), NOW, Instant::now())
                 .await;
@@ -476,6 +554,267 @@ mod tests {
         assert_eq!(store.credential_reads(), 3);
     }
 
+    /// Every way to be refused, and what lies in the table then.
+    fn refusals() -> [(&'static str, Option<CredentialRecord>, bool); 4] {
+        let inactive = CredentialRecord {
+            active: false,
+            ..record()
+        };
+        let expired = CredentialRecord {
+            expires_at: Some(NOW),
+            ..record()
+        };
+        [
+            ("unknown", None, true),
+            ("wrong", Some(record()), false),
+            ("inactive", Some(inactive), true),
+            ("expired", Some(expired), true),
+        ]
+    }
+
+    #[tokio::test]
+    async fn unknown_wrong_inactive_and_expired_keys_cost_the_same_look_ups_at_any_time() {
+        for (why, record, right) in refusals() {
+            let store = MemoryStore::default();
+            let keyring = Keyring::new(Duration::from_secs(60));
+            if let Some(record) = record {
+                store.put_credential("p#id", record);
+            }
+            let mut reads = Vec::new();
+            for seconds in [0, 1, 4, 5, 9, 10, 59, 60, 61, 70] {
+                let credential = Credential::pair("id", if right { "token" } else { "guess" });
+                let refused =
+                    keyring.authenticate(&store, "p", &credential, after(seconds), Instant::now());
+                assert!(refused.await.is_err(), "{why} at {seconds}");
+                reads.push(store.credential_reads());
+            }
+            assert_eq!(reads, [1, 1, 1, 2, 2, 3, 4, 4, 4, 5], "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_key_that_becomes_right_is_taken_within_five_seconds() {
+        for (why, refused, _) in refusals().into_iter().filter(|(.., right)| *right) {
+            let store = MemoryStore::default();
+            let keyring = Keyring::new(Duration::from_secs(60));
+            let credential = Credential::pair("id", "token");
+            let at = |seconds| {
+                keyring.authenticate(&store, "p", &credential, after(seconds), Instant::now())
+            };
+            if let Some(refused) = refused {
+                store.put_credential("p#id", refused);
+            }
+            assert!(at(0).await.is_err(), "{why}");
+            store.put_credential("p#id", record());
+            assert!(at(5).await.is_ok(), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_works_for_the_time_it_is_remembered_and_no_longer() {
+        for ttl in [0, 1, 5, 60, 3600] {
+            for deleted in [false, true] {
+                let store = MemoryStore::default();
+                let keyring = Keyring::new(Duration::from_secs(ttl));
+                let credential = Credential::pair("id", "token");
+                let ttl = i64::try_from(ttl).unwrap();
+                let at = |milliseconds| {
+                    let now = Timestamp::from_millisecond(milliseconds).unwrap();
+                    keyring.authenticate(&store, "p", &credential, now, Instant::now())
+                };
+                store.put_credential("p#id", record());
+                assert!(at(0).await.is_ok());
+                let revoked = CredentialRecord {
+                    active: false,
+                    ..record()
+                };
+                let expected = if deleted {
+                    store.delete_credential("p#id");
+                    CancelError::Unauthenticated
+                } else {
+                    store.put_credential("p#id", revoked);
+                    CancelError::Forbidden
+                };
+                // However often it is used meanwhile.
+                for milliseconds in (0..ttl * 1000).step_by(500) {
+                    assert!(at(milliseconds).await.is_ok(), "{milliseconds} of {ttl} s");
+                }
+                assert_eq!(at(ttl * 1000).await, Err(expected), "after {ttl} s");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_key_is_seen_in_what_is_remembered_of_it() {
+        let store = MemoryStore::default();
+        let keyring = Keyring::new(Duration::from_secs(60));
+        let credential = Credential::pair("id", "token");
+        let at = |seconds| {
+            keyring.authenticate(&store, "p", &credential, after(seconds), Instant::now())
+        };
+        let ends = CredentialRecord {
+            expires_at: Some(after(30)),
+            ..record()
+        };
+        store.put_credential("p#id", ends);
+        assert!(at(0).await.is_ok());
+        assert!(at(29).await.is_ok());
+        assert_eq!(store.credential_reads(), 1);
+        assert_eq!(at(30).await, Err(CancelError::Unauthenticated));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_guess_finds_the_revocation_and_locks_nobody_out() {
+        let store = MemoryStore::default();
+        let keyring = Keyring::new(Duration::from_secs(60));
+        let ask = |secret, seconds| {
+            let (keyring, store) = (&keyring, &store);
+            async move {
+                let credential = Credential::pair("id", secret);
+                keyring
+                    .authenticate(store, "p", &credential, after(seconds), Instant::now())
+                    .await
+            }
+        };
+        store.put_credential("p#id", record());
+        assert!(ask("token", 0).await.is_ok());
+        assert!(ask("guess", 10).await.is_err());
+        assert!(ask("token", 10).await.is_ok());
+        store.delete_credential("p#id");
+        assert!(ask("guess", 20).await.is_err());
+        assert_eq!(ask("token", 20).await, Err(CancelError::Unauthenticated));
+    }
+
+    #[tokio::test]
+    async fn a_broken_key_is_refused_without_a_look_up_and_a_foreign_one_where_only_ours_count() {
+        let secret = key::issue(Kind::Secret, [1; 32]);
+        let id = key::issue(Kind::Id, [2; 32]);
+        let typo = |key: &str| format!("{}{}", &key[..52], if key.ends_with('0') { 1 } else { 0 });
+        let (wrong, wrong_id) = (typo(&secret), typo(&id));
+        let signature = |id| Credential::signature(id, [b"", b"", b""], [0; 32]);
+        let broken = || {
+            [
+                Credential::secret(&wrong),
+                Credential::secret(&id),
+                Credential::public(&wrong_id),
+                Credential::public(&secret),
+                Credential::pair(&wrong_id, &secret),
+                Credential::pair(&id, &wrong),
+                Credential::pair("own", &wrong),
+                signature(&wrong_id),
+            ]
+        };
+        let foreign = || {
+            [
+                Credential::secret("own"),
+                Credential::public("own"),
+                Credential::pair("own", "own"),
+                Credential::pair(&id, "own"),
+                Credential::pair("own", &secret),
+                signature("own"),
+            ]
+        };
+        let issued = || {
+            [
+                Credential::secret(&secret),
+                Credential::public(&id),
+                Credential::pair(&id, &secret),
+                signature(&id),
+            ]
+        };
+        async fn reads(credential: Credential<'_>, issued_only: bool) -> usize {
+            let store = MemoryStore::default();
+            let keyring = Keyring::new(Duration::from_secs(60)).issued_only(issued_only);
+            let refused = keyring.authenticate(&store, "p", &credential, NOW, Instant::now());
+            assert_eq!(refused.await, Err(CancelError::Unauthenticated));
+            store.credential_reads()
+        }
+        for issued_only in [false, true] {
+            for credential in broken() {
+                assert_eq!(reads(credential, issued_only).await, 0);
+            }
+            for credential in foreign() {
+                assert_eq!(
+                    reads(credential, issued_only).await,
+                    usize::from(!issued_only)
+                );
+            }
+            for credential in issued() {
+                assert_eq!(reads(credential, issued_only).await, 1);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stored_digest_that_is_none_fits_no_secret() {
+        for stored in ["", NOTHING, "00", &"0".repeat(65)] {
+            let record = CredentialRecord {
+                secret_sha256: Some(stored.into()),
+                ..record()
+            };
+            for secret in ["", "token", stored] {
+                assert_eq!(
+                    try_with(Some(record.clone()), Credential::pair("id", secret)).await,
+                    Err(CancelError::Unauthenticated)
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_signature_is_remembered_of_its_merchant_and_does_not_show_itself() {
+        let store = MemoryStore::default();
+        let jefe = CredentialRecord {
+            signing_secret: Some("Jefe".into()),
+            ..record()
+        };
+        store.put_credential("p#id", jefe);
+        let keyring = Keyring::new(Duration::from_secs(60));
+        let credential = signed(JEFE);
+        let merchant = keyring
+            .authenticate(&store, "p", &credential, NOW, Instant::now())
+            .await
+            .unwrap();
+        let digest = merchant.signature().unwrap().digest();
+        // printf %s 5bdc…3843 | xxd -r -p | sha256sum
+        assert_eq!(
+            digest,
+            "86ea816be859ea16764f6371c1b0e0b5577efb5e6e72b20ed5f683c503f8e80f"
+        );
+        let shown = format!("{merchant:?}");
+        assert!(
+            !shown.contains(JEFE) && !shown.contains("91, 220"),
+            "{shown}"
+        );
+
+        let pair = Credential::pair("id", "token");
+        let merchant = keyring.authenticate(&store, "p", &pair, NOW, Instant::now());
+        assert_eq!(merchant.await.unwrap().signature(), None);
+    }
+
+    #[tokio::test]
+    async fn unknown_keys_push_out_no_known_one() {
+        let store = MemoryStore::default();
+        let keyring = Keyring::new(Duration::from_secs(60));
+        let ask = |id: String| {
+            let (keyring, store) = (&keyring, &store);
+            async move {
+                let credential = Credential::public(&id);
+                keyring
+                    .authenticate(store, "p", &credential, NOW, Instant::now())
+                    .await
+            }
+        };
+        store.put_credential("p#id", record());
+        assert!(ask("id".into()).await.is_ok());
+        for n in 0..REMEMBERED * 2 {
+            assert!(ask(format!("no{n}")).await.is_err());
+        }
+        let reads = store.credential_reads();
+        assert!(ask("id".into()).await.is_ok());
+        assert_eq!(store.credential_reads(), reads);
+    }
+
     #[tokio::test]
     async fn what_is_remembered_is_bounded() {
         let store = MemoryStore::default();
@@ -499,13 +838,7 @@ mod tests {
                 )
                 .await;
         }
-        assert_eq!(
-            keyring.found.entries.lock().expect("a lock").len(),
-            REMEMBERED
-        );
-        assert_eq!(
-            keyring.missing.entries.lock().expect("a lock").len(),
-            REMEMBERED
-        );
+        assert_eq!(keyring.found.entries().len(), REMEMBERED);
+        assert_eq!(keyring.missing.entries().len(), REMEMBERED);
     }
 }

@@ -1,17 +1,17 @@
 //! The one job: move a payment to its canceled word, if it may be, and say truly what came of it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    auth::Merchant,
+    auth::{Merchant, Signature},
     clock::{Timestamp, milliseconds},
     payment::{Cancellation, Payment, PaymentKey},
     provider::Statuses,
-    store::{Payments, StoreError, Verdict},
+    store::{Payments, Signatures, StoreError, Verdict},
 };
 
 /// What a provider understood of the request.
@@ -229,6 +229,64 @@ pub struct Transition {
     pub cancellation: Cancellation,
     /// After this nobody waits for the store's answer any more.
     pub until: Instant,
+}
+
+/// A signature's wish to serve one payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Where the signature is remembered: `{provider}.signature#{merchant_id}#{digest}`, beside the payments. No provider's name has a dot, so
+    /// no payment's key is such a one, whatever a payment id looks like.
+    pub pk: String,
+    /// The payment, in the form its key has.
+    pub payment_id: String,
+    /// When it may be forgotten, in seconds since 1970.
+    pub expires_at: i64,
+    /// After this nobody waits for the store's answer any more.
+    pub until: Instant,
+}
+
+/// How long a used signature is remembered at the least: far longer than any provider's window.
+const SIGNATURE_REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Claim {
+    /// That `merchant`'s `signature` serves `payment_id` and no other.
+    #[must_use]
+    pub fn new(
+        provider: &str,
+        merchant: &Merchant,
+        signature: &Signature,
+        payment_id: &str,
+        now: Timestamp,
+        until: Instant,
+    ) -> Self {
+        Self {
+            pk: format!(
+                "{provider}.signature#{}#{}",
+                merchant.id(),
+                signature.digest()
+            ),
+            payment_id: payment_id.to_owned(),
+            expires_at: now
+                .as_second()
+                .saturating_add_unsigned(SIGNATURE_REMEMBERED.as_secs()),
+            until,
+        }
+    }
+}
+
+/// Claims a signature for a payment, before the payment is touched: a protocol that signs neither path nor method lets whoever has seen one
+/// request send it to another payment.
+///
+/// # Errors
+/// [`CancelError::Unauthenticated`] where it serves another payment already, [`CancelError::Undecided`] or [`CancelError::Internal`] where the
+/// store did not say.
+pub async fn claim(store: &impl Signatures, claim: &Claim) -> Result<(), CancelError> {
+    match store.claim(claim).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CancelError::Unauthenticated),
+        Err(StoreError::Undecided) => Err(CancelError::Undecided),
+        Err(StoreError::Internal) => Err(CancelError::Internal),
+    }
 }
 
 /// One cancel, all that it needs.

@@ -4,7 +4,7 @@
 //!
 //! 1. [`request`]: what arrived, whatever front end carried it ([`headers`], [`body`], [`route`]).
 //! 2. [`provider`]: the one trait a payment API implements, and the [`reply`](provider::Reply) it gives.
-//! 3. [`auth`]: the presented credential becomes a [`Merchant`](auth::Merchant), or nothing does.
+//! 3. [`auth`]: the presented credential, by its looks a [`key`], becomes a [`Merchant`](auth::Merchant), or nothing does.
 //! 4. [`cancel`]: the command, the one atomic transition, and every outcome it can have.
 //! 5. [`store`]: the port of that transition, with a DynamoDB and an in-memory adapter.
 //! 6. [`service`]: the above as one [`tower_service::Service`] that never fails.
@@ -17,6 +17,7 @@ pub mod body;
 pub mod cancel;
 pub mod clock;
 pub mod headers;
+pub mod key;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod payment;

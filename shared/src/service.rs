@@ -18,7 +18,7 @@ use std::{
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use tower_service::Service;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     auth::{Keyring, Merchant},
@@ -27,7 +27,7 @@ use crate::{
     provider::{Body, Provider, Reply},
     request::{Incoming, MAX_BODY, Request},
     store::{
-        Credentials, Payments,
+        Credentials, Payments, Signatures,
         tally::{self, Tally},
     },
 };
@@ -45,6 +45,37 @@ const MARGIN: Duration = Duration::from_millis(200);
 /// A payment id longer than this is nobody's: a table key has at most 2,048 bytes.
 const LONGEST_PAYMENT_ID: usize = 255;
 
+/// What a deployment decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a found credential is remembered, and so how long a revoked one may still work.
+    pub credential_ttl: Duration,
+    /// Whether keys that are not [in our form](crate::key) are refused without a look-up.
+    pub issued_keys_only: bool,
+    /// Whether a signature serves one payment only. Costs one more write for each cancel of a provider whose requests are signed.
+    pub signature_single_use: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            credential_ttl: Duration::from_secs(60),
+            issued_keys_only: false,
+            signature_single_use: false,
+        }
+    }
+}
+
+impl From<Duration> for Settings {
+    /// The defaults, but for the time a credential is remembered.
+    fn from(credential_ttl: Duration) -> Self {
+        Self {
+            credential_ttl,
+            ..Self::default()
+        }
+    }
+}
+
 /// The cancel endpoint of the provider `P` over the tables `S`.
 pub struct CancelService<P, S> {
     parts: Arc<Parts<S>>,
@@ -54,22 +85,29 @@ pub struct CancelService<P, S> {
 struct Parts<S> {
     store: S,
     keyring: Keyring,
+    signature_single_use: bool,
     clock: Box<dyn Clock>,
     /// Until the first request.
     cold: AtomicBool,
 }
 
-impl<P: Provider, S: Payments + Credentials> CancelService<P, S> {
-    /// The service over `store`, with a found credential remembered for `credential_ttl`.
-    pub fn new(store: S, credential_ttl: Duration) -> Self {
-        Self::with_clock(store, credential_ttl, SystemClock)
+impl<P: Provider, S: Payments + Credentials + Signatures> CancelService<P, S> {
+    /// The service over `store`.
+    pub fn new(store: S, settings: impl Into<Settings>) -> Self {
+        Self::with_clock(store, settings, SystemClock)
     }
 
     /// The same, with its own idea of time.
-    pub fn with_clock(store: S, credential_ttl: Duration, clock: impl Clock) -> Self {
+    pub fn with_clock(store: S, settings: impl Into<Settings>, clock: impl Clock) -> Self {
+        let Settings {
+            credential_ttl,
+            issued_keys_only,
+            signature_single_use,
+        } = settings.into();
         let parts = Parts {
             store,
-            keyring: Keyring::new(credential_ttl),
+            keyring: Keyring::new(credential_ttl).issued_only(issued_keys_only),
+            signature_single_use,
             clock: Box::new(clock),
             cold: AtomicBool::new(true),
         };
@@ -97,7 +135,9 @@ impl<P: Provider, S> fmt::Debug for CancelService<P, S> {
     }
 }
 
-impl<P: Provider, S: Payments + Credentials> Service<Incoming> for CancelService<P, S> {
+impl<P: Provider, S: Payments + Credentials + Signatures> Service<Incoming>
+    for CancelService<P, S>
+{
     type Response = Reply;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
@@ -112,7 +152,7 @@ impl<P: Provider, S: Payments + Credentials> Service<Incoming> for CancelService
     }
 }
 
-impl<S: Payments + Credentials> Parts<S> {
+impl<S: Payments + Credentials + Signatures> Parts<S> {
     async fn answer<P: Provider>(&self, incoming: &Incoming) -> Reply {
         let (now, began) = (self.clock.now(), Instant::now());
         let until = began + budget(now, incoming.deadline);
@@ -212,6 +252,8 @@ impl<S: Payments + Credentials> Parts<S> {
             return Err(CancelError::NotFound);
         }
         command.idempotency_key = command.idempotency_key.or(key);
+        self.claim::<P>(merchant, &command.payment_id, until)
+            .await?;
         let asked = cancel::Cancel {
             merchant,
             provider: P::NAME,
@@ -223,6 +265,31 @@ impl<S: Payments + Credentials> Parts<S> {
         };
         let write = cancel::cancel(&self.store, asked);
         within(until, write).await
+    }
+}
+
+impl<S: Signatures> Parts<S> {
+    /// Keeps a signature that canceled one payment from another, where that is asked for and the request is signed at all.
+    async fn claim<P: Provider>(
+        &self,
+        merchant: &Merchant,
+        payment_id: &str,
+        until: Instant,
+    ) -> Result<(), CancelError> {
+        let Some(signature) = merchant.signature().filter(|_| self.signature_single_use) else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let claim = cancel::Claim::new(P::NAME, merchant, signature, payment_id, now, until);
+        let claimed = within(until, cancel::claim(&self.store, &claim)).await;
+        if claimed == Err(CancelError::Unauthenticated) {
+            let (provider, merchant_id) = (P::NAME, merchant.id());
+            warn!(
+                provider,
+                merchant_id, payment_id, "a signature that served another payment was sent again"
+            );
+        }
+        claimed
     }
 }
 
@@ -326,7 +393,7 @@ mod tests {
     use super::*;
     use crate::{
         auth::{Credential, CredentialRecord},
-        cancel::{CancelCommand, Fingerprint, Transition},
+        cancel::{CancelCommand, Claim, Fingerprint, Transition},
         headers::Headers,
         payment::Payment,
         provider::Statuses,
@@ -398,6 +465,13 @@ mod tests {
                 tokio::time::sleep(takes).await;
             }
             self.memory.transition(wanted).await
+        }
+    }
+
+    impl Signatures for Slow {
+        async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.memory.claim(wanted).await
         }
     }
 

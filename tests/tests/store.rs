@@ -16,13 +16,16 @@ use serde_json::{Map, Value, json};
 use shared::{
     auth::{CredentialRecord, Merchant},
     cancel::{
-        Cancel, CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition,
-        cancel,
+        Cancel, CancelCommand, CancelError, Claim, Fingerprint, IdempotencyKey, Outcome,
+        Transition, cancel,
     },
     clock::Timestamp,
     payment::{Cancellation, Payment, PaymentKey},
     provider::Statuses,
-    store::{Credentials, Payments, StoreError, Verdict, dynamodb::DynamoDb, memory::MemoryStore},
+    store::{
+        Credentials, Payments, Signatures, StoreError, Verdict, dynamodb::DynamoDb,
+        memory::MemoryStore,
+    },
 };
 use tokio::time::{Instant, sleep};
 
@@ -43,6 +46,15 @@ impl Payments for Store {
         match self {
             Self::DynamoDb(store, _) => store.transition(wanted).await,
             Self::Memory(store) => store.transition(wanted).await,
+        }
+    }
+}
+
+impl Signatures for Store {
+    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+        match self {
+            Self::DynamoDb(store, _) => store.claim(wanted).await,
+            Self::Memory(store) => store.claim(wanted).await,
         }
     }
 }
@@ -374,6 +386,70 @@ async fn a_lost_answer_does_not_become_a_conflict_that_did_not_happen() {
             "it is the first answer that this caller gets"
         );
     }
+}
+
+fn claim(digest: &str, payment_id: &str) -> Claim {
+    Claim {
+        pk: format!("p.signature#m#{digest}"),
+        payment_id: payment_id.into(),
+        expires_at: 1_704_067_200,
+        until: soon(),
+    }
+}
+
+#[tokio::test]
+async fn a_signature_serves_the_payment_that_claims_it_first_and_no_other() {
+    for store in Store::both().await {
+        for (digest, payment, served) in [
+            ("a", "1", true),
+            ("a", "1", true),
+            ("a", "2", false),
+            ("a", "", false),
+            ("b", "2", true),
+            ("a", "1", true),
+        ] {
+            let claimed = store.claim(&claim(digest, payment)).await;
+            assert_eq!(claimed, Ok(served), "{digest} for {payment}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_64_concurrent_claims_for_two_payments_one_payments_are_granted() {
+    for store in Store::both().await {
+        let mut first = 0;
+        for round in 0..20 {
+            let digest = round.to_string();
+            let claims = (0..64).map(|n| {
+                let wanted = claim(&digest, if (n + round) % 2 == 0 { "1" } else { "2" });
+                let store = &store;
+                async move { (store.claim(&wanted).await.unwrap(), wanted.payment_id) }
+            });
+            let claims = join_all(claims).await;
+            let granted: Vec<_> = claims.iter().filter(|(granted, _)| *granted).collect();
+            assert_eq!(granted.len(), 32);
+            assert!(granted.iter().all(|(_, payment)| *payment == granted[0].1));
+            first += usize::from(granted[0].1 == "1");
+        }
+        assert!((1..20).contains(&first), "one payment always won: {first}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_is_no_payment_and_a_payment_is_no_claim() {
+    // Whatever a payment is called: no provider's name has a dot.
+    let store = Store::dynamodb().await;
+    let Store::DynamoDb(_, tables) = &store else {
+        unreachable!()
+    };
+    store.put("pending", false).await;
+    assert_eq!(store.claim(&claim("a", "pay")).await, Ok(true));
+    let items = embedded::scan(tables, "payments").await.unwrap();
+    assert!(items.contains(&json!({
+        "pk": "p.signature#m#a", "payment_id": "pay", "signature_expires_at": 1_704_067_200,
+    })));
+    assert!(items.contains(&item("pending")));
+    assert_eq!(items.len(), 2);
 }
 
 #[tokio::test]

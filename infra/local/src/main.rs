@@ -23,6 +23,7 @@ use aws_sdk_dynamodb::config::Credentials;
 use axum::http::Uri;
 use clap::Parser;
 use shared::{
+    lambda::settings,
     store::dynamodb::{DynamoDb, sdk_config},
     telemetry::{self, Targets},
 };
@@ -34,12 +35,25 @@ use serve::{Endpoint, mount};
 
 /// The providers of this machine. A sixth is one more line here, and its file in `demo/`.
 fn endpoints(store: &DynamoDb) -> Result<Vec<Endpoint>> {
+    let settings = settings().map_err(Error::msg)?;
     Ok(vec![
-        mount::<hyperswitch::Hyperswitch>(store, include_str!("../demo/hyperswitch.json"))?,
-        mount::<hedgepayments::HedgePayments>(store, include_str!("../demo/hedgepayments.json"))?,
-        mount::<vtex::Vtex>(store, include_str!("../demo/vtex.json"))?,
-        mount::<walletconnect::WalletConnect>(store, include_str!("../demo/walletconnect.json"))?,
-        mount::<one2pays::One2Pays>(store, include_str!("../demo/one2pays.json"))?,
+        mount::<hyperswitch::Hyperswitch>(
+            store,
+            settings,
+            include_str!("../demo/hyperswitch.json"),
+        )?,
+        mount::<hedgepayments::HedgePayments>(
+            store,
+            settings,
+            include_str!("../demo/hedgepayments.json"),
+        )?,
+        mount::<vtex::Vtex>(store, settings, include_str!("../demo/vtex.json"))?,
+        mount::<walletconnect::WalletConnect>(
+            store,
+            settings,
+            include_str!("../demo/walletconnect.json"),
+        )?,
+        mount::<one2pays::One2Pays>(store, settings, include_str!("../demo/one2pays.json"))?,
     ])
 }
 

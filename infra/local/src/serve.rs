@@ -13,11 +13,10 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use shared::{
     cancel::{Fault, FaultKind},
-    lambda::credential_ttl,
     provider::{Provider, Reply, Statuses},
     request::{Incoming, MAX_BODY},
     route,
-    service::CancelService,
+    service::{CancelService, Settings},
     store::dynamodb::DynamoDb,
 };
 use tower_service::Service;
@@ -39,8 +38,12 @@ pub(crate) struct Endpoint {
 }
 
 /// The provider `P` over the tables, with its demo data.
-pub(crate) fn mount<P: Provider>(store: &DynamoDb, demo: &str) -> Result<Endpoint> {
-    let service = CancelService::<P, _>::new(store.clone(), credential_ttl());
+pub(crate) fn mount<P: Provider>(
+    store: &DynamoDb,
+    settings: Settings,
+    demo: &str,
+) -> Result<Endpoint> {
+    let service = CancelService::<P, _>::new(store.clone(), settings);
     Ok(Endpoint {
         name: P::NAME,
         route: P::ROUTE,

@@ -12,6 +12,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    str::FromStr,
     task::{Context, Poll},
     time::Duration,
 };
@@ -26,9 +27,9 @@ pub use lambda_runtime::Error;
 use crate::{
     clock::Timestamp,
     provider::Provider,
-    service::CancelService,
+    service::{CancelService, Settings},
     store::{
-        Credentials, Payments,
+        Credentials, Payments, Signatures,
         dynamodb::{DynamoDb, sdk_config},
     },
     telemetry::{self, Targets},
@@ -37,20 +38,56 @@ use crate::{
 /// Runs the provider `P` as a Lambda function, until the runtime ends the process.
 ///
 /// # Errors
-/// Where the Lambda runtime cannot be reached.
+/// Where a setting is none, or the Lambda runtime cannot be reached.
 pub async fn run<P: Provider>() -> Result<(), Error> {
     telemetry::init(io::stdout, Targets::new().with_default(Level::INFO));
+    let settings = settings()?;
     let store = DynamoDb::new(&sdk_config().load().await);
-    lambda_runtime::run(Handler(CancelService::<P, _>::new(store, credential_ttl()))).await
+    lambda_runtime::run(Handler(CancelService::<P, _>::new(store, settings))).await
 }
 
-/// How long a found credential is remembered: `CREDENTIAL_TTL_SECONDS`, or 60 seconds.
-#[must_use]
-pub fn credential_ttl() -> Duration {
-    let seconds = env::var("CREDENTIAL_TTL_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(60))
+/// The settings that the environment has: `CREDENTIAL_TTL_SECONDS`, `ISSUED_KEYS_ONLY`, `SIGNATURE_SINGLE_USE`.
+///
+/// # Errors
+/// Where one of them is not what it must be. A guard that somebody meant to switch on must not stay off for a typo.
+pub fn settings() -> Result<Settings, String> {
+    let text = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    settings_from(text)
+}
+
+fn settings_from(text: impl Fn(&'static str) -> Option<String>) -> Result<Settings, String> {
+    fn parsed<T: FromStr>(
+        name: &str,
+        text: Option<String>,
+        default: T,
+        rule: &str,
+    ) -> Result<T, String> {
+        match text.filter(|text| !text.is_empty()) {
+            None => Ok(default),
+            Some(text) => text
+                .parse()
+                .map_err(|_| format!("{name} is {text:?} and must be {rule}")),
+        }
+    }
+    let Settings {
+        credential_ttl,
+        issued_keys_only,
+        signature_single_use,
+    } = Settings::default();
+    let seconds = |name, default: Duration| {
+        parsed(
+            name,
+            text(name),
+            default.as_secs(),
+            "a whole number of seconds",
+        )
+    };
+    let flag = |name, default| parsed(name, text(name), default, "true or false");
+    Ok(Settings {
+        credential_ttl: Duration::from_secs(seconds("CREDENTIAL_TTL_SECONDS", credential_ttl)?),
+        issued_keys_only: flag("ISSUED_KEYS_ONLY", issued_keys_only)?,
+        signature_single_use: flag("SIGNATURE_SINGLE_USE", signature_single_use)?,
+    })
 }
 
 /// A [`CancelService`] that takes Lambda events and gives what their front end wants back.
@@ -65,7 +102,9 @@ impl<P: Provider, S> Clone for Handler<P, S> {
     }
 }
 
-impl<P: Provider, S: Payments + Credentials> Service<LambdaEvent<Box<RawValue>>> for Handler<P, S> {
+impl<P: Provider, S: Payments + Credentials + Signatures> Service<LambdaEvent<Box<RawValue>>>
+    for Handler<P, S>
+{
     type Response = Answer;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
@@ -91,4 +130,48 @@ impl<P: Provider, S: Payments + Credentials> Service<LambdaEvent<Box<RawValue>>>
 fn root(header: &str) -> Option<String> {
     let mut parts = header.split(';');
     parts.find_map(|part| part.trim().strip_prefix("Root=").map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_what_the_environment_says_or_else_the_documented_defaults() {
+        let defaults = Settings {
+            credential_ttl: Duration::from_secs(60),
+            issued_keys_only: false,
+            signature_single_use: false,
+        };
+        assert_eq!(settings_from(|_| None), Ok(defaults));
+        assert_eq!(settings_from(|_| Some(String::new())), Ok(defaults));
+        let given = |name| {
+            let value = match name {
+                "CREDENTIAL_TTL_SECONDS" => "0",
+                "ISSUED_KEYS_ONLY" => "true",
+                _ => "false",
+            };
+            Some(value.to_owned())
+        };
+        let expected = Settings {
+            credential_ttl: Duration::ZERO,
+            issued_keys_only: true,
+            signature_single_use: false,
+        };
+        assert_eq!(settings_from(given), Ok(expected));
+    }
+
+    #[test]
+    fn a_setting_that_is_none_is_refused_and_named() {
+        for (wrong, value, rule) in [
+            ("CREDENTIAL_TTL_SECONDS", "6O", "a whole number of seconds"),
+            ("CREDENTIAL_TTL_SECONDS", "-1", "a whole number of seconds"),
+            ("ISSUED_KEYS_ONLY", "yes", "true or false"),
+            ("SIGNATURE_SINGLE_USE", "True", "true or false"),
+        ] {
+            let given = |name| (name == wrong).then(|| value.to_owned());
+            let refused = settings_from(given).unwrap_err();
+            assert_eq!(refused, format!("{wrong} is {value:?} and must be {rule}"));
+        }
+    }
 }

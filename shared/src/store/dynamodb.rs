@@ -26,10 +26,10 @@ use serde_json::{Map, Number, Value};
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{Credentials, Payments, StoreError, Verdict, tally};
+use super::{Credentials, Payments, Signatures, StoreError, Verdict, tally};
 use crate::{
     auth::CredentialRecord,
-    cancel::Transition,
+    cancel::{Claim, Transition},
     payment::{Cancellation, Payment, PaymentKey},
 };
 
@@ -217,7 +217,9 @@ impl Credentials for DynamoDb {
             .client
             .get_item()
             .table_name(&self.credentials)
-            .key("pk", text(pk));
+            .key("pk", text(pk))
+            // So that a revoked one is not read as it was, nor one just issued as missing.
+            .consistent_read(true);
         let output = request
             .customize()
             .interceptor(Attempts::until(until))
@@ -229,6 +231,32 @@ impl Credentials for DynamoDb {
             error!(table = %self.credentials, attribute, "credential item breaks the data model");
             StoreError::Internal
         })
+    }
+}
+
+impl Signatures for DynamoDb {
+    /// One write unit, beside that of the payment. DynamoDB deletes the item some time after `signature_expires_at`, which no payment has.
+    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+        let claimed = self
+            .client
+            .update_item()
+            .table_name(&self.payments)
+            .key("pk", text(&wanted.pk))
+            .update_expression("SET payment_id = :payment, signature_expires_at = :end")
+            .condition_expression("attribute_not_exists(pk) OR payment_id = :payment")
+            .expression_attribute_values(":payment", text(&wanted.payment_id))
+            .expression_attribute_values(":end", AttributeValue::N(wanted.expires_at.to_string()))
+            .customize()
+            .interceptor(Attempts::until(wanted.until))
+            .send()
+            .await;
+        match claimed {
+            Ok(_) => Ok(true),
+            Err(failure) => match failure.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(store_error(&failure, &self.payments)),
+            },
+        }
     }
 }
 

@@ -11,14 +11,19 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Credentials, Payments, StoreError, Verdict};
-use crate::{auth::CredentialRecord, cancel::Transition, payment::Payment};
+use super::{Credentials, Payments, Signatures, StoreError, Verdict};
+use crate::{
+    auth::CredentialRecord,
+    cancel::{Claim, Transition},
+    payment::Payment,
+};
 
 /// Both tables.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     payments: Mutex<HashMap<String, Payment>>,
     credentials: Mutex<HashMap<String, CredentialRecord>>,
+    signatures: Mutex<HashMap<String, String>>,
     credential_reads: AtomicUsize,
 }
 
@@ -37,6 +42,11 @@ impl MemoryStore {
     /// Puts a credential under its partition key, over whatever was there.
     pub fn put_credential(&self, pk: &str, record: CredentialRecord) {
         lock(&self.credentials).insert(pk.to_owned(), record);
+    }
+
+    /// Takes the credential under that partition key away.
+    pub fn delete_credential(&self, pk: &str) {
+        lock(&self.credentials).remove(pk);
     }
 
     /// How many times a credential was looked up.
@@ -72,6 +82,16 @@ impl Credentials for MemoryStore {
     async fn find(&self, pk: &str, _: Instant) -> Result<Option<CredentialRecord>, StoreError> {
         self.credential_reads.fetch_add(1, Ordering::Relaxed);
         Ok(lock(&self.credentials).get(pk).cloned())
+    }
+}
+
+impl Signatures for MemoryStore {
+    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+        let mut signatures = lock(&self.signatures);
+        let served = signatures
+            .entry(wanted.pk.clone())
+            .or_insert_with(|| wanted.payment_id.clone());
+        Ok(*served == wanted.payment_id)
     }
 }
 

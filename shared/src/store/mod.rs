@@ -1,7 +1,7 @@
-//! The two ports to the tables, and their adapters.
+//! The ports to the tables, and their adapters.
 //!
 //! The payments port is one method, the atomic transition itself. There is no `find` and no `save`, so get-then-put cannot be
-//! written.
+//! written. Used signatures have a port of their own, as narrow: nobody can ask of one without using it.
 
 #[cfg(feature = "lambda")]
 pub mod dynamodb;
@@ -12,7 +12,11 @@ use std::future::Future;
 
 use tokio::time::Instant;
 
-use crate::{auth::CredentialRecord, cancel::Transition, payment::Payment};
+use crate::{
+    auth::CredentialRecord,
+    cancel::{Claim, Transition},
+    payment::Payment,
+};
 
 /// The payments table.
 pub trait Payments: Send + Sync + 'static {
@@ -38,6 +42,16 @@ pub trait Credentials: Send + Sync + 'static {
         pk: &str,
         until: Instant,
     ) -> impl Future<Output = Result<Option<CredentialRecord>, StoreError>> + Send;
+}
+
+/// The used signatures, in the payments table: that is where a function may write.
+pub trait Signatures: Send + Sync + 'static {
+    /// Lets a signature serve a payment: `true` the first time and for the same payment again, `false` where it serves another. Decided by the
+    /// store at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store did not say which.
+    fn claim(&self, wanted: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// What the store decided.

@@ -1,0 +1,476 @@
+//! What a captured request is good for: within its window, outside it, and where one signature may serve one payment only.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::Client;
+use futures_util::future::join_all;
+use harness::{
+    faults::{Cut, Fault, FaultProxy},
+    golden::{Call, cases},
+    runtime::Function,
+    transport::{ALLOWED, Answer},
+};
+use one2pays::One2Pays;
+use serde_json::{Map, Value, json};
+use shared::{
+    auth::CredentialRecord,
+    clock::{Clock, Timestamp},
+    lambda,
+    payment::Payment,
+    provider::Reply,
+    service::{CancelService, Settings},
+    store::{Credentials, Payments, Signatures, dynamodb::DynamoDb, memory::MemoryStore},
+};
+use tower_service::Service;
+
+const THIS: &str = "550e8400-e29b-41d4-a716-446655440000";
+const OTHER: &str = "550e8400-e29b-41d4-a716-446655440020";
+const GUARDED: [(&str, &str); 1] = [("SIGNATURE_SINGLE_USE", "true")];
+
+/// A request as somebody on the way has seen it, to cancel [`THIS`], and the tables that it is for: a golden case.
+struct Captured {
+    event: String,
+    tables: [(&'static str, Vec<Value>); 2],
+}
+
+impl Captured {
+    fn now() -> Self {
+        let case = cases("one2pays")
+            .unwrap()
+            .into_iter()
+            .find(|case| case.name == "cancels_processing")
+            .expect("the golden case");
+        Self {
+            event: case.event(),
+            tables: [
+                ("credentials", case.given.credentials),
+                ("payments", case.given.payments),
+            ],
+        }
+    }
+
+    fn with_key(&self, key: &str) -> String {
+        let mut event: Value = serde_json::from_str(&self.event).unwrap();
+        event["headers"]["idempotency-key"] = json!(key);
+        event.to_string()
+    }
+
+    /// The same signature, sent to the other payment.
+    fn diverted(&self) -> String {
+        self.event.replace(THIS, OTHER)
+    }
+}
+
+/// The real binary's processes over one DynamoDB.
+struct Stage {
+    captured: Captured,
+    processes: Vec<Function>,
+    proxy: FaultProxy,
+    tables: Client,
+}
+
+impl Stage {
+    async fn set(processes: usize, environment: &[(&str, &str)]) -> Self {
+        let captured = Captured::now();
+        let (store, tables) = embedded::with_tables().await.unwrap();
+        for (table, items) in &captured.tables {
+            for item in items {
+                embedded::put(&tables, table, item).await.unwrap();
+            }
+        }
+        let proxy = FaultProxy::start(store).await.unwrap();
+        let url = proxy.url();
+        let mut started = Vec::new();
+        for _ in 0..processes {
+            let environment = [&[("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())], environment];
+            let binary = env!("CARGO_BIN_EXE_one2pays");
+            started.push(
+                Function::start(binary, &environment.concat())
+                    .await
+                    .unwrap(),
+            );
+        }
+        Self {
+            captured,
+            processes: started,
+            proxy,
+            tables,
+        }
+    }
+
+    /// The answer of the `n`-th process, modulo their number. Every request has a Lambda request id of its own.
+    async fn send(&self, n: usize, event: &str) -> Answer {
+        let process = &self.processes[n % self.processes.len()];
+        let id = Call::begin().request_id;
+        let answer = process.invoke(&id, event, ALLOWED).await.unwrap();
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// All processes at once, and each one request after another: one that waits would use up its Lambda time-out.
+    async fn send_1000_times(&self, event: &str) -> Vec<Answer> {
+        let each = (0..self.processes.len()).map(|process| async move {
+            let mut answers = Vec::new();
+            for _ in 0..1000 / self.processes.len() {
+                answers.push(self.send(process, event).await);
+            }
+            answers
+        });
+        join_all(each).await.concat()
+    }
+
+    async fn statuses(&self) -> [String; 2] {
+        let items = embedded::scan(&self.tables, "payments").await.unwrap();
+        [THIS, OTHER].map(|id| {
+            let pk = format!("one2pays#m_demo#{id}");
+            let item = items.iter().find(|item| item["pk"] == pk.as_str());
+            item.unwrap()["status"].as_str().unwrap().to_owned()
+        })
+    }
+
+    fn operations(&self) -> Vec<String> {
+        self.proxy
+            .take()
+            .into_iter()
+            .map(|done| done.operation)
+            .collect()
+    }
+}
+
+fn body(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+/// The documented refusals.
+fn already_canceled() -> Value {
+    let message = "Payment cannot be cancelled because it has already been canceled";
+    json!({"success": false, "error": {"code": "VALIDATION_ERROR", "message": message}})
+}
+
+fn unauthenticated() -> Value {
+    let message = "Invalid signature or expired timestamp";
+    json!({"success": false, "error": {"code": "INVALID_CREDENTIALS", "message": message}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_captured_request_sent_1000_times_inside_its_window_makes_one_transition() {
+    for environment in [&[], GUARDED.as_slice()] {
+        let stage = Stage::set(2, environment).await;
+        let answers = stage.send_1000_times(&stage.captured.event).await;
+        let canceled = answers.iter().filter(|answer| answer.status == 200).count();
+        assert_eq!((canceled, answers.len()), (1, 1000));
+        for answer in answers.iter().filter(|answer| answer.status != 200) {
+            assert_eq!((answer.status, body(answer)), (400, already_canceled()));
+        }
+        let transitions = stage.proxy.transitions();
+        // The guard's own writes are the others.
+        assert_eq!(transitions, if environment.is_empty() { 1 } else { 1001 });
+        assert_eq!(stage.statuses().await, ["canceled", "processing"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_idempotency_key_the_999_others_replay_it() {
+    for environment in [&[], GUARDED.as_slice()] {
+        let stage = Stage::set(2, environment).await;
+        let event = stage.captured.with_key("captured");
+        let answers = stage.send_1000_times(&event).await;
+        let replayed =
+            |answer: &&Answer| answer.headers.get("idempotent-replayed") == Some(&"true".into());
+        assert_eq!(answers.iter().filter(replayed).count(), 999);
+        for answer in &answers {
+            assert_eq!((answer.status, &answer.body), (200, &answers[0].body));
+        }
+    }
+}
+
+/// A clock that is set by hand, in Unix milliseconds.
+#[derive(Clone)]
+struct ManualClock(Arc<AtomicI64>);
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.0.load(Ordering::Relaxed)).unwrap()
+    }
+}
+
+/// A store in memory, as the captured request wants it.
+fn memory() -> MemoryStore {
+    let store = MemoryStore::default();
+    let record = CredentialRecord {
+        merchant_id: "m_demo".into(),
+        signing_secret: Some("sk_test_demo".into()),
+        active: true,
+        ..CredentialRecord::default()
+    };
+    store.put_credential("one2pays#pk_test_demo", record);
+    for id in [THIS, OTHER] {
+        let payment = Payment {
+            id: id.into(),
+            merchant_id: "m_demo".into(),
+            status: "processing".into(),
+            amount: 100_000,
+            currency: "THB".into(),
+            created_at: "2024-01-01T00:00:00.000Z".into(),
+            updated_at: None,
+            canceled_at: None,
+            manual_cancellation: false,
+            details: Map::new(),
+            cancellation: None,
+        };
+        store.put_payment(&format!("one2pays#m_demo#{id}"), payment);
+    }
+    store
+}
+
+async fn ask<S>(service: &CancelService<One2Pays, S>, event: &str) -> Reply
+where
+    S: Payments + Credentials + Signatures,
+{
+    let (mut incoming, _) = lambda::read(event);
+    incoming.request_id = Call::begin().request_id;
+    let Ok(reply) = service.clone().call(incoming).await;
+    reply
+}
+
+fn guarded() -> Settings {
+    Settings {
+        signature_single_use: true,
+        ..Settings::default()
+    }
+}
+
+#[tokio::test]
+async fn outside_its_window_a_captured_request_is_worth_nothing_1000_times() {
+    let captured = Captured::now();
+    let event: Value = serde_json::from_str(&captured.event).unwrap();
+    let sent = event["headers"]["x-timestamp"].as_str().unwrap();
+    let sent: i64 = sent.parse().unwrap();
+    let clock = ManualClock(Arc::new(AtomicI64::new(sent)));
+    let service = CancelService::with_clock(memory(), Settings::default(), clock.clone());
+
+    for n in 0..500 {
+        for off in [-300_001 - n, 300_001 + n * 1000] {
+            clock.0.store(sent + off, Ordering::Relaxed);
+            let refused = ask(&service, &captured.event).await;
+            let told: Value = serde_json::from_str(&refused.body).unwrap();
+            assert_eq!((refused.status, told), (401, unauthenticated()), "{off} ms");
+        }
+    }
+    // It was the time alone: at both ends of the window the same request is heard.
+    for (off, status) in [(-300_000, 200), (300_000, 400)] {
+        clock.0.store(sent + off, Ordering::Relaxed);
+        assert_eq!(ask(&service, &captured.event).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn unless_guarded_one_signature_serves_every_payment_as_the_protocol_has_it() {
+    let stage = Stage::set(1, &[]).await;
+    assert_eq!(stage.send(0, &stage.captured.event).await.status, 200);
+    assert_eq!(stage.send(0, &stage.captured.diverted()).await.status, 200);
+    assert_eq!(stage.statuses().await, ["canceled", "canceled"]);
+    // And there is no trace of a guard.
+    assert_eq!(stage.operations(), ["GetItem", "UpdateItem", "UpdateItem"]);
+    let items = embedded::scan(&stage.tables, "payments").await.unwrap();
+    assert_eq!(items.len(), 2);
+}
+
+#[tokio::test]
+async fn guarded_a_signature_serves_one_payment_and_an_honest_retry_passes() {
+    let stage = Stage::set(2, &GUARDED).await;
+    let event = stage.captured.with_key("k");
+    let first = stage.send(0, &event).await;
+    assert_eq!(first.status, 200);
+    // One more write, and the credential's look-up.
+    assert_eq!(stage.operations(), ["GetItem", "UpdateItem", "UpdateItem"]);
+    let diverted = stage.send(1, &stage.captured.diverted()).await;
+    assert_eq!((diverted.status, body(&diverted)), (401, unauthenticated()));
+    // The other process looked the credential up; the payment was not asked for.
+    assert_eq!(stage.operations(), ["GetItem", "UpdateItem"]);
+    for n in 0..2 {
+        let again = stage.send(n, &event).await;
+        assert_eq!((again.status, &again.body), (200, &first.body));
+    }
+    // Spelled otherwise, it is the same payment.
+    let shouted = stage
+        .send(0, &event.replace(THIS, &THIS.to_uppercase()))
+        .await;
+    assert_eq!((shouted.status, &shouted.body), (200, &first.body));
+    assert_eq!(stage.statuses().await, ["canceled", "processing"]);
+    let warned = stage.processes[1].log();
+    assert_eq!(
+        warned.matches("served another payment").count(),
+        1,
+        "{warned}"
+    );
+
+    // What is left of it: neither the signature nor anything that makes one.
+    let items = embedded::scan(&stage.tables, "payments").await.unwrap();
+    let left: Vec<_> = items
+        .iter()
+        .filter(|item| item["status"].is_null())
+        .collect();
+    assert_eq!(left.len(), 1);
+    let pk = left[0]["pk"].as_str().unwrap();
+    let digest = pk.strip_prefix("one2pays.signature#m_demo#").unwrap();
+    assert_eq!(digest.len(), 64);
+    let signature = serde_json::from_str::<Value>(&event).unwrap()["headers"]["x-signature"]
+        .as_str()
+        .unwrap()
+        .replace("sha256=", "");
+    for log in stage.processes.iter().map(Function::log) {
+        assert!(!log.contains(&signature) && !log.contains(digest), "{log}");
+    }
+    assert_ne!(digest, signature);
+    assert_eq!(left[0]["payment_id"], THIS);
+    let ends = left[0]["signature_expires_at"].as_i64().unwrap();
+    let hours = (ends - Timestamp::now().as_second()) as f64 / 3600.0;
+    assert!((23.9..=24.0).contains(&hours), "{hours} h");
+    assert_eq!(left[0].as_object().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guarded_of_64_requests_to_two_payments_under_one_signature_one_payment_is_canceled() {
+    let stage = Stage::set(4, &GUARDED).await;
+    let events = [stage.captured.event.clone(), stage.captured.diverted()];
+    let answers = join_all((0..64).map(|n| stage.send(n / 2, &events[n % 2]))).await;
+    let statuses = stage.statuses().await;
+    let won = statuses.iter().position(|status| status == "canceled");
+    let won = won.expect("one is canceled");
+    assert_eq!(statuses[1 - won], "processing");
+    let told = |n: usize| (answers[n].status, body(&answers[n]));
+    let winners = (0..64).filter(|n| answers[*n].status == 200);
+    assert_eq!(winners.map(|n| n % 2).collect::<Vec<_>>(), [won]);
+    for n in (0..64).filter(|n| answers[*n].status != 200) {
+        let expected = if n % 2 == won {
+            (400, already_canceled())
+        } else {
+            (401, unauthenticated())
+        };
+        assert_eq!(told(n), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guarded_in_each_of_many_races_exactly_one_payment_is_canceled_on_both_stores() {
+    async fn race<S>(store: S, captured: &Captured) -> [usize; 2]
+    where
+        S: Payments + Credentials + Signatures,
+    {
+        let service = CancelService::<One2Pays, _>::new(store, guarded());
+        let events = [captured.event.clone(), captured.diverted()];
+        let tasks = (0..64).map(|n| {
+            let (service, event) = (service.clone(), events[n % 2].clone());
+            tokio::spawn(async move { (n % 2, ask(&service, &event).await.status) })
+        });
+        let mut canceled = [0, 0];
+        for told in join_all(tasks).await {
+            let (which, status) = told.unwrap();
+            assert!([200, 400, 401].contains(&status), "{status}");
+            canceled[which] += usize::from(status == 200);
+        }
+        canceled
+    }
+    for round in 0..120 {
+        let mut captured = Captured::now();
+        if round % 2 == 1 {
+            // Who is asked first, changes.
+            captured.event = captured.diverted().replace(OTHER, THIS);
+        }
+        let canceled = if round % 10 == 0 {
+            let (address, tables) = embedded::with_tables().await.unwrap();
+            for (table, items) in &captured.tables {
+                for item in items {
+                    embedded::put(&tables, table, item).await.unwrap();
+                }
+            }
+            let config = embedded::config(&format!("http://{address}")).await;
+            race(DynamoDb::new(&config), &captured).await
+        } else {
+            race(memory(), &captured).await
+        };
+        assert!([[1, 0], [0, 1]].contains(&canceled), "{canceled:?}");
+    }
+}
+
+#[tokio::test]
+async fn guarded_a_lost_claim_is_undecided_and_leaves_the_payment_alone() {
+    let stage = Stage::set(1, &GUARDED).await;
+    // Warm: the credential is known, the signature is not yet used.
+    let foreign = stage.captured.event.replace(THIS, "none");
+    assert_eq!(stage.send(0, &foreign).await.status, 400);
+    let before = stage.statuses().await;
+    for fault in [
+        Fault::Request {
+            after: 0,
+            how: Cut::Reset,
+        },
+        Fault::Answer {
+            after: 0,
+            how: Cut::Reset,
+        },
+    ] {
+        stage.proxy.always(fault);
+        let answer = stage.send(0, &stage.captured.event).await;
+        assert_eq!(answer.status, 503, "{fault:?}: {}", answer.body);
+        assert_eq!(answer.headers.get("retry-after"), Some(&"1".into()));
+        assert_eq!(stage.statuses().await, before, "{fault:?}");
+    }
+    // On a sound network the same request is decided, though the claim had been made.
+    stage.proxy.calm();
+    assert_eq!(stage.send(0, &stage.captured.event).await.status, 200);
+    // And one lost answer of the claim is repeated, which finds it made for this very payment.
+    let fresh = Stage::set(1, &GUARDED).await;
+    assert_eq!(fresh.send(0, &foreign).await.status, 400);
+    fresh.proxy.script([Fault::Answer {
+        after: 0,
+        how: Cut::Reset,
+    }]);
+    assert_eq!(fresh.send(0, &fresh.captured.event).await.status, 200);
+}
+
+#[tokio::test]
+async fn guarded_merchants_do_not_use_up_each_others_signatures() {
+    // Two merchants with one secret, each with a payment of its own: the same bytes are signed, so the signature is the same.
+    let store = memory();
+    let twin = CredentialRecord {
+        merchant_id: "m_demo_2".into(),
+        signing_secret: Some("sk_test_demo".into()),
+        active: true,
+        ..CredentialRecord::default()
+    };
+    store.put_credential("one2pays#pk_test_twin", twin);
+    let payment = store.payment(&format!("one2pays#m_demo#{OTHER}")).unwrap();
+    store.put_payment(&format!("one2pays#m_demo_2#{OTHER}"), payment);
+    let service = CancelService::<One2Pays, _>::new(store, guarded());
+    let captured = Captured::now();
+    let twins = captured.diverted().replace("pk_test_demo", "pk_test_twin");
+    assert_eq!(ask(&service, &captured.event).await.status, 200);
+    assert_eq!(ask(&service, &twins).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_misspelled_switch_starts_no_function() {
+    let wrong = [
+        ("SIGNATURE_SINGLE_USE", "yes"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9"),
+    ];
+    let function = Function::start(env!("CARGO_BIN_EXE_one2pays"), &wrong)
+        .await
+        .unwrap();
+    let event = Captured::now().event;
+    let answer = function.invoke("r", &event, Duration::from_secs(2)).await;
+    assert!(answer.is_err(), "{answer:?}");
+}

@@ -1,0 +1,195 @@
+//! The form of the keys that are issued here: a typo, or a string of somebody else's, is told without a look-up.
+//!
+//! ```text
+//! pck_ LQNUGZHT…43 digits…741 Q2DJm
+//! │    │                     └ CRC-32 of all before it, in base 62, 6 digits
+//! │    └ 256 random bits in base 62, 43 digits
+//! └ pck_: a secret, pci_: a public id
+//! ```
+//!
+//! The prefix lets a scanner find a leaked secret by its looks, and leaves public ids alone. The checksum covers the prefix. It is no defence: who
+//! makes a string with the right one has made a key that nobody holds. Merchants may also bring keys of their own form, which are
+//! [foreign](Form::Foreign).
+
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Shown once, and never again.
+    Secret,
+    /// May be seen by everybody.
+    Id,
+}
+
+/// What can be said of a key by its looks. The worst comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// It claims to be one of ours, and is none: nobody holds it.
+    Broken,
+    /// It does not claim to be one of ours.
+    Foreign,
+    /// It may be one of ours.
+    Issued,
+}
+
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// 62⁴³ is just above 2²⁵⁶.
+const RANDOM_DIGITS: usize = 43;
+/// 62⁶ is above 2³².
+const CHECK_DIGITS: usize = 6;
+
+impl Kind {
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Secret => "pck_",
+            Self::Id => "pci_",
+        }
+    }
+}
+
+/// The key made of `random`, which must come from the system's generator.
+#[must_use]
+pub fn issue(kind: Kind, random: [u8; 32]) -> String {
+    let mut key = format!(
+        "{}{}",
+        kind.prefix(),
+        base62::<RANDOM_DIGITS>(random.to_vec())
+    );
+    key.push_str(&checksum(&key));
+    key
+}
+
+/// What `text` is, presented where a key of this kind is wanted.
+#[must_use]
+pub fn form(text: &str, kind: Kind) -> Form {
+    if ![Kind::Secret, Kind::Id]
+        .iter()
+        .any(|kind| text.starts_with(kind.prefix()))
+    {
+        return Form::Foreign;
+    }
+    let length = kind.prefix().len() + RANDOM_DIGITS + CHECK_DIGITS;
+    let sound = text.len() == length
+        && text.starts_with(kind.prefix())
+        && text
+            .split_at_checked(length - CHECK_DIGITS)
+            .is_some_and(|(key, check)| checksum(key) == check);
+    if sound { Form::Issued } else { Form::Broken }
+}
+
+fn checksum(key: &str) -> String {
+    base62::<CHECK_DIGITS>(crc32(key.as_bytes()).to_be_bytes().to_vec())
+}
+
+/// `number`, big-endian, in `N` digits.
+fn base62<const N: usize>(mut number: Vec<u8>) -> String {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        let mut rest = 0_u16;
+        for byte in &mut number {
+            let dividend = rest << 8 | u16::from(*byte);
+            *byte = (dividend / 62) as u8;
+            rest = dividend % 62;
+        }
+        *digit = DIGITS.get(usize::from(rest)).copied().unwrap_or(b'0');
+    }
+    digits.iter().copied().map(char::from).collect()
+}
+
+/// CRC-32 as Ethernet and zip have it, bit by bit: fifty bytes are not worth a table.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_published_one() {
+        // The check value that every catalogue of CRCs gives for CRC-32/ISO-HDLC.
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn numbers_are_written_in_base_62() {
+        assert_eq!(base62::<6>(61_u32.to_be_bytes().to_vec()), "00000z");
+        assert_eq!(base62::<6>(62_u32.to_be_bytes().to_vec()), "000010");
+        // Worked out with another implementation, as is the key below.
+        assert_eq!(base62::<6>(u32::MAX.to_be_bytes().to_vec()), "4gfFC3");
+        assert_eq!(
+            base62::<43>(vec![0xff; 32]),
+            "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1"
+        );
+        assert_eq!(
+            issue(Kind::Secret, [0x5a; 32]),
+            "pck_LQNUGZHT5u543eF8cvF8tKdPlcVkNSYQAq1KIqZ6f741Q2DJm"
+        );
+    }
+
+    #[test]
+    fn an_issued_key_is_53_characters_and_known_by_its_looks() {
+        for kind in [Kind::Secret, Kind::Id] {
+            for random in [[0; 32], [0xff; 32], [0x5a; 32]] {
+                let key = issue(kind, random);
+                assert_eq!(key.len(), 53, "{key}");
+                assert!(key[4..].bytes().all(|byte| byte.is_ascii_alphanumeric()));
+                assert_eq!(form(&key, kind), Form::Issued);
+            }
+        }
+        assert_ne!(issue(Kind::Secret, [1; 32]), issue(Kind::Secret, [2; 32]));
+    }
+
+    #[test]
+    fn every_single_typo_is_noticed() {
+        let key = issue(Kind::Secret, [0x5a; 32]);
+        for place in 0..key.len() {
+            for other in DIGITS.iter().chain(b"_- ") {
+                let mut typo = key.clone().into_bytes();
+                if typo[place] == *other {
+                    continue;
+                }
+                typo[place] = *other;
+                let typo = String::from_utf8(typo).unwrap();
+                // Within the prefix it no longer claims to be one of ours, but for the one letter that makes it an id.
+                let expected = if place < 4 && !typo.starts_with("pci_") {
+                    Form::Foreign
+                } else {
+                    Form::Broken
+                };
+                assert_eq!(form(&typo, Kind::Secret), expected, "{typo}");
+            }
+        }
+        for place in 4..key.len() - 1 {
+            let mut swapped = key.clone().into_bytes();
+            swapped.swap(place, place + 1);
+            let swapped = String::from_utf8(swapped).unwrap();
+            assert!(
+                swapped == key || form(&swapped, Kind::Secret) == Form::Broken,
+                "{swapped}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_prolonged_or_of_the_other_kind_is_nobodys() {
+        let key = issue(Kind::Secret, [0x5a; 32]);
+        let id = issue(Kind::Id, [0x5a; 32]);
+        for broken in ["pck_", "pci_", &key[..52], &format!("{key}0"), &id, "pck_é"] {
+            assert_eq!(form(broken, Kind::Secret), Form::Broken, "{broken}");
+        }
+        assert_eq!(form(&key, Kind::Id), Form::Broken);
+        let accented = format!("pck_{}é{}", "0".repeat(42), "0".repeat(5));
+        assert_eq!(form(&accented, Kind::Secret), Form::Broken);
+    }
+
+    #[test]
+    fn a_merchants_own_key_is_foreign() {
+        for own in ["snd_demo", "sk_test_demo", "", "PCK_x", "pck", "xpck_"] {
+            assert_eq!(form(own, Kind::Secret), Form::Foreign, "{own}");
+        }
+    }
+}
