@@ -1,0 +1,339 @@
+//! The credentials table, as an operator may use it. What is secret in it is written, and never read.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use aws_sdk_dynamodb::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::put_item::PutItemError,
+    types::{
+        AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+        Update,
+    },
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::{
+    clock::milliseconds,
+    key::{Form, Kind, form},
+};
+
+use crate::schemes::{self, Scheme, is_digest};
+
+/// An item, in full.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// All that is read of an item.
+const READ: &str = "pk, merchant_id, active, expires_at, created_at, api_version";
+
+/// As many digits of a digest as are shown, and asked for.
+const SHOWN: usize = 12;
+
+/// The table, and what else is needed to tell an operator what is wrong with it.
+pub(crate) struct Table {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+/// A credential without its secret.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Entry {
+    /// Whose key it is the first part of.
+    pub(crate) provider: String,
+    /// The scheme's name, where the provider is a known one.
+    pub(crate) scheme: Option<&'static str>,
+    /// The public id, or the first digits of the secret's digest.
+    pub(crate) key: String,
+    /// Whose it is.
+    pub(crate) merchant_id: String,
+    /// `active`, `expired` or `revoked`.
+    pub(crate) state: &'static str,
+    /// RFC 3339.
+    pub(crate) expires_at: Option<String>,
+    /// RFC 3339; not there where another tool has made it.
+    pub(crate) created_at: Option<String>,
+    /// The API version that the account is pinned to.
+    pub(crate) api_version: Option<String>,
+    #[serde(skip)]
+    pub(crate) pk: String,
+}
+
+impl Entry {
+    /// The entry that `item` is.
+    pub(crate) fn new(item: &Item, now: Timestamp) -> Self {
+        let text = |name: &str| Some(item.get(name)?.as_s().ok()?.clone());
+        let pk = text("pk").unwrap_or_default();
+        let (provider, key_id) = pk.split_once('#').unwrap_or(("", &pk));
+        let expires_at = text("expires_at");
+        let ends = expires_at.as_deref().map(str::parse::<Timestamp>);
+        let active = item.get("active").and_then(|flag| flag.as_bool().ok()) == Some(&true);
+        Self {
+            provider: provider.to_owned(),
+            scheme: Scheme::of_key(provider, key_id).map(|scheme| scheme.name),
+            key: shown(key_id).to_owned(),
+            merchant_id: text("merchant_id").unwrap_or_default(),
+            state: match ends {
+                _ if !active => "revoked",
+                Some(Ok(end)) if end <= now => "expired",
+                Some(_) | None => "active",
+            },
+            expires_at,
+            created_at: text("created_at"),
+            api_version: text("api_version"),
+            pk,
+        }
+    }
+}
+
+/// A key id as it may be seen: of a digest only the beginning.
+fn shown(key_id: &str) -> &str {
+    match key_id.get(..SHOWN) {
+        Some(beginning) if is_digest(key_id) => beginning,
+        Some(_) | None => key_id,
+    }
+}
+
+pub(crate) fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+impl Table {
+    /// Stores a new credential, over no other.
+    pub(crate) async fn put(&self, item: &Item) -> Result<()> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item.clone()))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(()),
+            Err(failure) => match failure.as_service_error() {
+                // The SDK repeats a write whose answer was lost, and then meets its own item.
+                Some(PutItemError::ConditionalCheckFailedException(found))
+                    if found.item.as_ref() == Some(item) =>
+                {
+                    Ok(())
+                }
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(self.taken()),
+                _ => Err(self.explain(&failure, "PutItem")),
+            },
+        }
+    }
+
+    fn taken(&self) -> Error {
+        anyhow!(
+            "this credential is in the table {} already, and stays as it is; `list` shows whose it is, `rotate` gives it a successor",
+            self.name
+        )
+    }
+
+    /// Stores `new`, and lets `old` end at `end`: both or neither.
+    pub(crate) async fn replace(&self, old: &Entry, end: Timestamp, new: &Item) -> Result<()> {
+        let put = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(new.clone()))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()?;
+        let unchanged = match &old.expires_at {
+            Some(_) => "expires_at = :seen",
+            None => "attribute_not_exists(expires_at)",
+        };
+        let mut update = Update::builder()
+            .table_name(&self.name)
+            .key("pk", text(&old.pk))
+            .update_expression("SET expires_at = :end")
+            .condition_expression(format!("active = :true AND {unchanged}"))
+            .expression_attribute_values(":end", text(milliseconds(end)))
+            .expression_attribute_values(":true", AttributeValue::Bool(true));
+        if let Some(seen) = &old.expires_at {
+            update = update.expression_attribute_values(":seen", text(seen));
+        }
+        // The SDK gives it a token, so that a repetition after a lost answer is not a second one.
+        let written = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().update(update.build()?).build())
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.code() == Some("TransactionCanceledException") => bail!(
+                "{} changed just now, and nothing was done; look at it with `list`, then try again",
+                old.key
+            ),
+            Err(failure) => Err(self.explain(&failure, "PutItem and UpdateItem")),
+        }
+    }
+
+    /// Sets one attribute of a credential that is there.
+    pub(crate) async fn set(
+        &self,
+        entry: &Entry,
+        attribute: &str,
+        value: AttributeValue,
+        now: Timestamp,
+    ) -> Result<Entry> {
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", text(&entry.pk))
+            .update_expression("SET #attribute = :value")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":value", value.clone())
+            .return_values(ReturnValue::None)
+            .send()
+            .await;
+        match updated {
+            Ok(_) => {}
+            Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => {
+                bail!("{} was deleted just now", entry.key)
+            }
+            Err(failure) => return Err(self.explain(&failure, "UpdateItem")),
+        }
+        self.get(&entry.pk, now)
+            .await?
+            .with_context(|| format!("{} was deleted just now", entry.key))
+    }
+
+    async fn get(&self, pk: &str, now: Timestamp) -> Result<Option<Entry>> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key("pk", text(pk))
+            .projection_expression(READ)
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|failure| self.explain(&failure, "GetItem"))?;
+        Ok(found.item.map(|item| Entry::new(&item, now)))
+    }
+
+    /// Every credential whose table key begins like that, in the order of providers, merchants and age.
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        merchant: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Vec<Entry>> {
+        let mut scan = self
+            .client
+            .scan()
+            .table_name(&self.name)
+            .projection_expression(READ)
+            .consistent_read(true);
+        let mut filters = Vec::new();
+        if !prefix.is_empty() {
+            filters.push("begins_with(pk, :prefix)");
+            scan = scan.expression_attribute_values(":prefix", text(prefix));
+        }
+        if let Some(merchant) = merchant {
+            filters.push("merchant_id = :merchant");
+            scan = scan.expression_attribute_values(":merchant", text(merchant));
+        }
+        if !filters.is_empty() {
+            scan = scan.filter_expression(filters.join(" AND "));
+        }
+        let items = scan.into_paginator().items().send();
+        let items = items
+            .collect::<Result<Vec<_>, _>>()
+            .await
+            .map_err(|failure| self.explain(&failure, "Scan"))?;
+        let mut entries: Vec<_> = items.iter().map(|item| Entry::new(item, now)).collect();
+        entries.sort_by(|one, other| {
+            let place = |entry: &Entry| {
+                (
+                    entry.provider.clone(),
+                    entry.merchant_id.clone(),
+                    entry.created_at.clone(),
+                    entry.pk.clone(),
+                )
+            };
+            place(one).cmp(&place(other))
+        });
+        Ok(entries)
+    }
+
+    /// The one credential of that provider that an operator calls `key`: its public id, the first digits of its digest as `list`
+    /// shows them, or a secret of our own form that has been found somewhere.
+    pub(crate) async fn find(&self, provider: &str, key: &str, now: Timestamp) -> Result<Entry> {
+        if form(key, Kind::Secret) == Form::Issued {
+            let pk = schemes::Kind::Secret.presented("", key).pk(provider);
+            let found = self.get(&pk, now).await?;
+            return found.with_context(|| {
+                format!("{provider} has no credential whose key is that secret; where a public id goes with it, name the id")
+            });
+        }
+        let digits = key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // The whole digest of a secret is never shown, so nobody has a reason to type one.
+        if !key.is_empty()
+            && key.len() < 64
+            && let Some(found) = self.get(&format!("{provider}#{key}"), now).await?
+        {
+            return Ok(found);
+        }
+        if digits && (8..64).contains(&key.len()) {
+            let prefix = format!("{provider}#{}", key.to_lowercase());
+            let mut found = self.list(&prefix, None, now).await?;
+            found.retain(|entry| entry.pk.len() == provider.len() + 1 + 64);
+            match (found.pop(), found.is_empty()) {
+                (Some(entry), true) => return Ok(entry),
+                (Some(_), false) => {
+                    bail!("several keys of {provider} begin with {key}; give more digits")
+                }
+                (None, _) => {}
+            }
+        }
+        bail!(
+            "{provider} has no credential {key} in the table {}; `list --provider {provider}` shows them",
+            self.name
+        )
+    }
+
+    /// What went wrong, and what to do next.
+    fn explain<E>(&self, failure: &SdkError<E>, action: &str) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let table = &self.name;
+        let cause = DisplayErrorContext(failure).to_string();
+        // The chain of causes ends in a dump of the whole answer.
+        let cause = cause.split(" (").next().unwrap_or_default();
+        match (failure, failure.code()) {
+            (_, Some("ResourceNotFoundException")) => anyhow!(
+                "there is no table {table} in this account and region; name it with --table (a stack's output CredentialsTableName) and --region"
+            ),
+            (_, Some("AccessDeniedException")) => anyhow!(
+                "not allowed: it needs dynamodb {action} on the table {table}, and the use of the table's KMS key: {cause}"
+            ),
+            (_, Some(code)) if failure.as_service_error().is_some() => anyhow!(
+                "DynamoDB refused: {code}: {}",
+                failure.message().unwrap_or_default()
+            ),
+            (SdkError::DispatchFailure(dispatch), _)
+                if dispatch.is_other() && cause.contains("credential") =>
+            {
+                anyhow!(
+                    "no AWS credentials were found, or they are of no use: {cause}\n\
+                 A profile may have keys, or a role with a source profile. One that signs in through IAM Identity Center (SSO) or runs a process needs first:\n  \
+                 eval \"$(aws configure export-credentials --profile NAME --format env)\""
+                )
+            }
+            _ if matches!(action, "GetItem" | "Scan") => anyhow!(
+                "DynamoDB did not answer; check --endpoint-url, --region and the network: {cause}"
+            ),
+            _ => anyhow!(
+                "no definite answer from DynamoDB, so it may or may not have been done; a secret that was not shown is of no use to anybody. \
+                 Check --endpoint-url, --region and the network, then look with `list`: {cause}"
+            ),
+        }
+    }
+}

@@ -1,0 +1,734 @@
+//! The real binary against an embedded DynamoDB, and what it issued against the very services that Lambda runs.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use aws_sdk_dynamodb::Client;
+use harness::faults::{Cut, Fault, FaultProxy};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use shared::{
+    clock::{Clock, Timestamp},
+    key,
+    provider::{Provider, Reply},
+    request::Incoming,
+    route,
+    service::{CancelService, Settings},
+    store::dynamodb::DynamoDb,
+};
+use tower_service::Service;
+use uuid::Uuid;
+
+const HOUR: i64 = 3_600_000;
+const TTL: i64 = 60_000;
+
+/// What the process printed, and whether it was content.
+#[derive(Debug)]
+struct Output {
+    ok: bool,
+    stdout: String,
+    stderr: String,
+}
+
+impl Output {
+    fn json(&self) -> Value {
+        assert!(self.ok, "{}", self.stderr);
+        serde_json::from_str(&self.stdout).expect(&self.stdout)
+    }
+
+    fn error(&self) -> &str {
+        assert!(!self.ok, "{}", self.stdout);
+        assert_eq!(self.stdout, "");
+        &self.stderr
+    }
+}
+
+fn binary(arguments: &[&str], stdin: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_credentials"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("AWS_") || name == "CREDENTIALS_TABLE" {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
+        .args(arguments)
+        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stdin.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    Output {
+        ok: output.status.success(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A DynamoDB, and the tool pointed at it.
+struct Stage {
+    url: String,
+    tables: Client,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (address, tables): (SocketAddr, _) = embedded::with_tables().await.unwrap();
+        Self {
+            url: format!("http://{address}"),
+            tables,
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, "")
+    }
+
+    fn run_with(&self, arguments: &[&str], stdin: &str) -> Output {
+        binary(
+            &[&["--endpoint-url", self.url.as_str()], arguments].concat(),
+            stdin,
+        )
+    }
+
+    fn issue(&self, arguments: &[&str]) -> Value {
+        self.run(&[&["--json", "issue", "--merchant", "m_demo"], arguments].concat())
+            .json()
+    }
+
+    async fn items(&self) -> Vec<Value> {
+        embedded::scan(&self.tables, "credentials").await.unwrap()
+    }
+
+    /// Runs the tool where the runtime goes on serving.
+    async fn aside(self: &Arc<Self>, arguments: Vec<String>) -> Value {
+        let stage = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            stage.run(&arguments).json()
+        })
+        .await
+        .unwrap()
+    }
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// A clock that is set by hand, in milliseconds after the real time.
+#[derive(Clone, Default)]
+struct Later(Arc<AtomicI64>);
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        let later = self.0.load(Ordering::Relaxed);
+        Timestamp::from_millisecond(Timestamp::now().as_millisecond() + later).unwrap()
+    }
+}
+
+/// A provider's service over the tables.
+struct Endpoint<P: Provider> {
+    service: CancelService<P, DynamoDb>,
+    clock: Later,
+    tables: Client,
+    /// A demo payment of the merchant `m_demo` that can be canceled.
+    item: Value,
+    body: Option<String>,
+}
+
+impl<P: Provider> Endpoint<P> {
+    async fn over(stage: &Stage, settings: Settings) -> Self {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../local/demo/{}.json", P::NAME));
+        let demo: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let mut items = demo["payments"].as_array().unwrap().iter();
+        let cancelable = |item: &&Value| {
+            let status = item["status"].as_str().unwrap();
+            P::STATUSES.cancelable.contains(&status) && item["manual_cancellation"].is_null()
+        };
+        let store = DynamoDb::new(&embedded::config(&stage.url).await);
+        let clock = Later::default();
+        Self {
+            service: CancelService::with_clock(store, settings, clock.clone()),
+            clock,
+            tables: stage.tables.clone(),
+            item: items.find(cancelable).unwrap().clone(),
+            body: demo["cancel"].get("body").map(Value::to_string),
+        }
+    }
+
+    /// A cancel of the payment, which is as it was, as the tool says that a client of this credential asks for it.
+    async fn cancel(&self, issued: &Value) -> Reply {
+        embedded::put(&self.tables, "payments", &self.item)
+            .await
+            .unwrap();
+        let payment = self.item["pk"].as_str().unwrap().rsplit('#').next();
+        let payment = payment.unwrap();
+        let body = self.body.clone().unwrap_or_default();
+        let body = body
+            .replace("{payment_id}", payment)
+            .replace("{uuid}", &Uuid::new_v4().to_string());
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        for line in issued["headers"].as_array().unwrap() {
+            let (name, value) = line.as_str().unwrap().split_once(": ").unwrap();
+            let timestamp = self.clock.now().as_millisecond().to_string();
+            let value = match value {
+                "<Unix milliseconds>" => timestamp,
+                "<the client's own>" => "client".to_owned(),
+                value if value.starts_with("sha256=<") => {
+                    // Over the timestamp that is sent in the line before.
+                    let timestamp = &headers.last().unwrap().1;
+                    let secret = issued["secret"].as_str().unwrap();
+                    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+                    mac.update(format!("{timestamp}.{body}").as_bytes());
+                    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+                }
+                value => value.to_owned(),
+            };
+            headers.push((name.to_owned(), value));
+        }
+        let parameter = format!("{{{}}}", route::parameter(P::ROUTE));
+        let incoming = Incoming {
+            request_id: Uuid::new_v4().to_string(),
+            method: "POST".to_owned(),
+            path: P::ROUTE.replace(&parameter, payment),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect(),
+            body: body.into_bytes(),
+            ..Incoming::default()
+        };
+        let Ok(reply) = self.service.clone().call(incoming).await;
+        reply
+    }
+
+    /// Whether the credential cancels a payment. Whoever is refused has no right credential, and no other fault.
+    async fn takes(&self, issued: &Value) -> bool {
+        let reply = self.cancel(issued).await;
+        assert!([200, 401, 403].contains(&reply.status), "{reply:?}");
+        let pk = self.item["pk"].as_str();
+        let items = embedded::scan(&self.tables, "payments").await.unwrap();
+        let item = items.iter().find(|item| item["pk"].as_str() == pk);
+        assert_eq!(
+            item.unwrap()["status"] == P::STATUSES.canceled,
+            reply.status == 200
+        );
+        reply.status == 200
+    }
+}
+
+/// One credential's whole life, with every step tried on the service.
+async fn life<P: Provider>(scheme: &str) {
+    let stage = Arc::new(Stage::set().await);
+    let endpoint = Endpoint::<P>::over(&stage, Settings::default()).await;
+    let issue = format!(
+        "--json issue --merchant m_demo --provider {} --scheme {scheme}",
+        P::NAME
+    );
+    let first = stage.aside(words(&issue)).await;
+    assert!(endpoint.takes(&first).await, "issued");
+
+    let key = first["key"].as_str().unwrap();
+    let named = format!("--provider {} {key}", P::NAME);
+    let second = stage
+        .aside(words(&format!("--json rotate {named} --overlap 24h")))
+        .await;
+    assert_eq!(second["replaces"]["key"], key);
+    assert_eq!(second["merchant_id"], "m_demo");
+    assert_eq!(second["scheme"], scheme);
+    assert!(endpoint.takes(&second).await, "the new one at once");
+    assert!(endpoint.takes(&first).await, "the old one still");
+    endpoint.clock.0.store(24 * HOUR - TTL, Ordering::Relaxed);
+    assert!(endpoint.takes(&first).await, "the old one a day long");
+    endpoint.clock.0.store(24 * HOUR, Ordering::Relaxed);
+    assert!(!endpoint.takes(&first).await, "the old one after a day");
+    assert!(endpoint.takes(&second).await, "the new one after a day");
+
+    let named = format!("--provider {} {}", P::NAME, second["key"].as_str().unwrap());
+    let revoked = stage.aside(words(&format!("--json revoke {named}"))).await;
+    assert_eq!(revoked["state"], "revoked");
+    endpoint
+        .clock
+        .0
+        .store(24 * HOUR + TTL + 1000, Ordering::Relaxed);
+    assert!(!endpoint.takes(&second).await, "revoked");
+
+    // And one that ends by itself.
+    let third = stage.aside(words(&issue)).await;
+    assert!(endpoint.takes(&third).await);
+    let named = format!("--provider {} {}", P::NAME, third["key"].as_str().unwrap());
+    stage
+        .aside(words(&format!("--json expire {named} --in 48h")))
+        .await;
+    endpoint.clock.0.store(48 * HOUR + 1000, Ordering::Relaxed);
+    assert!(!endpoint.takes(&third).await, "expired");
+
+    // No secret is in the table, but the one that HMAC needs. No secret and no whole digest is listed.
+    let stored = json!(stage.items().await).to_string();
+    let listed = stage
+        .aside(words(&format!("--json list --provider {}", P::NAME)))
+        .await;
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    for issued in [&first, &second, &third] {
+        let Some(secret) = issued["secret"].as_str() else {
+            continue;
+        };
+        let digest = hex::encode(Sha256::digest(secret));
+        assert_eq!(stored.contains(secret), scheme == "hmac");
+        for hidden in [secret, &digest] {
+            assert!(!listed.to_string().contains(hidden), "{listed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hyperswitch_key_lives_as_it_should() {
+    life::<hyperswitch::Hyperswitch>("api-key").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hedgepayments_key_lives_as_it_should() {
+    life::<hedgepayments::HedgePayments>("bearer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vtex_key_lives_as_it_should() {
+    life::<vtex::Vtex>("app-key").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walletconnect_key_lives_as_it_should() {
+    life::<walletconnect::WalletConnect>("api-key").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walletconnect_app_lives_as_it_should() {
+    life::<walletconnect::WalletConnect>("app-id").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_one2pays_key_lives_as_it_should() {
+    life::<one2pays::One2Pays>("hmac").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_refused_within_the_ttl_by_a_process_that_knew_it() {
+    let stage = Arc::new(Stage::set().await);
+    let endpoint = Endpoint::<hyperswitch::Hyperswitch>::over(&stage, Settings::default()).await;
+    let issue = "--json issue --merchant m_demo --provider hyperswitch";
+    let issued = stage.aside(words(issue)).await;
+    assert!(endpoint.takes(&issued).await);
+    let key = issued["key"].as_str().unwrap();
+    let revoke = format!("--json revoke --provider hyperswitch {key}");
+    stage.aside(words(&revoke)).await;
+    assert!(endpoint.takes(&issued).await, "it is remembered");
+    endpoint.clock.0.store(TTL, Ordering::Relaxed);
+    assert!(!endpoint.takes(&issued).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_ours_count_a_merchants_own_key_is_refused_with_the_bytes_of_an_unknown_one() {
+    let stage = Arc::new(Stage::set().await);
+    let settings = Settings {
+        issued_keys_only: true,
+        ..Settings::default()
+    };
+    let ours = stage
+        .aside(words(
+            "--json issue --merchant m_demo --provider hyperswitch",
+        ))
+        .await;
+    let own = json!({"pk": format!("hyperswitch#{}", hex::encode(Sha256::digest("own"))), "merchant_id": "m_demo", "active": true});
+    embedded::put(&stage.tables, "credentials", &own)
+        .await
+        .unwrap();
+    let own = json!({"headers": ["api-key: own"]});
+    let unknown = key::issue(key::Kind::Secret, [7; 32]);
+    let unknown = json!({"headers": [format!("api-key: {unknown}")]});
+
+    type Service = Endpoint<hyperswitch::Hyperswitch>;
+    let open = Service::over(&stage, Settings::default()).await;
+    assert!(open.takes(&own).await);
+    let closed = Service::over(&stage, settings).await;
+    assert!(closed.takes(&ours).await);
+    let (own, unknown) = (closed.cancel(&own).await, closed.cancel(&unknown).await);
+    assert_eq!((own.status, &own.body), (401, &unknown.body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_provider_has_a_scheme() {
+    let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let stage = Stage::set().await;
+    let mut issued = BTreeSet::new();
+    for provider in folders {
+        let made = stage.issue(&["--provider", &provider]);
+        assert_eq!(made["provider"], provider.as_str());
+        issued.insert(made["key"].as_str().unwrap().to_owned());
+    }
+    assert!(issued.len() >= 5);
+    let refused = stage.run(&["issue", "--merchant", "m", "--provider", "stripe"]);
+    assert!(refused.error().contains("possible values: hyperswitch"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_issued_is_stored_as_the_data_model_says() {
+    let stage = Stage::set().await;
+    let digest = |secret: &Value| hex::encode(Sha256::digest(secret.as_str().unwrap()));
+    let expect = |issued: &Value, key_id: &str, more: Value| {
+        let mut item = json!({
+            "pk": format!("{}#{key_id}", issued["provider"].as_str().unwrap()),
+            "merchant_id": "m_demo", "active": true, "created_at": issued["created_at"],
+        });
+        for (name, value) in more.as_object().unwrap() {
+            item[name] = value.clone();
+        }
+        item
+    };
+    let api_key = stage.issue(&["--provider", "hyperswitch"]);
+    let pair = stage.issue(&["--provider", "vtex", "--at", "2030-01-01T01:00:00+01:00"]);
+    let hmac = stage.issue(&["--provider", "one2pays"]);
+    let app = stage.issue(&[
+        "--provider",
+        "walletconnect",
+        "--scheme",
+        "app-id",
+        "--api-version",
+        "2026-02-18",
+    ]);
+    let id = |issued: &Value| issued["id"].as_str().unwrap().to_owned();
+    let expected = [
+        expect(&api_key, &digest(&api_key["secret"]), json!({})),
+        expect(
+            &pair,
+            &id(&pair),
+            json!({"secret_sha256": digest(&pair["secret"]), "expires_at": "2030-01-01T00:00:00.000Z"}),
+        ),
+        expect(&hmac, &id(&hmac), json!({"signing_secret": hmac["secret"]})),
+        expect(&app, &id(&app), json!({"api_version": "2026-02-18"})),
+    ];
+    let items = stage.items().await;
+    assert_eq!(items.len(), expected.len());
+    for item in expected {
+        assert!(items.contains(&item), "{item}\nis not in\n{items:?}");
+    }
+    assert_eq!(api_key["id"], Value::Null);
+    assert_eq!(app["secret"], Value::Null);
+    // The digest is shown by its beginning.
+    assert_eq!(api_key["key"], digest(&api_key["secret"])[..12]);
+    // 256 bits, in our form: no two alike.
+    for secret in [&api_key, &pair, &hmac].map(|issued| &issued["secret"]) {
+        let form = key::form(secret.as_str().unwrap(), key::Kind::Secret);
+        assert_eq!(form, key::Form::Issued);
+    }
+    for id in [id(&pair), id(&hmac), id(&app)] {
+        assert_eq!(key::form(&id, key::Kind::Id), key::Form::Issued);
+    }
+    let secrets: BTreeSet<_> = (0..20)
+        .map(|_| stage.issue(&["--provider", "hyperswitch"])["secret"].to_string())
+        .collect();
+    assert_eq!(secrets.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merchants_own_credential_is_taken_and_never_overwritten() {
+    let stage = Stage::set().await;
+    let own = ["--provider", "vtex", "--id", "own-key", "--secret-stdin"];
+    let issue = |merchant: &str, secret: &str| {
+        let arguments = [&["issue", "--merchant", merchant], own.as_slice()].concat();
+        stage.run_with(&arguments, secret)
+    };
+    assert!(issue("m_1", "own-token\n").ok);
+    let before = stage.items().await;
+    assert_eq!(before[0]["pk"], "vtex#own-key");
+    assert_eq!(
+        before[0]["secret_sha256"],
+        hex::encode(Sha256::digest("own-token"))
+    );
+    for (merchant, secret) in [("m_1", "own-token\n"), ("m_2", "other\n")] {
+        let refused = issue(merchant, secret);
+        assert!(refused.error().contains("already"), "{refused:?}");
+        assert!(!refused.stderr.contains(secret.trim()), "{refused:?}");
+        assert_eq!(stage.items().await, before);
+    }
+    for secret in ["", "\n", "a b\n", "é\n", "a\nb\n", "pck_almost\n"] {
+        assert!(!issue("m_1", secret).ok, "{secret:?}");
+    }
+    let digest = "0f".repeat(32);
+    for id in ["", "a b", "é", &"k".repeat(256), &digest, "pci_almost"] {
+        let refused = stage.run(&[
+            "issue",
+            "--merchant",
+            "m_1",
+            "--provider",
+            "vtex",
+            "--id",
+            id,
+        ]);
+        refused.error();
+    }
+    assert_eq!(stage.items().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_with_what_to_do() {
+    let stage = Stage::set().await;
+    stage.issue(&["--provider", "hyperswitch"]);
+    let before = stage.items().await;
+    let hyperswitch = "--provider hyperswitch";
+    for (line, told) in [
+        (format!("issue {hyperswitch} --merchant a#b"), "no '#'"),
+        (format!("issue {hyperswitch} --merchant é"), "visible ASCII"),
+        (format!("issue {hyperswitch}"), "--merchant"),
+        (
+            format!("issue {hyperswitch} --merchant m --id x"),
+            "no public id",
+        ),
+        (
+            format!("issue {hyperswitch} --merchant m --api-version 1"),
+            "no API versions",
+        ),
+        (
+            format!("issue {hyperswitch} --merchant m --in soon"),
+            "90d, 12h or 30m",
+        ),
+        (format!("issue {hyperswitch} --merchant m --in=-1h"), "--in"),
+        (
+            format!("issue {hyperswitch} --merchant m --at tomorrow"),
+            "--at",
+        ),
+        (
+            "issue --provider walletconnect --merchant m --scheme x".into(),
+            "api-key or app-id",
+        ),
+        (
+            "issue --provider walletconnect --merchant m --scheme app-id --secret-stdin".into(),
+            "no secret",
+        ),
+        (
+            format!("revoke {hyperswitch} 000000000000"),
+            "`list --provider hyperswitch`",
+        ),
+        (
+            format!(
+                "revoke {hyperswitch} {}",
+                key::issue(key::Kind::Secret, [1; 32])
+            ),
+            "no credential",
+        ),
+        (
+            format!("rotate {hyperswitch} nothing"),
+            "no credential nothing",
+        ),
+        ("--table absent list".into(), "--table"),
+        ("list --provider stripe".into(), "possible values"),
+    ] {
+        let line = words(&line);
+        let line: Vec<_> = line.iter().map(String::as_str).collect();
+        let refused = stage.run(&line);
+        assert!(refused.error().contains(told), "{line:?}: {refused:?}");
+    }
+    assert_eq!(stage.items().await, before);
+
+    let nobody = binary(&["--endpoint-url", "http://127.0.0.1:9", "list"], "");
+    assert!(nobody.error().contains("--endpoint-url"), "{nobody:?}");
+    let nowhere = binary(&["list"], "");
+    assert!(nowhere.error().contains("--region"), "{nowhere:?}");
+    let nobody = binary(&["list", "--region", "us-east-1"], "");
+    assert!(nobody.error().contains("export-credentials"), "{nobody:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_found_by_its_id_by_digits_of_its_digest_and_by_a_leaked_secret() {
+    let stage = Stage::set().await;
+    // Two digests with a common beginning.
+    for end in ["0", "1"] {
+        let pk = format!("hyperswitch#{}{end}", "ab".repeat(31) + "c");
+        let item = json!({"pk": pk, "merchant_id": "m", "active": true});
+        embedded::put(&stage.tables, "credentials", &item)
+            .await
+            .unwrap();
+    }
+    let revoke =
+        |provider: &str, key: &str| stage.run(&["--json", "revoke", "--provider", provider, key]);
+    assert!(
+        revoke("hyperswitch", "abababababab")
+            .error()
+            .contains("several")
+    );
+    assert!(
+        revoke("hyperswitch", "abababa")
+            .error()
+            .contains("no credential")
+    );
+    let issued = stage.issue(&["--provider", "hyperswitch"]);
+    let leaked = issued["secret"].as_str().unwrap();
+    assert_eq!(revoke("hyperswitch", leaked).json()["key"], issued["key"]);
+    let pair = stage.issue(&["--provider", "vtex"]);
+    let id = pair["id"].as_str().unwrap();
+    assert_eq!(revoke("vtex", id).json()["state"], "revoked");
+    // Another provider's is another's.
+    assert!(!revoke("one2pays", id).ok);
+    let token = revoke("vtex", pair["secret"].as_str().unwrap());
+    assert!(token.error().contains("name the id"), "{token:?}");
+    let active = stage
+        .items()
+        .await
+        .iter()
+        .filter(|item| item["active"] == true)
+        .count();
+    assert_eq!(active, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_not_taken_for_a_duplicate() {
+    let stage = Stage::set().await;
+    let store = stage.url.strip_prefix("http://").unwrap().parse();
+    let proxy = FaultProxy::start(store.unwrap()).await.unwrap();
+    let broken = Stage {
+        url: proxy.url(),
+        tables: stage.tables.clone(),
+    };
+    let lost = Fault::Answer {
+        after: 0,
+        how: Cut::Reset,
+    };
+    proxy.script([lost]);
+    let issued = broken.issue(&["--provider", "vtex"]);
+    assert_eq!(proxy.attempts(), 2);
+    assert_eq!(stage.items().await.len(), 1);
+
+    // The first attempt looks the old one up.
+    proxy.script([Fault::None, lost]);
+    let key = issued["key"].as_str().unwrap();
+    let rotated = broken.run(&["--json", "rotate", "--provider", "vtex", key]);
+    assert_eq!(rotated.json()["replaces"]["key"], key);
+    assert_eq!(proxy.attempts(), 3);
+    assert_eq!(stage.items().await.len(), 2);
+
+    // Where no answer comes at all, that is what is said.
+    proxy.always(lost);
+    let open = broken.run(&["issue", "--provider", "vtex", "--merchant", "m"]);
+    assert!(open.error().contains("no definite answer"), "{open:?}");
+    assert!(!open.stderr.contains("pck_"), "{open:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_active_credential_gets_a_successor_and_an_earlier_end_stays() {
+    let stage = Stage::set().await;
+    let rotate = |key: &str| {
+        stage.run(&[
+            "--json",
+            "rotate",
+            "--provider",
+            "vtex",
+            key,
+            "--overlap",
+            "2d",
+        ])
+    };
+    let ends = stage.issue(&["--provider", "vtex", "--in", "1h"]);
+    let rotated = rotate(ends["key"].as_str().unwrap()).json();
+    assert_eq!(rotated["replaces"]["expires_at"], ends["expires_at"]);
+    assert_eq!(rotated["expires_at"], Value::Null);
+
+    for step in ["revoke", "expire"] {
+        let issued = stage.issue(&["--provider", "vtex"]);
+        let key = issued["key"].as_str().unwrap();
+        assert!(stage.run(&[step, "--provider", "vtex", key]).ok);
+        let before = stage.items().await.len();
+        assert!(rotate(key).error().contains("issue a new"), "{step}");
+        assert_eq!(stage.items().await.len(), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_shows_states_and_filters_and_needs_no_secret() {
+    let stage = Stage::set().await;
+    let active = stage.issue(&["--provider", "hyperswitch"]);
+    let pair = stage.issue(&["--provider", "vtex"]);
+    let hmac = stage.issue(&["--provider", "one2pays", "--at", "2020-01-01T00:00:00Z"]);
+    stage.run(&[
+        "revoke",
+        "--provider",
+        "vtex",
+        pair["key"].as_str().unwrap(),
+    ]);
+    let listed = stage.run(&["list", "--json"]).json();
+    let states: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (entry["key"].clone(), entry["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            (active["key"].clone(), "active"),
+            (hmac["key"].clone(), "expired"),
+            (pair["key"].clone(), "revoked"),
+        ]
+    );
+    let table = stage.run(&["list"]).stdout;
+    assert_eq!(table.lines().count(), 4, "{table}");
+    for issued in [&active, &pair, &hmac] {
+        let secret = issued["secret"].as_str().unwrap();
+        assert!(!table.contains(secret) && !listed.to_string().contains(secret));
+    }
+    let of = |arguments: &[&str]| {
+        let all = [&["--json", "list"], arguments].concat();
+        stage.run(&all).json().as_array().unwrap().len()
+    };
+    assert_eq!(of(&["--provider", "vtex"]), 1);
+    assert_eq!(of(&["--merchant", "m_demo"]), 3);
+    assert_eq!(of(&["--merchant", "m_demo", "--provider", "one2pays"]), 1);
+    assert_eq!(of(&["--merchant", "m"]), 0);
+    assert_eq!(
+        stage.run(&["list", "--merchant", "m"]).stdout,
+        "no credentials\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_with_keys_is_used() {
+    let stage = Stage::set().await;
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(".aws");
+    fs::create_dir_all(&home).unwrap();
+    let profile = "[profile operator]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-west-1\n";
+    fs::write(home.join("config"), profile).unwrap();
+    assert!(stage.run(&["list", "--profile", "operator"]).ok);
+    let unknown = stage.run(&["list", "--profile", "nobody"]);
+    assert!(
+        unknown.error().contains("no AWS credentials"),
+        "{unknown:?}"
+    );
+}
