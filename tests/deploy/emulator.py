@@ -275,15 +275,15 @@ def readme_credentials(stack):
     """The command of the README that issues a merchant's first credentials, as it is printed there."""
     with test("README: the first merchant's credentials"):
         text = (ROOT / "README.md").read_text()
-        found = re.search(r"```sh\n(?=[^`]*aws dynamodb put-item)([^`]+)```", text)
+        found = re.search(r"```sh\n([^`]*cargo run -p credentials -- issue[^`]+)```", text)
         if found is None:
-            raise AssertionError("README.md has no `aws dynamodb put-item`")
+            raise AssertionError("README.md has no `cargo run -p credentials -- issue`")
         environment = stack.cloud.environment | {"STACK": stack.name}
         printed = run("readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment)
-        secret = re.search(r"^snd_\w+$", printed, re.MULTILINE)
+        secret = re.search(r"^ *secret +(pck_\w{49})$", printed, re.MULTILINE)
         assert secret, printed
         # It is a key: an unknown payment is not found with it, rather than not allowed.
-        status, _, body = stack.call("/payments/none/cancel", {"api-key": secret[0], "content-type": "application/json"}, "{}")
+        status, _, body = stack.call("/payments/none/cancel", {"api-key": secret[1], "content-type": "application/json"}, "{}")
         equal(status, 404, body)
 
 

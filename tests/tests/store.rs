@@ -450,6 +450,10 @@ async fn a_claim_is_no_payment_and_a_payment_is_no_claim() {
     })));
     assert!(items.contains(&item("pending")));
     assert_eq!(items.len(), 2);
+    // The table lets the one end, which no payment has an attribute for.
+    let ends = tables.describe_time_to_live().table_name("payments").send();
+    let ends = ends.await.unwrap().time_to_live_description.unwrap();
+    assert_eq!(ends.attribute_name(), Some("signature_expires_at"));
 }
 
 #[tokio::test]

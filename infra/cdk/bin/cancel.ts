@@ -16,6 +16,15 @@ const stack = new Stack(app, option('stack') ?? 'cancel-cdk', {
   description: 'Five payment-cancel endpoints, a function each, behind one HTTP API and over two DynamoDB tables.',
 });
 
+/** Off unless it is `true`. */
+function flag(name: string): boolean {
+  const value = option(name) ?? 'false';
+  if (value !== 'true' && value !== 'false') {
+    throw new Error(`${name} is "${value}" and must be "true" or "false"`);
+  }
+  return value === 'true';
+}
+
 /** Existing tables where they are named, otherwise new ones. */
 function tables() {
   const payments = option('paymentsTable');
@@ -59,6 +68,8 @@ const { api } = new CancelApi(stack, 'CancelApi', {
   architecture,
   memorySize: Number(option('memorySize') ?? 128),
   credentialTtl: Duration.seconds(Number(option('credentialTtlSeconds') ?? 60)),
+  issuedKeysOnly: flag('issuedKeysOnly'),
+  signatureSingleUse: flag('signatureSingleUse'),
 });
 
 new CfnOutput(stack, 'ApiUrl', { value: api.apiEndpoint, description: 'Where the five endpoints are.' });

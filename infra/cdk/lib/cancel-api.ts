@@ -29,6 +29,10 @@ export interface CancelApiProps {
   readonly memorySize?: number;
   /** How long a found credential is remembered, and so how long a revoked one may still work. @default 60 seconds */
   readonly credentialTtl?: Duration;
+  /** Whether only keys that the tool in `infra/credentials` made are looked up. @default false */
+  readonly issuedKeysOnly?: boolean;
+  /** Whether a signature serves one payment only (One2Pays). One more write for each of its cancels. @default false */
+  readonly signatureSingleUse?: boolean;
   /** @default INFO */
   readonly logLevel?: lambda.ApplicationLogLevel;
   /** @default 30 days */
@@ -140,6 +144,8 @@ class CancelFunction extends Construct {
         PAYMENTS_TABLE: props.payments.tableName,
         CREDENTIALS_TABLE: props.credentials.tableName,
         CREDENTIAL_TTL_SECONDS: String((props.credentialTtl ?? Duration.seconds(60)).toSeconds()),
+        ISSUED_KEYS_ONLY: String(props.issuedKeysOnly ?? false),
+        SIGNATURE_SINGLE_USE: String(props.signatureSingleUse ?? false),
       },
     });
   }

@@ -27,6 +27,8 @@ export class CancelTables extends Construct {
     };
     this.payments = new dynamodb.Table(this, 'Payments', {
       ...common,
+      // Of used signatures; no payment has that attribute.
+      timeToLiveAttribute: 'signature_expires_at',
       // For whoever must hear of a canceled payment.
       stream: dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
     });

@@ -129,6 +129,8 @@ test('memory, architecture, log level, throttling and time to live are the appâ€
     architecture: lambda.Architecture.X86_64,
     memorySize: 256,
     credentialTtl: Duration.minutes(5),
+    issuedKeysOnly: true,
+    signatureSingleUse: true,
     logLevel: lambda.ApplicationLogLevel.WARN,
     throttle: { rateLimit: 5, burstLimit: 7 },
   });
@@ -136,7 +138,7 @@ test('memory, architecture, log level, throttling and time to live are the appâ€
     Architectures: ['x86_64'],
     MemorySize: 256,
     LoggingConfig: { ApplicationLogLevel: 'WARN' },
-    Environment: { Variables: { CREDENTIAL_TTL_SECONDS: '300' } },
+    Environment: { Variables: { CREDENTIAL_TTL_SECONDS: '300', ISSUED_KEYS_ONLY: 'true', SIGNATURE_SINGLE_USE: 'true' } },
   });
   template.hasResourceProperties('AWS::ApiGatewayV2::Stage', {
     DefaultRouteSettings: { ThrottlingRateLimit: 5, ThrottlingBurstLimit: 7 },

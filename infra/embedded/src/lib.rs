@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail};
 use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
+    client::Waiters,
     config::{Credentials, SharedCredentialsProvider},
     error::ProvideErrorMetadata,
     types::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
-        ScalarAttributeType,
+        ScalarAttributeType, TimeToLiveSpecification,
     },
 };
 use serde_json::{Map, Value};
@@ -22,7 +23,7 @@ use tokio::net::TcpListener;
 /// An item of a table, as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// How long a test waits for its own look into the tables.
+/// How long a test waits for its own look into the tables, and a new table may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends. With `data` the tables are
@@ -84,11 +85,13 @@ pub async fn config(endpoint_url: &str) -> SdkConfig {
         .await
 }
 
-/// Creates both tables where they are not there yet: on demand, partition key `pk`, no sort key.
+/// Creates both tables, payments and credentials, where they are not there yet: on demand, partition key `pk`, no sort key. Of the payments, used
+/// signatures end by themselves.
 ///
 /// # Errors
 /// Where DynamoDB refuses or does not answer.
 pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
+    let [payments, _] = names;
     for name in names {
         let key = KeySchemaElement::builder()
             .attribute_name("pk")
@@ -110,9 +113,30 @@ pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
             Err(failure) if failure.code() != Some("ResourceInUseException") => {
                 return Err(failure).with_context(|| format!("cannot create the table {name}"));
             }
+            Ok(_) if name == payments => forget_signatures(client, payments).await?,
             Ok(_) | Err(_) => {}
         }
     }
+    Ok(())
+}
+
+/// Has the new payments table delete what has a time in `signature_expires_at`, some time after it.
+async fn forget_signatures(client: &Client, payments: &str) -> Result<()> {
+    let wait = client.wait_until_table_exists().table_name(payments);
+    wait.wait(PATIENCE)
+        .await
+        .with_context(|| format!("the table {payments} cannot be used"))?;
+    let ends = TimeToLiveSpecification::builder()
+        .attribute_name("signature_expires_at")
+        .enabled(true)
+        .build()?;
+    client
+        .update_time_to_live()
+        .table_name(payments)
+        .time_to_live_specification(ends)
+        .send()
+        .await
+        .with_context(|| format!("cannot let signatures end in the table {payments}"))?;
     Ok(())
 }
 
