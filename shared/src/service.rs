@@ -386,7 +386,13 @@ impl Told<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::{Digest, Sha256};
 
     use serde_json::{Map, json};
 
@@ -423,7 +429,14 @@ mod tests {
                 .headers
                 .credential("key")?
                 .ok_or(CancelError::Unauthenticated)?;
-            Ok(Credential::public(id))
+            let tag = request.headers.single("tag")?.and_then(|tag| {
+                let bytes = hex::decode(tag).ok()?;
+                bytes.try_into().ok()
+            });
+            Ok(match tag {
+                Some(tag) => Credential::signature(id, [b"", b"signed", b""], tag),
+                None => Credential::public(id),
+            })
         }
 
         fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
@@ -455,6 +468,8 @@ mod tests {
         takes: Option<Duration>,
         panics: bool,
         asked: AtomicUsize,
+        claims: Mutex<Vec<Claim>>,
+        loses_claims: bool,
     }
 
     impl Payments for Slow {
@@ -471,7 +486,13 @@ mod tests {
     impl Signatures for Slow {
         async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            self.memory.claim(wanted).await
+            self.claims.lock().unwrap().push(wanted.clone());
+            let claimed = self.memory.claim(wanted).await;
+            if self.loses_claims {
+                Err(StoreError::Undecided)
+            } else {
+                claimed
+            }
         }
     }
 
@@ -528,6 +549,106 @@ mod tests {
             reply.body.trim_matches('"').to_owned(),
             service.parts.store.asked.load(Ordering::Relaxed),
         )
+    }
+
+    /// The service over this store, with or without the guard, for two merchants with one signing secret.
+    fn signed(store: Slow, signature_single_use: bool) -> CancelService<Toy, Slow> {
+        for (key, merchant_id) in [("k", "m"), ("twin", "m2")] {
+            let record = CredentialRecord {
+                merchant_id: merchant_id.into(),
+                signing_secret: Some("secret".into()),
+                active: true,
+                ..CredentialRecord::default()
+            };
+            store.memory.put_credential(&format!("toy#{key}"), record);
+        }
+        let payment = store.memory.payment("toy#m#1").unwrap();
+        for pk in ["toy#m#2", "toy#m2#1", "toy#m2#2"] {
+            store.memory.put_payment(pk, payment.clone());
+        }
+        let settings = Settings {
+            signature_single_use,
+            ..Settings::default()
+        };
+        CancelService::new(store, settings)
+    }
+
+    /// The answer to the merchant of `key` who asks for that payment with the one signature.
+    async fn ask_signed(service: &CancelService<Toy, Slow>, key: &str, payment: &str) -> String {
+        let asked = Incoming {
+            path: format!("/payments/{payment}/cancel"),
+            ..incoming(&[("key", key), ("tag", &tag())])
+        };
+        let Ok(reply) = service.clone().call(asked).await;
+        reply.body.trim_matches('"').to_owned()
+    }
+
+    fn tag() -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"secret").unwrap();
+        mac.update(b"signed");
+        hex::encode(mac.finalize().into_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_signature_serves_as_many_payments_as_it_fits_unless_guarded() {
+        let service = signed(store(), false);
+        assert_eq!(ask_signed(&service, "k", "1").await, "canceled");
+        assert_eq!(ask_signed(&service, "k", "2").await, "canceled");
+        assert!(service.parts.store.claims.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_guarded_signature_serves_the_first_payment_of_its_merchant() {
+        let service = signed(store(), true);
+        assert_eq!(ask_signed(&service, "k", "1").await, "canceled");
+        assert_eq!(ask_signed(&service, "k", "2").await, "unauthenticated");
+        assert_eq!(ask_signed(&service, "k", "1").await, "canceled");
+        // Who has the same secret is another merchant for all that.
+        assert_eq!(ask_signed(&service, "twin", "2").await, "canceled");
+        assert_eq!(ask_signed(&service, "twin", "1").await, "unauthenticated");
+        let memory = &service.parts.store.memory;
+        let status = |pk| memory.payment(pk).unwrap().status;
+        assert_eq!(
+            ["toy#m#1", "toy#m#2", "toy#m2#1", "toy#m2#2"].map(status),
+            ["canceled", "open", "open", "canceled"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_claim_names_the_signature_and_does_not_tell_it_and_outlasts_its_window() {
+        let service = signed(store(), true);
+        let now = Timestamp::now().as_second();
+        ask_signed(&service, "k", "1").await;
+        let claims = service.parts.store.claims.lock().unwrap();
+        let digest = hex::encode(Sha256::digest(hex::decode(tag()).unwrap()));
+        assert_eq!(claims[0].pk, format!("toy.signature#m#{digest}"));
+        assert_eq!(claims[0].payment_id, "1");
+        // One2Pays' window ends ten minutes after the earliest use.
+        assert!(claims[0].expires_at > now + 3600);
+    }
+
+    #[tokio::test]
+    async fn an_unsigned_request_claims_nothing_where_signatures_are_guarded() {
+        let settings = Settings {
+            signature_single_use: true,
+            ..Settings::default()
+        };
+        let mut service = CancelService::<Toy, _>::new(store(), settings);
+        let Ok(reply) = service.call(incoming(&[("key", "k")])).await;
+        assert_eq!(reply.body, json!("canceled").to_string());
+        assert!(service.parts.store.claims.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lost_claim_is_undecided_and_the_payment_is_not_touched() {
+        let lossy = Slow {
+            loses_claims: true,
+            ..store()
+        };
+        let service = signed(lossy, true);
+        assert_eq!(ask_signed(&service, "k", "1").await, "undecided");
+        let payment = service.parts.store.memory.payment("toy#m#1");
+        assert_eq!(payment.unwrap().status, "open");
     }
 
     #[tokio::test]

@@ -72,6 +72,8 @@ class World:
         return [
             ("dynamodb:UpdateItem", self.table(self.payments), {"dynamodb:LeadingKeys": [f"{provider}#m#1"]}),
             ("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [f"{provider}#key"]}),
+            # Where a signature serves one payment only.
+            ("dynamodb:UpdateItem", self.table(self.payments), {"dynamodb:LeadingKeys": [f"{provider}.signature#m#digest"]}),
             ("logs:CreateLogStream", own, {}),
             ("logs:PutLogEvents", own, {}),
             ("kms:Decrypt", self.key, self.via("dynamodb")),
