@@ -23,10 +23,12 @@ pub struct Incoming {
     pub trace_id: Option<String>,
     /// `POST`, or something else.
     pub method: String,
-    /// Percent-encoded or not, with or without a stage in front.
+    /// With or without a stage in front.
     pub path: String,
     /// The front end's own reading of the path, if it has one.
     pub path_parameters: Vec<(String, String)>,
+    /// Whether the front end has percent-decoded both.
+    pub decoded: bool,
     /// All of them, in order.
     pub headers: Headers,
     /// As the client sent it: base64 already undone.
@@ -57,15 +59,12 @@ impl<'a> Request<'a> {
     /// The request that `incoming` is, under a provider's `route`.
     #[must_use]
     pub fn new(incoming: &'a Incoming, route: &str, received_at: Timestamp) -> Self {
-        let name = route::parameter(route);
-        let given = incoming
-            .path_parameters
-            .iter()
-            .find(|(given, _)| given == name);
-        let payment_id = match given {
-            Some((_, id)) => Some(id.into()), // The front end has decoded it.
-            None => route::payment_id(route, &incoming.path),
+        let path = route::Path {
+            text: &incoming.path,
+            parameters: &incoming.path_parameters,
+            decoded: incoming.decoded,
         };
+        let payment_id = route::payment_id(route, &path);
         Self {
             on_route: payment_id.is_some(),
             payment_id: payment_id.map(Into::into).unwrap_or_default(),

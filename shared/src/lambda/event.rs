@@ -2,10 +2,13 @@
 //! load balancers with single and with multi-value headers. One struct reads them all in one pass, because what a cancel needs
 //! of them lies in a handful of members whose names do not clash.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::{
     cancel::{Fault, FaultKind},
@@ -21,25 +24,76 @@ struct Event {
     http_method: Option<String>,
     path: Option<String>,
     /// Load balancers with multi-value headers send these only; API Gateway sends both, and the single ones then hold the last value.
-    multi_value_headers: Option<BTreeMap<String, Vec<String>>>,
+    multi_value_headers: Option<Members<Vec<String>>>,
     /// Payload 2.0 and Function URLs.
     raw_path: Option<String>,
+    /// HTTP APIs and Function URLs.
+    version: Option<IgnoredAny>,
     /// All of them.
-    headers: Option<BTreeMap<String, String>>,
-    path_parameters: Option<BTreeMap<String, String>>,
+    headers: Option<Members<String>>,
+    path_parameters: Option<Members<String>>,
     request_context: Option<RequestContext>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
 }
 
+/// What tells the front ends apart, whatever else is wrong with the event.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    headers: Option<IgnoredAny>,
+    multi_value_headers: Option<IgnoredAny>,
+    raw_path: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestContext {
     http: Option<Http>,
+    domain_name: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Http {
     method: Option<String>,
+}
+
+impl Event {
+    /// Whether path and path parameters come percent-decoded. HTTP APIs, which name a payload version, decode both; REST APIs and
+    /// load balancers, which name none, and Function URLs leave them as the client sent them (seen in captures of live events, hotsock/voker#8 and
+    /// aws/chalice#511).
+    fn is_decoded(&self) -> bool {
+        let context = self.request_context.as_ref();
+        let domain = context.and_then(|context| context.domain_name.as_deref());
+        self.version.is_some() && !domain.is_some_and(|name| name.contains(".lambda-url."))
+    }
+}
+
+/// The members of a JSON object in their order, those of the same name included: a map would keep the last of them.
+struct Members<T>(Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for All<T> {
+            type Value = Members<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(All(PhantomData))
+    }
 }
 
 /// What the event's front end wants of the answer.
@@ -53,30 +107,54 @@ pub enum FrontEnd {
     Payload2,
 }
 
+impl FrontEnd {
+    /// The front end whose events have these members.
+    fn with(headers: bool, multi_value_headers: bool, raw_path: bool) -> Self {
+        match (headers, multi_value_headers, raw_path) {
+            (false, true, _) => Self::MultiValueHeaders,
+            (_, _, true) => Self::Payload2,
+            (_, _, false) => Self::SingleValueHeaders,
+        }
+    }
+
+    /// The front end of an event that cannot be read: it still takes its own form of answer only.
+    fn of_unreadable(event: &str) -> Self {
+        serde_json::from_str::<Shape>(event).map_or(Self::SingleValueHeaders, |shape| {
+            Self::with(
+                shape.headers.is_some(),
+                shape.multi_value_headers.is_some(),
+                shape.raw_path.is_some(),
+            )
+        })
+    }
+}
+
 /// Reads an event. One that cannot be read becomes a request that says so, which the provider then refuses in its own words.
 #[must_use]
 pub fn read(event: &str) -> (Incoming, FrontEnd) {
-    let Ok(event) = serde_json::from_str::<Event>(event) else {
+    let text = event;
+    let Ok(event) = serde_json::from_str::<Event>(text) else {
         let fault = Fault::new(FaultKind::Event, "the Lambda event is not an HTTP request");
         return (
             Incoming {
                 fault: Some(fault),
                 ..Incoming::default()
             },
-            FrontEnd::SingleValueHeaders,
+            FrontEnd::of_unreadable(text),
         );
     };
-    let front_end = match (&event.headers, &event.multi_value_headers) {
-        (None, Some(_)) => FrontEnd::MultiValueHeaders,
-        _ if event.raw_path.is_some() => FrontEnd::Payload2,
-        _ => FrontEnd::SingleValueHeaders,
-    };
+    let front_end = FrontEnd::with(
+        event.headers.is_some(),
+        event.multi_value_headers.is_some(),
+        event.raw_path.is_some(),
+    );
+    let decoded = event.is_decoded();
 
     let mut headers = Headers::default();
-    for (name, values) in event.multi_value_headers.iter().flatten() {
+    for (name, values) in event.multi_value_headers.iter().flat_map(|all| &all.0) {
         values.iter().for_each(|value| headers.append(name, value));
     }
-    for (name, value) in event.headers.iter().flatten() {
+    for (name, value) in event.headers.iter().flat_map(|all| &all.0) {
         headers.append(name, value);
     }
 
@@ -104,7 +182,8 @@ pub fn read(event: &str) -> (Incoming, FrontEnd) {
         // `cargo lambda watch` says GET at the top of every payload 2.0, where API Gateway says nothing.
         method: context.or(event.http_method).unwrap_or_default(),
         path: event.raw_path.or(event.path).unwrap_or_default(),
-        path_parameters: event.path_parameters.into_iter().flatten().collect(),
+        path_parameters: event.path_parameters.map(|all| all.0).unwrap_or_default(),
+        decoded,
         headers,
         body,
         fault,
@@ -169,9 +248,9 @@ mod tests {
     /// The same request as each front end delivers it: path, stage, headers and body in the form that AWS documents for it.
     fn every_front_end() -> Vec<(&'static str, Value)> {
         let rest = json!({
-            "resource": ROUTE, "path": "/prod/payments/pay_1/cancel", "httpMethod": "POST",
+            "resource": ROUTE, "path": "/billing/payments/pay%5F1/cancel", "httpMethod": "POST",
             "headers": {"Api-Key": "k"}, "multiValueHeaders": {"Api-Key": ["k"]},
-            "pathParameters": {"payment_id": "pay_1"}, "queryStringParameters": null, "stageVariables": null,
+            "pathParameters": {"payment_id": "pay%5F1"}, "queryStringParameters": null, "stageVariables": null,
             "requestContext": {"stage": "prod", "httpMethod": "POST", "identity": {"sourceIp": "203.0.113.1"}},
             "body": "{}", "isBase64Encoded": false,
         });
@@ -185,9 +264,12 @@ mod tests {
         watch["httpMethod"] = json!("GET");
         let mut http_1 = rest.clone();
         http_1["version"] = json!("1.0");
+        http_1["path"] = json!("/prod/payments/pay_1/cancel");
+        http_1["pathParameters"] = json!({"payment_id": "pay_1"});
         let mut url = http.clone();
         url["rawPath"] = json!("/payments/pay%5F1/cancel");
         url["pathParameters"] = json!(null);
+        url["requestContext"]["domainName"] = json!("u1.lambda-url.us-east-1.on.aws");
         url["body"] = json!("e30=");
         url["isBase64Encoded"] = json!(true);
         let balancer = json!({
@@ -269,6 +351,60 @@ mod tests {
                 .single("api-key")
                 .is_err()
         );
+    }
+
+    #[test]
+    fn of_two_header_members_none_is_dropped() {
+        for event in [
+            r#"{"headers": {"api-key": "a", "api-key": "b"}}"#,
+            r#"{"multiValueHeaders": {"api-key": ["a"], "api-key": ["b"]}}"#,
+            r#"{"headers": {"api-key": "a"}, "multiValueHeaders": {"API-KEY": ["b"]}}"#,
+        ] {
+            let (incoming, _) = read(event);
+            assert!(incoming.headers.single("api-key").is_err(), "{event}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_answered_in_its_front_ends_form() {
+        for (event, form) in [
+            (
+                r#"{"multiValueHeaders": {"a": 1}}"#,
+                FrontEnd::MultiValueHeaders,
+            ),
+            (
+                r#"{"multiValueHeaders": {}, "body": {}}"#,
+                FrontEnd::MultiValueHeaders,
+            ),
+            (r#"{"rawPath": "/", "headers": 1}"#, FrontEnd::Payload2),
+            (
+                r#"{"headers": {}, "multiValueHeaders": {}, "body": 1}"#,
+                FrontEnd::SingleValueHeaders,
+            ),
+            ("[]", FrontEnd::SingleValueHeaders),
+            ("", FrontEnd::SingleValueHeaders),
+        ] {
+            let (incoming, front_end) = read(event);
+            assert!(incoming.fault.is_some(), "{event}");
+            assert_eq!(front_end, form, "{event}");
+        }
+    }
+
+    #[test]
+    fn a_member_given_twice_is_a_fault() {
+        let (incoming, _) = read(r#"{"httpMethod": "POST", "path": "/", "body": "a", "body": "b"}"#);
+        assert!(incoming.fault.is_some());
+    }
+
+    #[test]
+    fn nesting_without_end_is_answered() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let ignored = format!(r#"{{"httpMethod": "POST", "path": "/", "extra": {deep}}}"#);
+        assert_eq!(read(&ignored).0.fault, None);
+        for member in ["headers", "body", "requestContext", "pathParameters"] {
+            let event = format!(r#"{{"httpMethod": "POST", "{member}": {deep}}}"#);
+            assert!(read(&event).0.fault.is_some(), "{member}");
+        }
     }
 
     #[test]
