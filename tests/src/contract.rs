@@ -14,7 +14,8 @@ use crate::{
     crash,
     cut_points::{matrix, number as matrix_size},
     faults::{Done, FaultProxy, unreachable},
-    golden::{Call, Case, cases},
+    front_ends,
+    golden::{Call, Case, cases, delivered},
     history, log, patience, plain,
     transport::{Answer, Transport},
 };
@@ -27,6 +28,7 @@ const WARM: Duration = Duration::from_secs(600);
 pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     let arguments = Arguments::from_args();
     let cases = cases(P::NAME).expect("the provider has golden cases");
+    let requests = delivered(P::NAME).expect("the provider has requests for every front end");
     let runtime = Arc::new(Runtime::new().expect("a runtime"));
     let mut trials = Vec::new();
 
@@ -44,7 +46,30 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
                             Some(stage) => stage,
                             None => stage.insert(Stage::<P>::set(path, Duration::ZERO).await?),
                         };
-                        stage.play(&case).await
+                        stage.play(&case).await.map(drop)
+                    })
+                },
+            ));
+        }
+    }
+    for (kind, path) in [("service", None), ("binary", Some(binary))] {
+        let stage = Arc::new(Mutex::new(None));
+        for (request, events) in requests.clone() {
+            let (stage, runtime) = (Arc::clone(&stage), Arc::clone(&runtime));
+            trials.push(Trial::test(
+                format!("front_ends::{kind}::{request}"),
+                move || {
+                    run(&runtime, async {
+                        let mut stage = stage.lock().await;
+                        let stage = match stage.as_mut() {
+                            Some(stage) => stage,
+                            None => stage.insert(Stage::<P>::set(path, Duration::ZERO).await?),
+                        };
+                        for event in &events {
+                            let answer = stage.play(event).await.context(event.name.clone())?;
+                            front_ends::check_form(&event.name, &answer)?;
+                        }
+                        Ok(())
                     })
                 },
             ));
@@ -56,6 +81,10 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
             test(&runtime, &cases, binary).map_err(failed)
         }));
     };
+    test(
+        "every_front_end_gets_the_same_answer_to_every_golden_case",
+        |runtime, cases, _| runtime.block_on(front_ends::<P>(cases)),
+    );
     test(
         "a_cancel_is_one_request_to_dynamodb_in_every_outcome",
         |runtime, cases, _| runtime.block_on(one_request::<P>(cases)),
@@ -135,7 +164,7 @@ impl<P: Provider> Stage<P> {
     }
 
     /// One golden case, from empty tables.
-    async fn play(&self, case: &Case) -> Result<()> {
+    async fn play(&self, case: &Case) -> Result<Answer> {
         self.empty().await?;
         self.give("credentials", &case.given.credentials).await?;
         self.give("payments", &case.given.payments).await?;
@@ -159,7 +188,7 @@ impl<P: Provider> Stage<P> {
             writes(&done),
             case.then.writes
         );
-        Ok(())
+        Ok(answer)
     }
 
     pub(crate) async fn ask(&self, case: &Case) -> Result<(Call, Answer)> {
@@ -353,6 +382,23 @@ async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
     ensure!(
         stage.proxy.take() == asked_for_missing,
         "the store was asked differently"
+    );
+    Ok(())
+}
+
+/// Every golden case through every front end, and the counts of both.
+#[expect(clippy::print_stdout, reason = "the counts say how much was compared")]
+async fn front_ends<P: Provider>(cases: &[Case]) -> Result<()> {
+    let counted = front_ends::one_answer::<P>(cases).await?;
+    let requests = delivered(P::NAME)?;
+    println!(
+        "{}: {} golden cases in {} formats, {} events; {} requests in literal events, {} events",
+        P::NAME,
+        counted.cases,
+        front_ends::FRONT_ENDS.len(),
+        counted.events,
+        requests.len(),
+        requests.values().map(Vec::len).sum::<usize>(),
     );
     Ok(())
 }

@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json, value::RawValue};
 use sha2::Sha256;
 
 use crate::transport::Answer;
@@ -27,7 +27,20 @@ pub struct Case {
     pub given: Given,
     /// What must come of it.
     pub then: Then,
+    /// The event's own text, where a value would lose some of it.
+    text: Option<String>,
     sign: Option<Sign>,
+}
+
+/// One request as each front end delivers it, and its one answer: `tests/front_ends/<provider>/<request>.json`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delivered {
+    source: String,
+    given: Given,
+    sign: Option<Sign>,
+    events: BTreeMap<String, Box<RawValue>>,
+    then: Then,
 }
 
 /// `case.json`.
@@ -66,6 +79,31 @@ struct Sign {
     replace: BTreeMap<String, String>,
 }
 
+impl Sign {
+    /// The headers that sign `body` at the moment `now`.
+    fn headers(&self, now: Timestamp, body: &[u8]) -> BTreeMap<String, String> {
+        let timestamp = (now.as_millisecond() - self.age_ms).to_string();
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("a key of any length");
+        mac.update(timestamp.as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        let digits = hex::encode(mac.finalize().into_bytes());
+        let digits = if self.uppercase {
+            digits.to_uppercase()
+        } else {
+            digits
+        };
+        let mut headers = BTreeMap::from([
+            ("x-timestamp".to_owned(), timestamp),
+            ("x-signature".to_owned(), format!("sha256={digits}")),
+        ]);
+        headers.retain(|name, _| !self.omit.contains(name));
+        headers.extend(self.replace.clone());
+        headers
+    }
+}
+
 /// The expectation.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +139,43 @@ pub fn cases(provider: &str) -> Result<Vec<Case>> {
     folders.iter().map(|folder| Case::load(folder)).collect()
 }
 
+/// A provider's requests in `tests/front_ends`, by name: each request's cases are one event for each front end, under the front end's name.
+///
+/// # Errors
+/// Where a file is not of that form, or the provider has none.
+pub fn delivered(provider: &str) -> Result<BTreeMap<String, Vec<Case>>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("front_ends")
+        .join(provider);
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("no requests in {}", folder.display()))?;
+    let requests = entries.map(|entry| {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let text = fs::read_to_string(&path)?;
+        let Delivered {
+            source,
+            given,
+            sign,
+            events,
+            then,
+        } = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        ensure!(!source.trim().is_empty(), "{name}: no source");
+        let cases = events.into_iter().map(|(front_end, event)| {
+            Ok(Case {
+                name: front_end,
+                event: serde_json::from_str(event.get())?,
+                given: given.clone(),
+                then: then.clone(),
+                text: Some(event.get().to_owned()),
+                sign: sign.clone(),
+            })
+        });
+        Ok((name.into_owned(), cases.collect::<Result<_>>()?))
+    });
+    requests.collect()
+}
+
 impl Case {
     fn load(folder: &Path) -> Result<Self> {
         let read = |name: &str| {
@@ -130,6 +205,7 @@ impl Case {
             event,
             given,
             then,
+            text: None,
             sign,
         })
     }
@@ -143,40 +219,40 @@ impl Case {
     /// The event as it is sent: with a signature made this moment where the case asks for one.
     #[must_use]
     pub fn event(&self) -> String {
+        self.event_at(Timestamp::now())
+    }
+
+    /// The event as it is sent at the moment `now`.
+    #[must_use]
+    pub fn event_at(&self, now: Timestamp) -> String {
+        let Some(sign) = &self.sign else {
+            return self.text.clone().unwrap_or_else(|| self.event.to_string());
+        };
         let mut event = self.event.clone();
-        if let (Some(sign), Some(headers)) = (
-            &self.sign,
-            event.get_mut("headers").and_then(Value::as_object_mut),
-        ) {
-            let body = self
-                .event
-                .get("body")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            let body = if self.event.get("isBase64Encoded") == Some(&Value::Bool(true)) {
-                STANDARD.decode(body).expect("base64, as the event says")
-            } else {
-                body.as_bytes().to_vec()
-            };
-            let timestamp = (Timestamp::now().as_millisecond() - sign.age_ms).to_string();
-            let mut mac = Hmac::<Sha256>::new_from_slice(sign.secret.as_bytes())
-                .expect("a key of any length");
-            mac.update(timestamp.as_bytes());
-            mac.update(b".");
-            mac.update(&body);
-            let digits = hex::encode(mac.finalize().into_bytes());
-            let digits = if sign.uppercase {
-                digits.to_uppercase()
-            } else {
-                digits
-            };
-            headers.insert("x-timestamp".to_owned(), timestamp.into());
-            headers.insert("x-signature".to_owned(), format!("sha256={digits}").into());
-            headers.retain(|name, _| !sign.omit.contains(name));
-            headers.extend(
-                sign.replace
+        let body = event["body"].as_str().unwrap_or_default();
+        let body = if event["isBase64Encoded"] == true {
+            STANDARD.decode(body).expect("base64, as the event says")
+        } else {
+            body.as_bytes().to_vec()
+        };
+        let headers = sign.headers(now, &body);
+        if let Some(single) = event.get_mut("headers").and_then(Value::as_object_mut) {
+            single.retain(|name, _| !sign.omit.contains(name));
+            single.extend(
+                headers
                     .iter()
-                    .map(|(name, value)| (name.clone(), value.clone().into())),
+                    .map(|(name, value)| (name.clone(), json!(value))),
+            );
+        }
+        if let Some(multi) = event
+            .get_mut("multiValueHeaders")
+            .and_then(Value::as_object_mut)
+        {
+            multi.retain(|name, _| !sign.omit.contains(name));
+            multi.extend(
+                headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), json!([value]))),
             );
         }
         event.to_string()
@@ -190,24 +266,7 @@ impl Case {
         let table = by_key(table)?;
         let known = self.placeholders(call, &table)?;
 
-        ensure!(
-            answer.status == self.then.status,
-            "status {} instead of {}: {}",
-            answer.status,
-            self.then.status,
-            answer.body
-        );
-        let body: Value = serde_json::from_str(&answer.body).context("the body is not JSON")?;
-        shared::body::Object::parse(answer.body.as_bytes()).map_err(|fault| {
-            anyhow::anyhow!("the body is not a clean JSON object: {}", fault.message)
-        })?;
-        same("body", &body, &fill(&self.then.body, &known))?;
-        let headers = serde_json::to_value(&answer.headers)?;
-        same(
-            "headers",
-            &headers,
-            &fill(&serde_json::to_value(&self.then.headers)?, &known),
-        )?;
+        self.check_answer(&known, answer)?;
 
         let mut expected = by_key(&self.given.payments)?;
         expected.extend(by_key(
@@ -222,6 +281,35 @@ impl Case {
             "payments",
             &serde_json::to_value(table)?,
             &serde_json::to_value(expected)?,
+        )
+    }
+
+    /// Compares the answer alone, where the placeholders stand for what is `known`.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn check_answer(
+        &self,
+        known: &BTreeMap<&'static str, String>,
+        answer: &Answer,
+    ) -> Result<()> {
+        ensure!(
+            answer.status == self.then.status,
+            "status {} instead of {}: {}",
+            answer.status,
+            self.then.status,
+            answer.body
+        );
+        let body: Value = serde_json::from_str(&answer.body).context("the body is not JSON")?;
+        shared::body::Object::parse(answer.body.as_bytes()).map_err(|fault| {
+            anyhow::anyhow!("the body is not a clean JSON object: {}", fault.message)
+        })?;
+        same("body", &body, &fill(&self.then.body, known))?;
+        let headers = serde_json::to_value(&answer.headers)?;
+        same(
+            "headers",
+            &headers,
+            &fill(&serde_json::to_value(&self.then.headers)?, known),
         )
     }
 

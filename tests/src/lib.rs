@@ -13,6 +13,7 @@ mod contract;
 mod crash;
 pub mod cut_points;
 pub mod faults;
+pub mod front_ends;
 pub mod golden;
 pub mod history;
 mod log;

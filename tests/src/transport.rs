@@ -5,12 +5,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use lambda_runtime::{Context as LambdaContext, LambdaEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::{
-    lambda::Handler, provider::Provider, service::CancelService, store::dynamodb::DynamoDb,
+    lambda::{FrontEnd, Handler},
+    provider::Provider,
+    service::CancelService,
+    store::{Credentials, Payments, dynamodb::DynamoDb},
 };
 use tower_service::Service;
 
@@ -29,18 +32,75 @@ pub enum Transport<P: Provider> {
 
 /// A provider's answer, out of the form its front end wants.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(try_from = "Form")]
 pub struct Answer {
     /// HTTP status.
-    #[serde(rename = "statusCode")]
     pub status: u16,
     /// All header lines.
     pub headers: BTreeMap<String, String>,
     /// The body's bytes.
     pub body: String,
+    /// Whose form it had.
+    pub form: FrontEnd,
+}
+
+/// An answer as its front end gets it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Form {
+    status_code: u16,
+    headers: Option<BTreeMap<String, String>>,
+    multi_value_headers: Option<BTreeMap<String, [String; 1]>>,
+    body: String,
     is_base64_encoded: bool,
-    #[serde(default)]
-    cookies: Vec<String>,
+    cookies: Option<[String; 0]>,
+}
+
+impl TryFrom<Form> for Answer {
+    type Error = &'static str;
+
+    fn try_from(form: Form) -> Result<Self, &'static str> {
+        let (headers, form_of) = match (form.headers, form.multi_value_headers, form.cookies) {
+            (Some(headers), None, None) => (headers, FrontEnd::SingleValueHeaders),
+            (Some(headers), None, Some([])) => (headers, FrontEnd::Payload2),
+            (None, Some(lines), None) => {
+                let lines = lines.into_iter().map(|(name, [value])| (name, value));
+                (lines.collect(), FrontEnd::MultiValueHeaders)
+            }
+            _ => return Err("the answer has no front end's form"),
+        };
+        if form.is_base64_encoded {
+            return Err("the body is said to be base64");
+        }
+        Ok(Self {
+            status: form.status_code,
+            headers,
+            body: form.body,
+            form: form_of,
+        })
+    }
+}
+
+/// What `handler` answers to `event`, with that Lambda request id and a deadline in Unix milliseconds.
+///
+/// # Errors
+/// Where the answer is not of the form that a front end takes.
+pub async fn call<P, S>(
+    handler: &Handler<P, S>,
+    request_id: &str,
+    deadline: u64,
+    event: &str,
+) -> Result<Answer>
+where
+    P: Provider,
+    S: Payments + Credentials,
+{
+    let mut context = LambdaContext::default();
+    context.request_id = request_id.to_owned();
+    context.deadline = deadline;
+    let event = LambdaEvent::new(RawValue::from_string(event.to_owned())?, context);
+    let Ok(answer) = handler.clone().call(event).await;
+    Ok(serde_json::from_value(serde_json::to_value(&answer)?)?)
 }
 
 impl<P: Provider> Transport<P> {
@@ -81,24 +141,17 @@ impl<P: Provider> Transport<P> {
         event: &str,
         allowed: Duration,
     ) -> Result<Answer> {
-        let answer = match self {
-            Self::Binary(function) => function.invoke(request_id, event, allowed).await?,
-            Self::Service(handler) => {
-                let mut context = LambdaContext::default();
-                context.request_id = request_id.to_owned();
-                let deadline = (SystemTime::now() + allowed).duration_since(UNIX_EPOCH)?;
-                context.deadline = u64::try_from(deadline.as_millis())?;
-                let event = LambdaEvent::new(RawValue::from_string(event.to_owned())?, context);
-                let mut handler = (**handler).clone();
-                let Ok(answer) = handler.call(event).await;
-                serde_json::to_string(&answer)?
+        match self {
+            Self::Binary(function) => {
+                let answer = function.invoke(request_id, event, allowed).await?;
+                serde_json::from_str(&answer).with_context(|| format!("no answer: {answer}"))
             }
-        };
-        let answer: Answer =
-            serde_json::from_str(&answer).with_context(|| format!("no answer: {answer}"))?;
-        ensure!(!answer.is_base64_encoded, "the body is said to be base64");
-        ensure!(answer.cookies.is_empty(), "a cookie is set: {answer:?}");
-        Ok(answer)
+            Self::Service(handler) => {
+                let deadline = (SystemTime::now() + allowed).duration_since(UNIX_EPOCH)?;
+                let deadline = u64::try_from(deadline.as_millis())?;
+                call(handler, request_id, deadline, event).await
+            }
+        }
     }
 
     /// What it has logged so far, where that can be told.

@@ -392,7 +392,8 @@ mod tests {
 
     #[test]
     fn a_member_given_twice_is_a_fault() {
-        let (incoming, _) = read(r#"{"httpMethod": "POST", "path": "/", "body": "a", "body": "b"}"#);
+        let (incoming, _) =
+            read(r#"{"httpMethod": "POST", "path": "/", "body": "a", "body": "b"}"#);
         assert!(incoming.fault.is_some());
     }
 
