@@ -86,6 +86,10 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
         |runtime, cases, _| runtime.block_on(front_ends::<P>(cases)),
     );
     test(
+        "no_event_ends_the_process_or_stays_without_the_providers_answer",
+        |runtime, cases, binary| runtime.block_on(malformed::<P>(cases, binary)),
+    );
+    test(
         "a_cancel_is_one_request_to_dynamodb_in_every_outcome",
         |runtime, cases, _| runtime.block_on(one_request::<P>(cases)),
     );
@@ -383,6 +387,37 @@ async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
         stage.proxy.take() == asked_for_missing,
         "the store was asked differently"
     );
+    Ok(())
+}
+
+/// Events that no front end makes: each gets the answer that the provider gives to an event without a method, from the service and from one
+/// process, which then still cancels.
+async fn malformed<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
+    let requests = delivered(P::NAME)?;
+    let expected = requests
+        .get("refuses_an_event_without_a_method")
+        .and_then(|events| events.first())
+        .context("no request without a method")?;
+    for path in [None, Some(binary)] {
+        let stage = Stage::<P>::set(path, Duration::ZERO).await?;
+        for event in front_ends::malformed() {
+            let shown: String = event.chars().take(200).collect();
+            let call = Call::begin();
+            let answer = stage.provider.invoke(&call.request_id, &event).await;
+            let answer = answer.with_context(|| shown.clone())?;
+            let untouched = &expected.given.payments;
+            expected.check(&call, &answer, untouched).context(shown)?;
+        }
+        if let Transport::Binary(_) = &stage.provider {
+            // Lambda takes no invocation that is not JSON, so nobody waits for an answer. The process must go on all the same.
+            for event in ["", "POST /payments", "{", "\u{0}"] {
+                let call = Call::begin();
+                let answer = stage.provider.invoke(&call.request_id, event).await;
+                ensure!(answer.is_err(), "{event:?} got {answer:?}");
+            }
+        }
+        stage.play(canceling(cases)?).await?;
+    }
     Ok(())
 }
 

@@ -46,6 +46,54 @@ pub const FRONT_ENDS: [(&str, FrontEnd); 6] = [
     ("function_url", FrontEnd::Payload2),
 ];
 
+/// Events that are JSON, and no HTTP request.
+#[must_use]
+pub fn malformed() -> Vec<String> {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let mut events: Vec<String> = [
+        "null",
+        "true",
+        "0",
+        "\"POST\"",
+        "[]",
+        "[{}]",
+        "{}",
+        r#"{"Records": [{"eventSource": "aws:sqs", "body": "{}"}]}"#,
+        r#"{"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}"#,
+        r#"{"version": "2.0"}"#,
+        r#"{"httpMethod": "POST"}"#,
+        r#"{"path": "/payments/1/cancel"}"#,
+        r#"{"rawPath": "/payments/1/cancel", "requestContext": null}"#,
+        r#"{"rawPath": "/payments/1/cancel", "requestContext": {}}"#,
+        r#"{"rawPath": "/payments/1/cancel", "requestContext": {"http": {"method": null}}}"#,
+        r#"{"rawPath": "/payments/1/cancel", "requestContext": {"http": {"method": "POST"}, "domainName": 5}}"#,
+        r#"{"httpMethod": "POST", "path": "/", "headers": "api-key: k"}"#,
+        r#"{"httpMethod": "POST", "path": "/", "headers": {"api-key": ["k"]}}"#,
+        r#"{"httpMethod": "POST", "path": "/", "headers": {"api-key": {}}}"#,
+        r#"{"httpMethod": "POST", "path": "/", "pathParameters": {"id": 1}}"#,
+        r#"{"httpMethod": "POST", "path": "/", "pathParameters": {"id": null}}"#,
+        r#"{"httpMethod": "POST", "path": "/", "body": 1}"#,
+        r#"{"httpMethod": "POST", "path": "/", "body": "\ud800"}"#,
+        r#"{"httpMethod": "POST", "path": "/", "isBase64Encoded": 1}"#,
+        r#"{"httpMethod": "POST", "httpMethod": "GET", "path": "/"}"#,
+        r#"{"httpMethod": ["POST"], "path": "/"}"#,
+        r#"{"httpMethod": "POST", "path": {}}"#,
+    ]
+    .map(str::to_owned)
+    .into();
+    events.push(deep.clone());
+    for member in [
+        "headers",
+        "body",
+        "path",
+        "pathParameters",
+        "requestContext",
+    ] {
+        events.push(format!(r#"{{"httpMethod": "POST", "{member}": {deep}}}"#));
+    }
+    events
+}
+
 /// Checks that `answer` has the form of the front end of that name.
 ///
 /// # Errors

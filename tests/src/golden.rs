@@ -235,25 +235,18 @@ impl Case {
         } else {
             body.as_bytes().to_vec()
         };
-        let headers = sign.headers(now, &body);
-        if let Some(single) = event.get_mut("headers").and_then(Value::as_object_mut) {
-            single.retain(|name, _| !sign.omit.contains(name));
-            single.extend(
-                headers
-                    .iter()
-                    .map(|(name, value)| (name.clone(), json!(value))),
-            );
-        }
-        if let Some(multi) = event
-            .get_mut("multiValueHeaders")
-            .and_then(Value::as_object_mut)
-        {
-            multi.retain(|name, _| !sign.omit.contains(name));
-            multi.extend(
-                headers
-                    .iter()
-                    .map(|(name, value)| (name.clone(), json!([value]))),
-            );
+        for (member, list) in [("headers", false), ("multiValueHeaders", true)] {
+            let Some(headers) = event.get_mut(member).and_then(Value::as_object_mut) else {
+                continue;
+            };
+            headers.retain(|name, _| !sign.omit.contains(name));
+            for (name, value) in sign.headers(now, &body) {
+                let spelled = headers
+                    .keys()
+                    .find(|given| given.eq_ignore_ascii_case(&name));
+                let name = spelled.cloned().unwrap_or(name);
+                headers.insert(name, if list { json!([value]) } else { json!(value) });
+            }
         }
         event.to_string()
     }

@@ -129,20 +129,23 @@ impl FrontEnd {
     }
 }
 
-/// Reads an event. One that cannot be read becomes a request that says so, which the provider then refuses in its own words.
+/// Reads an event. One that cannot be read, or that names no method or no path, becomes a request that says so, which the provider then
+/// refuses in its own words.
 #[must_use]
 pub fn read(event: &str) -> (Incoming, FrontEnd) {
-    let text = event;
-    let Ok(event) = serde_json::from_str::<Event>(text) else {
+    request(event).unwrap_or_else(|| {
         let fault = Fault::new(FaultKind::Event, "the Lambda event is not an HTTP request");
-        return (
-            Incoming {
-                fault: Some(fault),
-                ..Incoming::default()
-            },
-            FrontEnd::of_unreadable(text),
-        );
-    };
+        let incoming = Incoming {
+            fault: Some(fault),
+            ..Incoming::default()
+        };
+        (incoming, FrontEnd::of_unreadable(event))
+    })
+}
+
+/// The request that an event is, if it is one.
+fn request(event: &str) -> Option<(Incoming, FrontEnd)> {
+    let event = serde_json::from_str::<Event>(event).ok()?;
     let front_end = FrontEnd::with(
         event.headers.is_some(),
         event.multi_value_headers.is_some(),
@@ -180,8 +183,8 @@ pub fn read(event: &str) -> (Incoming, FrontEnd) {
 
     let incoming = Incoming {
         // `cargo lambda watch` says GET at the top of every payload 2.0, where API Gateway says nothing.
-        method: context.or(event.http_method).unwrap_or_default(),
-        path: event.raw_path.or(event.path).unwrap_or_default(),
+        method: context.or(event.http_method)?,
+        path: event.raw_path.or(event.path)?,
         path_parameters: event.path_parameters.map(|all| all.0).unwrap_or_default(),
         decoded,
         headers,
@@ -190,7 +193,7 @@ pub fn read(event: &str) -> (Incoming, FrontEnd) {
         // Id, trace and deadline come from the runtime.
         ..Incoming::default()
     };
-    (incoming, front_end)
+    Some((incoming, front_end))
 }
 
 /// An answer in the form that every front end takes.
@@ -356,11 +359,12 @@ mod tests {
     #[test]
     fn of_two_header_members_none_is_dropped() {
         for event in [
-            r#"{"headers": {"api-key": "a", "api-key": "b"}}"#,
-            r#"{"multiValueHeaders": {"api-key": ["a"], "api-key": ["b"]}}"#,
-            r#"{"headers": {"api-key": "a"}, "multiValueHeaders": {"API-KEY": ["b"]}}"#,
+            r#""headers": {"api-key": "a", "api-key": "b"}"#,
+            r#""multiValueHeaders": {"api-key": ["a"], "api-key": ["b"]}"#,
+            r#""headers": {"api-key": "a"}, "multiValueHeaders": {"API-KEY": ["b"]}"#,
         ] {
-            let (incoming, _) = read(event);
+            let event = format!(r#"{{"httpMethod": "POST", "path": "/", {event}}}"#);
+            let (incoming, _) = read(&event);
             assert!(incoming.headers.single("api-key").is_err(), "{event}");
         }
     }
@@ -414,14 +418,26 @@ mod tests {
             json!(null),
             json!([]),
             json!("POST"),
-            json!({"headers": 1}),
-            json!({"headers": {"api-key": 1}}),
-            json!({"body": {}}),
-            json!({"isBase64Encoded": "yes"}),
-            json!({"pathParameters": [1]}),
-            json!({"body": "not base64!", "isBase64Encoded": true}),
+            json!({}),
+            json!({"httpMethod": "POST"}),
+            json!({"path": "/"}),
+            json!({"rawPath": "/", "requestContext": {"http": {}}}),
         ];
-        for event in unreadable {
+        let whole =
+            |member: &str, value: Value| json!({"httpMethod": "POST", "path": "/", member: value});
+        let broken = [
+            whole("headers", json!(1)),
+            whole("headers", json!({"api-key": 1})),
+            whole("headers", json!({"api-key": null})),
+            whole("multiValueHeaders", json!({"api-key": "k"})),
+            whole("body", json!({})),
+            whole("isBase64Encoded", json!("yes")),
+            whole("pathParameters", json!([1])),
+            whole("requestContext", json!("none")),
+            json!({"httpMethod": "POST", "path": "/", "body": "not base64!", "isBase64Encoded": true}),
+        ];
+        assert_eq!(read(&whole("body", json!(null)).to_string()).0.fault, None);
+        for event in unreadable.into_iter().chain(broken) {
             let (incoming, _) = read(&event.to_string());
             let fault = incoming.fault.map(CancelError::from);
             assert!(
