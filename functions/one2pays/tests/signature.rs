@@ -1,0 +1,199 @@
+//! The signature to the millisecond and to the bit, on a clock that stands still.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use one2pays::One2Pays;
+use serde_json::{Map, Value, json};
+use sha2::Sha256;
+use shared::{
+    auth::CredentialRecord,
+    clock::{Clock, Timestamp},
+    payment::Payment,
+    request::Incoming,
+    service::CancelService,
+    store::memory::MemoryStore,
+};
+use tower_service::Service;
+
+const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
+/// 2024-01-01T00:00:00Z.
+const NOW: i64 = 1_704_067_200_000;
+const BODY: &[u8] = br#"{"reason":"requested_by_customer"}"#;
+
+struct Standing;
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(NOW).unwrap()
+    }
+}
+
+/// The service over one payment that can be canceled.
+struct Endpoint(CancelService<One2Pays, MemoryStore>);
+
+impl Endpoint {
+    fn new() -> Self {
+        let store = MemoryStore::default();
+        let credential = CredentialRecord {
+            merchant_id: "m_demo".into(),
+            signing_secret: Some("sk_test_demo".into()),
+            active: true,
+            ..CredentialRecord::default()
+        };
+        store.put_credential("one2pays#pk_test_demo", credential);
+        let payment = Payment {
+            id: ID.into(),
+            merchant_id: "m_demo".into(),
+            status: "processing".into(),
+            amount: 100_000,
+            currency: "THB".into(),
+            created_at: "2024-01-01T00:00:00.000Z".into(),
+            updated_at: None,
+            canceled_at: None,
+            manual_cancellation: false,
+            details: Map::new(),
+            cancellation: None,
+        };
+        store.put_payment(&format!("one2pays#m_demo#{ID}"), payment);
+        Self(CancelService::with_clock(
+            store,
+            Duration::from_secs(60),
+            Standing,
+        ))
+    }
+
+    async fn ask(&mut self, timestamp: &str, signature: &str, body: &[u8]) -> (u16, Value) {
+        let headers = [
+            ("X-API-Key", "pk_test_demo"),
+            ("X-Timestamp", timestamp),
+            ("X-Signature", signature),
+        ];
+        let incoming = Incoming {
+            request_id: "r".into(),
+            method: "POST".into(),
+            path: format!("/api/v1/payments/{ID}/cancel"),
+            headers: headers.into_iter().collect(),
+            body: body.to_vec(),
+            ..Incoming::default()
+        };
+        let Ok(reply) = self.0.call(incoming).await;
+        (reply.status, serde_json::from_str(&reply.body).unwrap())
+    }
+
+    async fn cancels(&mut self, timestamp: &str, signature: &str, body: &[u8]) {
+        let (status, answer) = self.ask(timestamp, signature, body).await;
+        assert_eq!(status, 200, "{timestamp} {signature}: {answer}");
+        assert_eq!(answer["data"]["status"], "canceled");
+    }
+
+    async fn refuses(&mut self, timestamp: &str, signature: &str, body: &[u8]) {
+        let message = "Invalid signature or expired timestamp";
+        let error = json!({"code": "INVALID_CREDENTIALS", "message": message});
+        let refused = json!({"success": false, "error": error});
+        let answer = self.ask(timestamp, signature, body).await;
+        assert_eq!(answer, (401, refused), "{timestamp} {signature}");
+    }
+}
+
+/// HMAC-SHA256 of `{timestamp}.{body}`, as the specification's snippet makes it.
+fn tag(timestamp: &str, body: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"sk_test_demo").unwrap();
+    mac.update(&[timestamp.as_bytes(), b".", body].concat());
+    mac.finalize().into_bytes().into()
+}
+
+fn header(tag: &[u8]) -> String {
+    format!("sha256={}", hex::encode(tag))
+}
+
+#[tokio::test]
+async fn the_window_ends_300_seconds_before_and_after_to_the_millisecond() {
+    for age in [-300_000, -299_999, -1, 0, 1, 299_999, 300_000] {
+        let timestamp = (NOW - age).to_string();
+        let signature = header(&tag(&timestamp, b""));
+        Endpoint::new().cancels(&timestamp, &signature, b"").await;
+    }
+    let mut endpoint = Endpoint::new();
+    for age in [-86_400_000, -300_001, 300_001, 86_400_000, NOW] {
+        let timestamp = (NOW - age).to_string();
+        let signature = header(&tag(&timestamp, b""));
+        endpoint.refuses(&timestamp, &signature, b"").await;
+    }
+}
+
+#[tokio::test]
+async fn one_flipped_bit_anywhere_in_the_signature_is_another_signature() {
+    let timestamp = NOW.to_string();
+    for body in [b"".as_slice(), BODY] {
+        let right = tag(&timestamp, body);
+        let mut endpoint = Endpoint::new();
+        for bit in 0..256 {
+            let mut wrong = right;
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            endpoint.refuses(&timestamp, &header(&wrong), body).await;
+        }
+        // None of them has moved the payment.
+        endpoint.cancels(&timestamp, &header(&right), body).await;
+    }
+}
+
+#[tokio::test]
+async fn one_flipped_bit_anywhere_in_the_signed_body_is_another_body() {
+    let timestamp = NOW.to_string();
+    let signature = header(&tag(&timestamp, BODY));
+    let mut endpoint = Endpoint::new();
+    for bit in 0..BODY.len() * 8 {
+        let mut body = BODY.to_vec();
+        body[bit / 8] ^= 1 << (bit % 8);
+        endpoint.refuses(&timestamp, &signature, &body).await;
+    }
+    endpoint.cancels(&timestamp, &signature, BODY).await;
+}
+
+#[tokio::test]
+async fn a_body_is_signed_or_refused() {
+    let timestamp = NOW.to_string();
+    let of_body = header(&tag(&timestamp, BODY));
+    let of_nothing = header(&tag(&timestamp, b""));
+    let mut endpoint = Endpoint::new();
+    endpoint.refuses(&timestamp, &of_nothing, BODY).await;
+    endpoint.refuses(&timestamp, &of_body, b"").await;
+    let longer = [BODY, b" "].concat();
+    endpoint.refuses(&timestamp, &of_body, &longer).await;
+    endpoint.refuses(&timestamp, &of_body, &BODY[1..]).await;
+    endpoint.cancels(&timestamp, &of_body, BODY).await;
+    Endpoint::new().cancels(&timestamp, &of_nothing, b"").await;
+}
+
+#[tokio::test]
+async fn another_timestamp_within_the_window_is_another_message() {
+    let timestamp = NOW.to_string();
+    let signature = header(&tag(&timestamp, BODY));
+    let mut endpoint = Endpoint::new();
+    for shift in [-300_000, -1, 1, 300_000] {
+        let other = (NOW + shift).to_string();
+        endpoint.refuses(&other, &signature, BODY).await;
+    }
+    // The same moment in other digits is another message too.
+    endpoint
+        .refuses(&format!("0{timestamp}"), &signature, BODY)
+        .await;
+}
+
+#[tokio::test]
+async fn the_digits_are_hexadecimal_in_either_case() {
+    let timestamp = NOW.to_string();
+    let digits = hex::encode(tag(&timestamp, BODY));
+    let mixed = digits.chars().enumerate().map(|(at, digit)| {
+        if at % 2 == 0 {
+            digit.to_ascii_uppercase()
+        } else {
+            digit
+        }
+    });
+    for spelled in [digits.to_uppercase(), mixed.collect()] {
+        let signature = format!("sha256={spelled}");
+        Endpoint::new().cancels(&timestamp, &signature, BODY).await;
+    }
+}
