@@ -7,6 +7,7 @@
 )]
 
 mod process;
+mod readme;
 
 use std::{
     collections::HashSet,
@@ -102,7 +103,7 @@ fn every_printed_command_can_be_pasted() {
     let names: Vec<_> = stack.commands.iter().map(|(name, _)| name).collect();
     assert_eq!(names, PROVIDERS);
     for (name, command) in &stack.commands {
-        let output = bash(command);
+        let output = bash(command, &[]);
         let (body, status) = output.trim_end().rsplit_once('\n').expect(name);
         assert_eq!(status, "200", "{name}: {output}");
         assert!(serde_json::from_str::<Value>(body).is_ok(), "{body}");
@@ -334,7 +335,10 @@ fn kept_tables_keep_a_cancel() {
     assert_eq!(body["message"], message);
     let (_, command) = stack.commands.first().unwrap();
     assert!(!command.contains(id), "{command}");
-    assert!(bash(command).trim_end().ends_with("\n200"), "{command}");
+    assert!(
+        bash(command, &[]).trim_end().ends_with("\n200"),
+        "{command}"
+    );
 }
 
 #[test]

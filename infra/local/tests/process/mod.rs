@@ -54,11 +54,12 @@ pub(crate) fn demo(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
 }
 
 /// What a pasted command prints.
-pub(crate) fn bash(command: &str) -> String {
+pub(crate) fn bash(command: &str, environment: &[(&str, &str)]) -> String {
     let output = finish(
         Command::new("bash")
             .args(["-euo", "pipefail", "-c", command])
             .env("no_proxy", "*")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped()),
