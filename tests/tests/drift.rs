@@ -1,0 +1,432 @@
+//! Whether everything that belongs to a provider is there, and nothing that belongs to none. A provider is a folder in `functions`; nothing here names one.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn nothing_of_a_provider_is_missing_and_nothing_belongs_to_none() {
+    let drift = Drift::of(&root());
+    println!(
+        "{} providers, {} golden cases, {} rows of errors, {} requests in literal events",
+        drift.providers, drift.cases, drift.rows, drift.requests
+    );
+    assert_eq!(drift.complaints, Vec::<String>::new());
+    assert!(
+        drift.providers >= 5 && drift.cases >= 800 && drift.rows >= 50 && drift.requests >= 100
+    );
+}
+
+#[test]
+fn a_panic_in_a_release_unwinds() {
+    // `cargo lambda` sets "abort" where the manifest is silent; a panic would then end the process, and no caller would be answered.
+    let manifest = manifest(&root());
+    let panic = &manifest["profile"]["release"]["panic"];
+    assert_eq!(panic.as_str(), Some("unwind"));
+}
+
+#[test]
+fn whatever_is_missing_or_left_over_is_told() {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drift");
+    let _ = fs::remove_dir_all(&copy);
+    for part in [
+        "Cargo.toml",
+        "README.md",
+        "events",
+        "functions",
+        "infra/template.yaml",
+        "infra/cdk/lib/providers.ts",
+        "infra/local/demo",
+        "tests/front_ends",
+    ] {
+        copy_all(&root().join(part), &copy.join(part));
+    }
+    assert_eq!(Drift::of(&copy).complaints, Vec::<String>::new());
+
+    let names = folders(&copy.join("functions"));
+    let [one, two, three, four, five, ..] = names.as_slice() else {
+        panic!("{names:?}");
+    };
+    let edit = |file: &str, change: &dyn Fn(&str) -> String| {
+        let path = copy.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = change(&text);
+        assert_ne!(text, changed, "{file}");
+        fs::write(path, changed).unwrap();
+    };
+    let without = |file: &str, what: &str| {
+        edit(file, &|text| {
+            let lines = text.lines().filter(|line| !line.contains(what));
+            lines.map(|line| format!("{line}\n")).collect()
+        });
+    };
+    fs::remove_file(copy.join(format!("functions/{one}/README.md"))).unwrap();
+    without("infra/template.yaml", &format!("{two}: {{Path"));
+    without("infra/cdk/lib/providers.ts", &format!("{two}: '"));
+    without("Cargo.toml", &format!("= \"{two}\""));
+    without("README.md", &format!("functions/{two}/README.md"));
+    fs::remove_file(copy.join(format!("infra/local/demo/{two}.json"))).unwrap();
+    edit(&format!("functions/{three}/README.md"), &|text| {
+        text.replacen("\n| when ", "\n| when, once ", 1)
+            .replacen("## Errors", "## Errors\n\n| when | status | code | message |\n|---|---|---|---|\n| never | 418 | `teapot` | short and stout |\n", 1)
+            .replacen("## Answers", "## Answers\n\n| when | status | code | message |\n|---|---|---|---|\n| never | 418 | `teapot` | short and stout |\n", 1)
+    });
+    edit(&format!("functions/{four}/src/lib.rs"), &|text| {
+        text.replacen(
+            "const NAME: &'static str = \"",
+            "const NAME: &'static str = \"x",
+            1,
+        )
+    });
+    fs::remove_dir_all(copy.join("tests/front_ends").join(four)).unwrap();
+    let case = copy.join("events").join(five).join("refuses_a_unicorn");
+    fs::create_dir_all(&case).unwrap();
+    fs::write(case.join("notes.txt"), "").unwrap();
+    fs::create_dir_all(copy.join("events/nobody")).unwrap();
+    fs::write(copy.join("tests/front_ends/stray.json"), "{}").unwrap();
+
+    let complaints = Drift::of(&copy).complaints;
+    for expected in [
+        format!("functions/{one}/README.md: missing"),
+        format!("infra/template.yaml: no route of {two}"),
+        format!("infra/cdk/lib/providers.ts: no route of {two}"),
+        format!("Cargo.toml: the watch router has no route of {two}"),
+        format!("README.md: no row of {two}"),
+        format!("infra/local/demo/{two}.json: missing"),
+        format!(
+            "functions/{three}/README.md: no golden case answers 418 teapot \"short and stout\""
+        ),
+        format!("functions/{four}/src/lib.rs: NAME is not {four}"),
+        format!("tests/front_ends/{four}: missing"),
+        format!(
+            "events/{five}/refuses_a_unicorn: must hold case.json and event.json and nothing else"
+        ),
+        "events/nobody: belongs to no provider".to_owned(),
+        "tests/front_ends/stray.json: belongs to no provider".to_owned(),
+    ] {
+        assert!(
+            complaints.iter().any(|told| *told == expected),
+            "not told: {expected}\n{complaints:#?}"
+        );
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy_all(&from.join(&name), &to.join(&name));
+        }
+    } else {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    }
+}
+
+fn manifest(root: &Path) -> toml::Table {
+    let text = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    text.parse().unwrap()
+}
+
+/// What is in a folder, by name; nothing where there is none.
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The folders in a folder, by name.
+fn folders(folder: &Path) -> Vec<String> {
+    let mut names = entries(folder);
+    names.retain(|name| folder.join(name).is_dir());
+    names
+}
+
+/// A row of a README's table of answers.
+struct Row {
+    status: u64,
+    /// `None` for null.
+    code: Option<String>,
+    message: Message,
+}
+
+/// The message in a row.
+enum Message {
+    Null,
+    /// Its fixed parts. Between them, where the README has `…` or *italics*, stands anything.
+    Text(Vec<String>),
+}
+
+impl Row {
+    /// The rows of every table with the columns status, code and message.
+    fn all(readme: &str) -> Vec<Self> {
+        let mut rows = Vec::new();
+        let mut columns: Option<[usize; 3]> = None;
+        for line in readme.lines() {
+            let Some(inner) = line.strip_prefix('|') else {
+                columns = None;
+                continue;
+            };
+            let cells: Vec<_> = inner.split('|').map(str::trim).collect();
+            let column = |name: &str| cells.iter().position(|cell| *cell == name);
+            match columns {
+                None => {
+                    let found = ["status", "code", "message"].map(column);
+                    // A table of something else stays one to its end.
+                    columns = Some(found.map(|place| place.unwrap_or(usize::MAX)));
+                }
+                Some(places) => {
+                    let [Some(status), Some(code), Some(message)] =
+                        places.map(|place| cells.get(place))
+                    else {
+                        continue;
+                    };
+                    if let Ok(status) = status.parse() {
+                        let code = code.trim_matches('`');
+                        rows.push(Self {
+                            status,
+                            code: (code != "null").then(|| code.to_owned()),
+                            message: Message::read(message),
+                        });
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    /// Whether the answer is one of this row.
+    fn fits(&self, status: u64, body: &Value) -> bool {
+        let code = self.code.as_deref().map_or(Value::Null, Value::from);
+        let here = body.get("code") == Some(&code)
+            && body
+                .get("message")
+                .is_some_and(|message| self.message.fits(message));
+        let within = || {
+            body.get("error")
+                .is_some_and(|error| self.fits(status, error))
+        };
+        status == self.status && (here || within())
+    }
+}
+
+impl Message {
+    fn read(cell: &str) -> Self {
+        // What is said about other members comes after a semicolon.
+        let cell = cell.split("; ").next().unwrap_or(cell);
+        if cell == "null" {
+            return Self::Null;
+        }
+        // Every second part between asterisks is in italics.
+        let parts = cell.split('*').enumerate();
+        let marked: String = parts
+            .map(|(at, part)| if at % 2 == 0 { part } else { "…" })
+            .collect();
+        Self::Text(marked.split('…').map(str::to_owned).collect())
+    }
+
+    fn fits(&self, message: &Value) -> bool {
+        let (parts, message) = match (self, message.as_str()) {
+            (Self::Null, _) => return message.is_null(),
+            (Self::Text(parts), Some(message)) => (parts, message),
+            (Self::Text(_), None) => return false,
+        };
+        let [first, between @ .., last] = parts.as_slice() else {
+            return parts.iter().any(|whole| whole == message);
+        };
+        let inner = message
+            .strip_prefix(first.as_str())
+            .and_then(|rest| rest.strip_suffix(last.as_str()));
+        let found = inner.and_then(|inner| {
+            between.iter().try_fold(inner, |rest, part| {
+                rest.split_once(part.as_str()).map(|(_, rest)| rest)
+            })
+        });
+        found.is_some()
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Text(parts) => format!("{:?}", parts.join("…")),
+        }
+    }
+}
+
+/// What there is, and what is wrong with it.
+#[derive(Default)]
+struct Drift {
+    complaints: Vec<String>,
+    providers: usize,
+    cases: usize,
+    rows: usize,
+    requests: usize,
+}
+
+impl Drift {
+    fn of(root: &Path) -> Self {
+        let mut drift = Self::default();
+        let providers = folders(&root.join("functions"));
+        drift.providers = providers.len();
+        for provider in &providers {
+            drift.contract(root, provider);
+            drift.places(root, provider);
+            drift.requests(root, provider);
+        }
+        let known: BTreeSet<_> = providers.iter().map(String::as_str).collect();
+        for place in ["events", "tests/front_ends"] {
+            for entry in entries(&root.join(place)) {
+                if entry != "README.md" && !known.contains(entry.as_str()) {
+                    drift.tell(format!("{place}/{entry}: belongs to no provider"));
+                }
+            }
+        }
+        drift
+    }
+
+    fn tell(&mut self, complaint: String) {
+        self.complaints.push(complaint);
+    }
+
+    /// The file's text; a complaint and nothing where it is missing.
+    fn read(&mut self, root: &Path, file: &str) -> String {
+        fs::read_to_string(root.join(file)).unwrap_or_else(|_| {
+            self.tell(format!("{file}: missing"));
+            String::new()
+        })
+    }
+
+    /// README and golden cases: each row of errors has a case, each refusal a row.
+    fn contract(&mut self, root: &Path, provider: &str) {
+        let file = format!("functions/{provider}/README.md");
+        let readme = self.read(root, &file);
+        let rows = Row::all(&readme);
+        self.rows += rows.len();
+        let mut answers = Vec::new();
+        for case in entries(&root.join("events").join(provider)) {
+            let folder = format!("events/{provider}/{case}");
+            if entries(&root.join(&folder)) != ["case.json", "event.json"] {
+                self.tell(format!(
+                    "{folder}: must hold case.json and event.json and nothing else"
+                ));
+                continue;
+            }
+            let text = self.read(root, &format!("{folder}/case.json"));
+            let then = serde_json::from_str::<Value>(&text).unwrap()["then"].take();
+            let status = then["status"].as_u64().unwrap();
+            let body = &then["body"];
+            if !readme.is_empty() && status != 200 && !rows.iter().any(|row| row.fits(status, body))
+            {
+                self.tell(format!("{folder}: {file} has no row for {status} {body}"));
+            }
+            self.cases += 1;
+            answers.push((status, then["body"].clone()));
+        }
+        if answers.is_empty() {
+            self.tell(format!("events/{provider}: no cases"));
+        }
+        for row in rows {
+            if !answers.iter().any(|(status, body)| row.fits(*status, body)) {
+                let code = row.code.as_deref().unwrap_or("null");
+                let message = row.message.shown();
+                self.tell(format!(
+                    "{file}: no golden case answers {} {code} {message}",
+                    row.status
+                ));
+            }
+        }
+    }
+
+    /// Every place that has to know the provider's name and route.
+    fn places(&mut self, root: &Path, provider: &str) {
+        let file = format!("functions/{provider}/src/lib.rs");
+        let source = self.read(root, &file);
+        let constant = |name: &str| {
+            let start = format!("const {name}: &'static str = \"");
+            let line = source
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(&start));
+            line.and_then(|rest| rest.strip_suffix("\";"))
+                .map(str::to_owned)
+        };
+        if constant("NAME").as_deref() != Some(provider) {
+            self.tell(format!("{file}: NAME is not {provider}"));
+        }
+        let Some(route) = constant("ROUTE") else {
+            return self.tell(format!("{file}: no ROUTE"));
+        };
+        let readme = format!("functions/{provider}/README.md");
+        let called = format!("\n`POST {route}`, ");
+        if root.join(&readme).exists() && !self.read(root, &readme).contains(&called) {
+            self.tell(format!("{readme}: does not begin with POST {route}"));
+        }
+        for (file, line) in [
+            (
+                "infra/template.yaml",
+                format!("{provider}: {{Path: \"{route}\"}}"),
+            ),
+            (
+                "infra/cdk/lib/providers.ts",
+                format!("{provider}: '{route}',"),
+            ),
+        ] {
+            let text = self.read(root, file);
+            if !text.lines().any(|given| given.trim() == line) {
+                self.tell(format!("{file}: no route of {provider}"));
+            }
+        }
+        let text = self.read(root, "infra/template.yaml");
+        let listed = |line: &str| {
+            let list = line
+                .trim()
+                .strip_prefix("- [")
+                .and_then(|rest| rest.strip_suffix(']'));
+            list.is_some_and(|list| list.split(", ").any(|name| name == provider))
+        };
+        if !text.lines().any(listed) {
+            self.tell(format!(
+                "infra/template.yaml: {provider} is not in the list"
+            ));
+        }
+        let manifest = manifest(root);
+        let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
+        if router.get(&route).and_then(toml::Value::as_str) != Some(provider) {
+            self.tell(format!(
+                "Cargo.toml: the watch router has no route of {provider}"
+            ));
+        }
+        let link = format!("(functions/{provider}/README.md) | `POST {route}` |");
+        if !self.read(root, "README.md").contains(&link) {
+            self.tell(format!("README.md: no row of {provider}"));
+        }
+        self.read(root, &format!("infra/local/demo/{provider}.json"));
+    }
+
+    /// Literal events: files of JSON and nothing else. What they say, the contract tests try.
+    fn requests(&mut self, root: &Path, provider: &str) {
+        let folder = format!("tests/front_ends/{provider}");
+        let names = entries(&root.join(&folder));
+        if names.is_empty() {
+            self.tell(format!("{folder}: missing"));
+        }
+        for name in names {
+            if name.ends_with(".json") {
+                self.requests += 1;
+            } else {
+                self.tell(format!("{folder}/{name}: is no request"));
+            }
+        }
+    }
+}
