@@ -470,4 +470,40 @@ pub(crate) const BUGS: &[Bug] = &[
         "writeln!(writer, \"{}\", String::from_utf8_lossy(&line))",
         "writeln!(writer, \"{}\", String::from_utf8_lossy(&line).replace(\"\\\\n\", \"\\n\"))",
     ),
+    bug(
+        "a REST API's path parameters are taken for decoded",
+        "shared/src/lambda/event.rs",
+        "self.version.is_some() && !domain",
+        "self.version.is_some() || !domain",
+    ),
+    bug(
+        "an encoded slash is part of the payment id",
+        "shared/src/route.rs",
+        "let ambiguous = id.contains('/')\n        || is_dots(&id)",
+        "let ambiguous = is_dots(&id)",
+    ),
+    bug(
+        "a dot segment before the route is not looked at",
+        "shared/src/route.rs",
+        "let mut segments = path.text.split('/').map(decode);",
+        "let mut segments = path.text.split('/').take(0).map(decode);",
+    ),
+    bug(
+        "an event without a method is one of another method",
+        "shared/src/lambda/event.rs",
+        "method: context.or(event.http_method)?,",
+        "method: context.or(event.http_method).unwrap_or_default(),",
+    ),
+    bug(
+        "an unreadable event of a load balancer gets single-value headers",
+        "shared/src/lambda/event.rs",
+        "(incoming, FrontEnd::of_unreadable(event))",
+        "(incoming, FrontEnd::SingleValueHeaders)",
+    ),
+    bug(
+        "of a header that the event names twice the last one wins",
+        "shared/src/lambda/event.rs",
+        "members.push(member);",
+        "members.clear();\n                    members.push(member);",
+    ),
 ];
