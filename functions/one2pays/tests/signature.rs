@@ -1,4 +1,9 @@
 //! The signature to the millisecond and to the bit, on a clock that stands still.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 

@@ -22,20 +22,23 @@ struct Example {
 fn examples(readme: &str) -> Vec<Example> {
     let (_, rest) = readme.split_once("## Try it\n").expect("a section Try it");
     let (section, _) = rest.split_once("\n## ").unwrap_or((rest, ""));
-    // Between fences there is prose and code by turns.
-    let parts: Vec<_> = section.split("```").collect();
-    assert!(parts.len() % 4 == 1, "a command without its outcome");
+    // Between fences there is prose and code by turns; the first part is prose.
+    let parts: Vec<_> = section.split("```").skip(1).collect();
+    assert!(parts.len() % 4 == 0, "a command without its outcome");
     let block = |part: &str| {
         let (language, text) = part.split_once('\n').expect("a language");
         (language.to_owned(), text.to_owned())
     };
-    let examples = parts[1..].chunks_exact(4).map(|chunk| {
-        let (shell, command) = block(chunk[0]);
+    let examples = parts.chunks_exact(4).map(|chunk| {
+        let [command, words, expected, _] = chunk else {
+            panic!("{chunk:?}");
+        };
+        let (shell, command) = block(command);
         assert_eq!(shell, "sh", "{command}");
-        let (language, expected) = block(chunk[2]);
+        let (language, expected) = block(expected);
         Example {
             command,
-            words: chunk[1].to_owned(),
+            words: (*words).to_owned(),
             language,
             expected,
         }
