@@ -20,14 +20,14 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use shared::{
     auth::CredentialRecord,
-    cancel::Transition,
+    cancel::{Claim, Transition},
     clock::{Clock, milliseconds, whole_seconds},
     lambda::{FrontEnd, Handler},
     payment::{Cancellation, Payment},
     provider::Provider,
     route,
     service::CancelService,
-    store::{Credentials, Payments, StoreError, Verdict, memory::MemoryStore},
+    store::{Credentials, Payments, Signatures, StoreError, Verdict, memory::MemoryStore},
 };
 use tokio::time::Instant;
 
@@ -262,6 +262,13 @@ impl Credentials for Tables {
     async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
         self.reach(pk)?;
         self.memory.find(pk, until).await
+    }
+}
+
+impl Signatures for Tables {
+    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+        self.reach(&wanted.pk)?;
+        self.memory.claim(wanted).await
     }
 }
 
