@@ -73,10 +73,11 @@ impl Document {
         let mut tagged = self
             .operations()
             .filter(|operation| operation.object["tags"] == json!([provider]));
-        let operation = tagged.next().context("no operation has its tag")?;
+        let operation = tagged.next()
+            .with_context(|| format!("infra/openapi.yaml has no operation tagged {provider}"))?;
         ensure!(
             tagged.next().is_none(),
-            "more than one operation has its tag"
+            "infra/openapi.yaml has more than one operation tagged {provider}"
         );
         Ok(operation)
     }

@@ -1,11 +1,7 @@
 //! Whether golden answers fit the schemas of the providers' own specifications, where a specification has an OpenAPI document.
 //!
 //! Where we go beyond one, with a status it does not have, `infra/openapi.yaml` says so and why: `x-beyond-specification`.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeMap,
