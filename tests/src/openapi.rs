@@ -73,7 +73,8 @@ impl Document {
         let mut tagged = self
             .operations()
             .filter(|operation| operation.object["tags"] == json!([provider]));
-        let operation = tagged.next()
+        let operation = tagged
+            .next()
             .with_context(|| format!("infra/openapi.yaml has no operation tagged {provider}"))?;
         ensure!(
             tagged.next().is_none(),
