@@ -16,7 +16,7 @@ use crate::{
     faults::{Done, FaultProxy, unreachable},
     front_ends,
     golden::{Call, Case, cases, delivered},
-    history, log, patience, plain,
+    history, log, openapi, patience, plain,
     transport::{Answer, Transport},
 };
 
@@ -132,6 +132,10 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     test(
         "in_no_history_of_real_processes_is_any_client_told_an_untruth",
         |runtime, cases, binary| runtime.block_on(history::wire::histories::<P>(cases, binary)),
+    );
+    test(
+        "the_openapi_document_has_its_route_and_its_words",
+        |_, _, _| openapi::describes::<P>(),
     );
     libtest_mimic::run(&arguments, trials).exit_code()
 }

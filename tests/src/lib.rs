@@ -18,6 +18,7 @@ pub mod golden;
 pub mod history;
 mod log;
 pub mod merchant;
+pub mod openapi;
 mod patience;
 mod plain;
 pub mod runtime;

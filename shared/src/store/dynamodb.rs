@@ -454,3 +454,22 @@ fn json(value: &AttributeValue) -> Value {
 fn json_number(number: &str) -> Value {
     number.parse::<Number>().map_or(Value::Null, Value::Number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// DynamoDB keeps decimal digits, JSON readers get binary floating point: what one of these says must come out as it went in.
+    #[test]
+    fn a_stored_fraction_is_answered_with_the_digits_it_has() {
+        for digits in [
+            "0.1",
+            "19.99",
+            "0.18981702153870114",
+            "0.9175699234495203",
+            "0.44981397928666356",
+        ] {
+            assert_eq!(json_number(digits).to_string(), digits);
+        }
+    }
+}

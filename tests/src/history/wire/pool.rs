@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use shared::provider::Provider;
+use shared::{provider::Provider, service::REQUEST};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
@@ -187,6 +187,6 @@ fn lines(log: &str, request_id: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.contains(request_id));
     let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     parsed
-        .filter(|line| line["message"] == "cancel" && line["request_id"] == request_id)
+        .filter(|line| line["target"] == REQUEST && line["request_id"] == request_id)
         .collect()
 }
