@@ -37,32 +37,45 @@ impl Requests {
         let service = Transport::<P>::service(url, Duration::from_secs(600)).await;
         let mut candidates = cases.iter().filter_map(Request::new).collect::<Vec<_>>();
         candidates.sort_by_key(|request| request.case.event.to_string().len());
-        let first = candidates
-            .first()
-            .and_then(|first| first.case.given.payments.first());
-        let mut payment = first.context("no case cancels a payment")?.clone();
-        payment["status"] = json!(P::STATUSES.cancelable.first());
-        let mut found = Vec::<Request>::new();
-        for candidate in candidates {
-            let credentials =
-                |one: &Request| one.case.given.credentials == candidate.case.given.credentials;
-            if !found.iter().all(credentials) {
-                continue;
+        let mut rest = candidates.as_slice();
+        while let [first, ..] = rest {
+            if let Some(found) = Self::of_one_client::<P>(first, rest, &service, tables).await? {
+                return Ok(found);
             }
-            let known = candidate.try_on(&payment, &service, tables).await?;
-            if let Some(known) = known
-                && found
-                    .iter()
-                    .all(|one| one.fingerprint() != known.fingerprint())
-            {
-                found.push(known);
-            }
-            if let [one, other] = found.as_slice() {
-                let both = [one.clone(), other.clone()];
-                return Ok(Self { payment, both });
-            }
+            rest = &rest[1..];
         }
         Err(anyhow!("no two cases make different requests"))
+    }
+
+    /// The first two of these requests that differ and have the credentials of `first`, on its payment.
+    async fn of_one_client<P: Provider>(
+        first: &Request,
+        candidates: &[Request],
+        service: &Transport<P>,
+        tables: &Client,
+    ) -> Result<Option<Self>> {
+        let credentials = &first.case.given.credentials;
+        let payment = first.case.given.payments.first();
+        let mut payment = payment.context("no case cancels a payment")?.clone();
+        payment["status"] = json!(P::STATUSES.cancelable.first());
+        let mut found = None::<Request>;
+        for candidate in candidates {
+            if candidate.case.given.credentials != *credentials {
+                continue;
+            }
+            let Some(known) = candidate.try_on(&payment, service, tables).await? else {
+                continue;
+            };
+            match found {
+                None => found = Some(known),
+                Some(one) if one.fingerprint() != known.fingerprint() => {
+                    let both = [one, known];
+                    return Ok(Some(Self { payment, both }));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The Lambda event of a request for the payment, under `token`.
