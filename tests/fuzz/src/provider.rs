@@ -95,8 +95,7 @@ impl Contract for hyperswitch::Hyperswitch {
             ];
             return never_null.iter().all(|name| !body[name].is_null())
                 && body["amount_capturable"] == 0
-                && body["client_secret"].is_null()
-                && body["status"] == "cancelled";
+                && body["client_secret"].is_null();
         }
         let nested = &body["error"];
         only(body, &["error", "error_type", "message", "code"])
@@ -121,9 +120,8 @@ impl Contract for hedgepayments::HedgePayments {
 
     fn well_formed(status: u16, body: &Value) -> bool {
         if status == 200 {
-            return text(body, &["id"])
+            return text(body, &["id", "status"])
                 && body["object"] == "payment"
-                && body["status"] == "canceled"
                 && body["amount"].is_i64()
                 && body.get("cancellation_reason").is_some();
         }
@@ -199,7 +197,6 @@ impl Contract for walletconnect::WalletConnect {
             let names = ["paymentId", "status", "cancelledReason", "cancelledAt"];
             return only(body, &names)
                 && text(body, &names)
-                && body["status"] == "cancelled"
                 && body["cancelledReason"] == "cancelled_by_user";
         }
         only(body, &["code", "message"]) && text(body, &["code", "message"])
@@ -234,8 +231,7 @@ impl Contract for one2pays::One2Pays {
             let data = &body["data"];
             return only(body, &["success", "data"])
                 && body["success"] == true
-                && text(data, &["id", "amount"])
-                && data["status"] == "canceled"
+                && text(data, &["id", "status", "amount"])
                 && data["clientSecret"].is_null()
                 && data["nextAction"].is_null();
         }
