@@ -1,48 +1,42 @@
-//! The log, kept in memory: the lines that the function would write to standard output.
+//! The log, kept aside: the lines that the function would write to standard output, by the same code.
 
 use std::{
-    io,
-    sync::{Mutex, Once, PoisonError},
+    env,
+    fs::{self, File},
+    io::{Read, Seek},
+    panic, process,
+    sync::OnceLock,
 };
 
-use tracing_subscriber::{filter::Targets, fmt, prelude::*};
+use shared::telemetry::{self, Targets};
 
-static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// A file without a name. The subscriber asks whether what it writes to is a terminal, so memory will not do.
+static LINES: OnceLock<File> = OnceLock::new();
 
-struct Writer;
-
-impl io::Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Starts keeping it, as [`shared::telemetry`] would write it, at the level that functions have unless told otherwise.
+/// Starts keeping it.
 pub fn keep() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let lines = fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .with_writer(|| Writer);
-        tracing_subscriber::registry()
-            .with(lines)
-            .with(Targets::new().with_default(tracing_subscriber::filter::LevelFilter::INFO))
-            .init();
+    LINES.get_or_init(|| {
+        let path = env::temp_dir().join(format!("fuzz-{}.log", process::id()));
+        let file = File::options().read(true).append(true).create_new(true).open(&path);
+        let file = file.expect("a file for the log");
+        fs::remove_file(&path).expect("it is ours");
+        let lines = file.try_clone().expect("the same file");
+        // libFuzzer's own hook ends the process at a panic, even one that the service would have caught.
+        let hook = panic::take_hook();
+        let level = "info".parse::<Targets>().expect("a level");
+        telemetry::init(move || lines.try_clone().expect("the same file"), level);
+        panic::set_hook(hook);
+        file
     });
 }
 
 /// What was logged since the last time.
 #[must_use]
 pub fn take() -> String {
-    let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    String::from_utf8(std::mem::take(&mut *lines)).expect("the log is UTF-8")
+    let mut file = LINES.get().expect("the log is kept");
+    let mut lines = String::new();
+    file.rewind().expect("a file");
+    file.read_to_string(&mut lines).expect("the log is UTF-8");
+    file.set_len(0).expect("a file");
+    lines
 }
