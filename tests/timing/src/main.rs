@@ -489,14 +489,7 @@ fn largest_t(times: &[Vec<f64>; 2]) -> f64 {
     all.sort_unstable_by(f64::total_cmp);
     // As in the paper's own tool: from the fastest tenth or so up to everything.
     let crops = (1..=CROPS).map(|n| {
-        #[expect(clippy::cast_precision_loss, reason = "a hundred")]
         let share = 1.0 - 0.5_f64.powf(10.0 * n as f64 / CROPS as f64);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a place in the list"
-        )]
         let place = (share * all.len() as f64) as usize;
         all[place.min(all.len() - 1)]
     });
@@ -510,7 +503,6 @@ fn largest_t(times: &[Vec<f64>; 2]) -> f64 {
 }
 
 /// Welch's t of the times below `crop`; 0 where too few are left to tell.
-#[expect(clippy::cast_precision_loss, reason = "a million")]
 fn welch(times: &[Vec<f64>; 2], crop: f64) -> f64 {
     let moments = |times: &[f64]| {
         let (mut n, mut mean, mut squares) = (0.0, 0.0, 0.0);
