@@ -9,14 +9,14 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 use shared::{
     auth::CredentialRecord,
-    cancel::Transition,
+    cancel::{Claim, Transition},
     clock::{Clock, Timestamp},
     lambda::read,
     payment::Payment,
     provider::{Provider, Reply},
     request::Incoming,
     service::CancelService,
-    store::{Credentials, Payments, StoreError, Verdict, memory::MemoryStore},
+    store::{Credentials, Payments, Signatures, StoreError, Verdict, memory::MemoryStore},
 };
 use tokio::time::Instant;
 use tower_service::Service;
@@ -28,6 +28,8 @@ pub enum Asked {
     Credential(String),
     /// A transition of the payment of this key.
     Transition(String),
+    /// A claim of the signature of this key.
+    Claim(String),
 }
 
 /// Both tables, and what they have been asked.
@@ -88,6 +90,13 @@ impl Payments for Tables {
     async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
         self.note(Asked::Transition(wanted.key.pk().to_owned()));
         self.0.memory.transition(wanted).await
+    }
+}
+
+impl Signatures for Tables {
+    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+        self.note(Asked::Claim(wanted.pk.clone()));
+        self.0.memory.claim(wanted).await
     }
 }
 

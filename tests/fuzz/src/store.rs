@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use shared::{
     auth::CredentialRecord,
-    cancel::Transition,
+    cancel::{Claim, Transition},
     payment::Payment,
-    store::{Credentials, Payments, StoreError, Verdict},
+    store::{Credentials, Payments, Signatures, StoreError, Verdict},
 };
 use tokio::time::Instant;
 
@@ -68,6 +68,12 @@ impl Payments for Store {
         payment.updated_at = Some(wanted.at.clone());
         payment.cancellation = Some(wanted.cancellation.clone());
         Ok(Verdict::Made(payment.clone()))
+    }
+}
+
+impl Signatures for Store {
+    async fn claim(&self, _: &Claim) -> Result<bool, StoreError> {
+        unreachable!("not asked for in these settings")
     }
 }
 
