@@ -7,7 +7,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -163,7 +163,8 @@ impl Credential<'_> {
         now: Timestamp,
     ) -> Result<Merchant, CancelError> {
         let fits = self.proof.fits(record);
-        match record.filter(|record| fits && record.expires_at.is_none_or(|end| now < end)) {
+        // No short cut past the time, which would tell a wrong credential from an expired one.
+        match record.filter(|record| fits & record.expires_at.is_none_or(|end| now < end)) {
             Some(CredentialRecord { active: false, .. }) => Err(CancelError::Forbidden),
             Some(record) => Ok(Merchant {
                 id: record.merchant_id.clone(),
@@ -262,7 +263,7 @@ const LONGEST_KEY_ID: usize = 255;
 pub struct Keyring {
     ttl: Duration,
     issued_only: bool,
-    found: Remembered<CredentialRecord>,
+    found: Remembered<Arc<CredentialRecord>>,
     missing: Remembered<()>,
 }
 
@@ -304,18 +305,19 @@ impl Keyring {
             return credential.judge(None, now);
         }
         let pk = credential.pk(provider);
-        if let Some((record, since)) = self.found.get(&pk, self.ttl, now) {
-            let judged = credential.judge(Some(&record), now);
+        // Both are asked, whichever has it: the time they take must not tell.
+        let missing = self.missing.get(&pk, self.ttl.min(REFUSED_FOR), now);
+        let known = match (self.found.get(&pk, self.ttl, now), missing) {
+            (Some((record, since)), _) => Some((Some(record), since)),
+            (None, Some(((), since))) => Some((None, since)),
+            (None, None) => None,
+        };
+        if let Some((record, since)) = known {
+            let judged = credential.judge(record.as_deref(), now);
             // As an unknown key is looked for again after that time, a refused one is.
             if judged.is_ok() || is_within(REFUSED_FOR, since, now) {
                 return judged;
             }
-        } else if self
-            .missing
-            .get(&pk, self.ttl.min(REFUSED_FOR), now)
-            .is_some()
-        {
-            return credential.judge(None, now);
         }
         let record = store.find(&pk, until).await.map_err(|error| match error {
             StoreError::Undecided => CancelError::Undecided,
@@ -323,7 +325,7 @@ impl Keyring {
         })?;
         let judged = credential.judge(record.as_ref(), now);
         match record {
-            Some(record) => self.found.put(pk, record, self.ttl, now),
+            Some(record) => self.found.put(pk, Arc::new(record), self.ttl, now),
             None => {
                 self.found.remove(&pk);
                 self.missing.put(pk, (), self.ttl.min(REFUSED_FOR), now);

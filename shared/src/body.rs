@@ -11,8 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::cancel::{Fault, FaultKind};
 
-/// A JSON object whose text has been checked as a whole: well-formed, at most 128 levels deep (`serde_json`'s limit), no field
-/// given twice at any level.
+/// How deep objects and arrays may lie in one another, the outermost counted: `serde_json`'s own limit.
+pub const MAX_DEPTH: usize = 127;
+
+/// A JSON object whose text has been checked as a whole: well-formed, at most [`MAX_DEPTH`] levels deep, no field given twice at
+/// any level.
 #[derive(Debug, Clone)]
 pub struct Object<'a> {
     root: &'a str,

@@ -2,6 +2,12 @@
 
 use crate::cancel::{Fault, FaultKind};
 
+/// The most header lines that are read. Real requests have about twenty, half of them a front end's own.
+pub const MAX_LINES: usize = 100;
+
+/// The most bytes that names and values may have together. API Gateway lets 10,240 through, a load balancer four times as many as these.
+pub const MAX_BYTES: usize = 16 * 1024;
+
 /// Request headers in the order they arrived. Names are compared without regard to case.
 #[derive(Debug, Clone, Default)]
 pub struct Headers(Vec<(String, String)>);
@@ -11,6 +17,22 @@ impl Headers {
     pub fn append(&mut self, name: &str, value: &str) {
         self.0
             .push((name.to_ascii_lowercase(), value.trim().to_owned()));
+    }
+
+    /// Whether there are few enough of them, and short enough.
+    ///
+    /// # Errors
+    /// A [`Fault`] that names the limit.
+    pub fn within_limits(&self) -> Result<(), Fault> {
+        let sizes = self.0.iter().map(|(name, value)| name.len() + value.len());
+        let message = if self.0.len() > MAX_LINES {
+            format!("request has more than {MAX_LINES} header lines")
+        } else if sizes.sum::<usize>() > MAX_BYTES {
+            format!("request headers are larger than {MAX_BYTES} bytes")
+        } else {
+            return Ok(());
+        };
+        Err(Fault::new(FaultKind::Header, message))
     }
 
     /// The lines of a header, in the order they arrived.

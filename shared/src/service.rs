@@ -214,6 +214,7 @@ impl<S: Payments + Credentials + Signatures> Parts<S> {
             let message = format!("request body is larger than {MAX_BODY} bytes");
             return Err(Fault::new(FaultKind::TooLarge, message).into());
         }
+        incoming.headers.within_limits()?;
         if !request.on_route {
             return Err(CancelError::NotFound);
         }

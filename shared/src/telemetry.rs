@@ -80,7 +80,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
     ) -> fmt::Result {
         let mut line = Vec::with_capacity(1024);
         json(event, &mut line).map_err(|_| fmt::Error)?;
-        writeln!(writer, "{}", String::from_utf8_lossy(&line))
+        // JSON lets these stand in a text as they are. A terminal obeys some of them, and readers take others for the end of the line.
+        for character in String::from_utf8_lossy(&line).chars() {
+            match character {
+                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                    write!(writer, "\\u{:04x}", u32::from(character))?;
+                }
+                _ => writer.write_char(character)?,
+            }
+        }
+        writer.write_char('\n')
     }
 }
 

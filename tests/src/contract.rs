@@ -16,7 +16,7 @@ use crate::{
     faults::{Done, FaultProxy, unreachable},
     front_ends,
     golden::{Call, Case, cases, delivered},
-    history, log, openapi, patience, plain,
+    history, limits, log, openapi, patience, plain, tenancy,
     transport::{Answer, Transport},
 };
 
@@ -112,6 +112,14 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     test(
         "nothing_that_a_client_sends_forges_a_log_line",
         |runtime, cases, binary| runtime.block_on(log::of_hostile_events::<P>(cases, binary)),
+    );
+    test(
+        "what_is_over_a_limit_is_refused_before_the_store_is_asked",
+        |runtime, cases, _| runtime.block_on(limits::edges::<P>(cases)),
+    );
+    test(
+        "no_stranger_cancels_or_learns_anything",
+        |runtime, cases, _| runtime.block_on(tenancy::strangers::<P>(cases)),
     );
     test(
         "no_answer_is_untrue_at_any_cut_point",
@@ -244,6 +252,19 @@ pub(crate) fn canceling(cases: &[Case]) -> Result<&Case> {
     cases
         .iter()
         .find(|case| case.cancels() && case.event.pointer("/headers/idempotency-key").is_none())
+        .context("no case cancels a payment")
+}
+
+/// The shortest of them that names its payment twice, in the path and as its parameter: room to make it longer.
+pub(crate) fn shortest(cases: &[Case]) -> Result<&Case> {
+    let plain = cases.iter().filter(|case| {
+        case.cancels()
+            && case.event.pointer("/headers/idempotency-key").is_none()
+            && case.event["pathParameters"].is_object()
+            && case.event["isBase64Encoded"] == false
+    });
+    plain
+        .min_by_key(|case| case.event.to_string().len())
         .context("no case cancels a payment")
 }
 

@@ -121,6 +121,22 @@ pub struct Then {
     pub writes: usize,
 }
 
+/// The names of all providers that have cases.
+///
+/// # Errors
+/// Where the folder of the cases cannot be read.
+pub fn providers() -> Result<Vec<String>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
+}
+
 /// A provider's cases, in the order of their names.
 ///
 /// # Errors

@@ -16,13 +16,16 @@ pub mod faults;
 pub mod front_ends;
 pub mod golden;
 pub mod history;
+mod limits;
 mod log;
+pub mod memory;
 pub mod merchant;
 pub mod openapi;
 mod patience;
 mod plain;
 pub mod runtime;
 pub mod spy;
+mod tenancy;
 pub mod transport;
 
 pub use contract::contract;

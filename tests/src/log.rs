@@ -201,9 +201,8 @@ fn has_none_of(log: &str, secrets: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A line end, the beginning of an event of its own, a terminal's escape, NUL and Unicode's line separator.
-const HOSTILE: &str =
-    "x\r\n{\"target\":\"shared::request\",\"outcome\":\"canceled\"}\u{1b}[31m\0\u{2028}";
+/// A line end, the beginning of an event of its own, a terminal's escape in one character and in two, NUL, DEL, and two more line ends of Unicode.
+const HOSTILE: &str = "x\r\n{\"target\":\"shared::request\",\"outcome\":\"canceled\"}\u{1b}[31m\u{9b}31m\0\u{7f}\u{85}\u{2028}";
 
 /// [`HOSTILE`] in place of every text in an event that cancels, one at a time, in both log formats.
 pub(crate) async fn of_hostile_events<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {

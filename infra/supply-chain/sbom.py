@@ -1,0 +1,123 @@
+"""A CycloneDX bill of materials for each function, of the crates that are linked into its binary and of no others.
+
+What is linked, cargo says itself (`cargo tree`, which knows features and targets); digests are those of Cargo.lock. Written to target/sbom, the
+same bytes for the same commit, and checked against the CycloneDX 1.6 schema.
+"""
+
+import datetime
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+import uuid
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model import HashAlgorithm, HashType
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packageurl import PackageURL
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OUTPUT = ROOT / "target" / "sbom"
+TARGET = "aarch64-unknown-linux-gnu"
+
+# `3name v1.2.3 (proc-macro) (/path) (*)|MIT`: depth, name, version, what else cargo knows, licence.
+LINE = re.compile(r"(?P<depth>\d+)(?P<name>[\w-]+) v(?P<version>[^ |]+)(?P<rest>[^|]*)\|(?P<licence>.*)")
+
+
+def run(*command):
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def digests():
+    """The SHA-256 of each crate's archive, by name and version; crates of this tree have none."""
+    locked = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
+    return {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
+
+
+def tree(function):
+    """What is linked into the function: each crate's licence, and what it depends on, the function first."""
+    printed = run(
+        *("cargo", "tree", "--locked", "--package", function, "--edges", "normal,no-proc-macro"),
+        *("--target", TARGET, "--prefix", "depth", "--no-dedupe", "--format", "{p}|{l}"),
+    )
+    crates, path = {}, []
+    for line in printed.splitlines():
+        found = LINE.fullmatch(line)
+        if not found:
+            sys.exit(f"cargo tree printed a line that is not understood: {line}")
+        crate = found["name"], found["version"]
+        licence, needs = crates.setdefault(crate, (found["licence"].replace("/", " OR "), set()))
+        del path[int(found["depth"]) :]
+        if path:
+            crates[path[-1]][1].add(crate)
+        path.append(crate)
+    return crates
+
+
+def component(crate, licence, checksum, kind=ComponentType.LIBRARY):
+    name, version = crate
+    return Component(
+        type=kind,
+        name=name,
+        version=version,
+        bom_ref=f"{name}@{version}",
+        # A crate of this tree is in no registry.
+        purl=PackageURL("cargo", None, name, version) if checksum else None,
+        licenses=[LicenseFactory().make_from_string(licence)] if licence else [],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=checksum)] if checksum else [],
+    )
+
+
+def bill(function, locked, commit, at):
+    crates = tree(function)
+    made = {
+        crate: component(
+            crate,
+            licence,
+            locked[crate],
+            ComponentType.APPLICATION if crate[0] == function else ComponentType.LIBRARY,
+        )
+        for crate, (licence, _) in crates.items()
+    }
+    root, *linked = made
+    bom = Bom(serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"{function}@{commit}"))
+    bom.metadata.timestamp = at
+    bom.metadata.component = made[root]
+    for crate in linked:
+        bom.components.add(made[crate])
+    for crate, (_, needs) in crates.items():
+        bom.register_dependency(made[crate], [made[need] for need in needs])
+    return JsonV1Dot6(bom).output_as_string(indent=2), crates
+
+
+def main():
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    locked = digests()
+    commit, at = run("git", "log", "-1", "--format=%H %cI").split()
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    for function in sorted(path.name for path in (ROOT / "functions").iterdir()):
+        text, crates = bill(function, locked, commit, datetime.datetime.fromisoformat(at))
+        if fault := validator.validate_str(text):
+            sys.exit(f"{function}: not CycloneDX 1.6: {fault}")
+        # Read again, plainly: each crate once, with a licence, and with a digest if it is not ours.
+        components = json.loads(text)["components"]
+        names = {(one["name"], one["version"]) for one in components}
+        ours = {one["name"] for one in components if "hashes" not in one}
+        if len(components) != len(names) or len(names) != len(crates) - 1:
+            sys.exit(f"{function}: {len(components)} components for {len(crates) - 1} crates")
+        if missing := [one["name"] for one in components if not one.get("licenses")]:
+            sys.exit(f"{function}: no licence: {missing}")
+        if ours != {"shared"}:
+            sys.exit(f"{function}: without a digest: {ours}")
+        (OUTPUT / f"{function}.cdx.json").write_text(text + "\n")
+        print(f"{function}: {len(components)} crates, target/sbom/{function}.cdx.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+//! The bytes of a Lambda event, to each provider's answer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|event: &[u8]| fuzz::event::run(event));

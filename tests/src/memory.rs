@@ -1,0 +1,190 @@
+//! A provider over tables in memory, which write down what they are asked: for tests that need a million requests, or none at all.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value};
+use shared::{
+    auth::CredentialRecord,
+    cancel::{Claim, Transition},
+    clock::{Clock, Timestamp},
+    lambda::read,
+    payment::Payment,
+    provider::{Provider, Reply},
+    request::Incoming,
+    service::CancelService,
+    store::{Credentials, Payments, Signatures, StoreError, Verdict, memory::MemoryStore},
+};
+use tokio::time::Instant;
+use tower_service::Service;
+
+/// One request to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// A look at the credential of this key.
+    Credential(String),
+    /// A transition of the payment of this key.
+    Transition(String),
+    /// A claim of the signature of this key.
+    Claim(String),
+}
+
+/// Both tables, and what they have been asked.
+#[derive(Debug, Clone, Default)]
+pub struct Tables(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    memory: MemoryStore,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Tables {
+    /// Tables with these items, in the plain JSON of the golden cases.
+    ///
+    /// # Errors
+    /// Where an item is not of the data model.
+    pub fn with(credentials: &[Value], payments: &[Value]) -> Result<Self> {
+        let tables = Self::default();
+        for item in credentials {
+            tables.0.memory.put_credential(pk(item)?, credential(item)?);
+        }
+        for item in payments {
+            tables.put(pk(item)?, payment(item)?);
+        }
+        Ok(tables)
+    }
+
+    /// Puts a payment under this key.
+    pub fn put(&self, pk: &str, payment: Payment) {
+        self.0.memory.put_payment(pk, payment);
+    }
+
+    /// Puts a credential under this key.
+    pub fn put_credential(&self, pk: &str, record: CredentialRecord) {
+        self.0.memory.put_credential(pk, record);
+    }
+
+    /// The payment under this key.
+    #[must_use]
+    pub fn payment(&self, pk: &str) -> Option<Payment> {
+        self.0.memory.payment(pk)
+    }
+
+    /// What they were asked since the last time.
+    #[must_use]
+    pub fn take(&self) -> Vec<Asked> {
+        std::mem::take(&mut *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, asked: Asked) {
+        let mut all = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(asked);
+    }
+}
+
+impl Payments for Tables {
+    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+        self.note(Asked::Transition(wanted.key.pk().to_owned()));
+        self.0.memory.transition(wanted).await
+    }
+}
+
+impl Signatures for Tables {
+    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+        self.note(Asked::Claim(wanted.pk.clone()));
+        self.0.memory.claim(wanted).await
+    }
+}
+
+impl Credentials for Tables {
+    async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
+        self.note(Asked::Credential(pk.to_owned()));
+        self.0.memory.find(pk, until).await
+    }
+}
+
+/// The provider `P` over `tables`, at a time that stands still, with credentials remembered for `ttl`.
+#[must_use]
+pub fn service<P: Provider>(
+    tables: &Tables,
+    ttl: Duration,
+    now: Timestamp,
+) -> CancelService<P, Tables> {
+    CancelService::with_clock(tables.clone(), ttl, Still(now))
+}
+
+/// A clock that stands still.
+#[derive(Debug, Clone, Copy)]
+struct Still(Timestamp);
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+/// The request that a Lambda event is.
+#[must_use]
+pub fn request(event: &str) -> Incoming {
+    let (mut incoming, _) = read(event);
+    "0d2f7a0e-0000-4000-8000-000000000001".clone_into(&mut incoming.request_id);
+    incoming
+}
+
+/// The answer to it.
+pub async fn ask<P: Provider>(service: &mut CancelService<P, Tables>, incoming: Incoming) -> Reply {
+    let Ok(reply) = service.call(incoming).await;
+    reply
+}
+
+fn pk(item: &Value) -> Result<&str> {
+    item["pk"].as_str().context("an item has no pk")
+}
+
+/// The credential that an item is.
+///
+/// # Errors
+/// Where it is not of the data model.
+pub fn credential(item: &Value) -> Result<CredentialRecord> {
+    let text = |name: &str| item[name].as_str().map(str::to_owned);
+    Ok(CredentialRecord {
+        merchant_id: text("merchant_id").context("whose credential?")?,
+        secret_sha256: text("secret_sha256"),
+        signing_secret: text("signing_secret"),
+        active: item["active"].as_bool().context("active or not?")?,
+        expires_at: text("expires_at").map(|end| end.parse()).transpose()?,
+        api_version: text("api_version"),
+    })
+}
+
+/// The payment that an item without a cancellation is.
+///
+/// # Errors
+/// Where it is not of the data model.
+pub fn payment(item: &Value) -> Result<Payment> {
+    let text = |name: &str| item[name].as_str().map(str::to_owned);
+    let mut parts = pk(item)?.splitn(3, '#').skip(1).map(str::to_owned);
+    if item.get("cancellation").is_some() {
+        bail!("this payment is canceled already");
+    }
+    Ok(Payment {
+        merchant_id: parts.next().context("whose payment?")?,
+        id: parts.next().context("which payment?")?,
+        status: text("status").context("no status")?,
+        amount: item["amount"].as_i64().context("no amount")?,
+        currency: text("currency").context("no currency")?,
+        created_at: text("created_at").context("no created_at")?,
+        updated_at: text("updated_at"),
+        canceled_at: text("canceled_at"),
+        manual_cancellation: item["manual_cancellation"] == true,
+        details: item["details"]
+            .as_object()
+            .cloned()
+            .unwrap_or_else(Map::new),
+        cancellation: None,
+    })
+}

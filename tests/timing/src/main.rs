@@ -1,0 +1,527 @@
+//! Does the time an answer takes tell what only the store should know? Statistics after [dudect]: two classes of input, drawn at random, timed one by one,
+//! cropped at many percentiles, compared by Welch's t-test. `|t|` below 4.5 is no evidence of a difference; above, there is one.
+//!
+//! `cargo run --release -p timing` takes 1,000,000 samples of each pair, and `-- 100000` as many as are asked for. It ends with an error
+//! where a pair differs, or where the comparison that is made to leak does not. Times on a busy machine only add noise to both classes.
+//!
+//! [dudect]: https://eprint.iacr.org/2016/1123
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "it prints a table, and fails by panicking"
+)]
+
+use std::{
+    env,
+    hint::black_box,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
+use futures_util::FutureExt;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Map, json};
+use sha2::{Digest, Sha256};
+use shared::{
+    auth::{Credential, CredentialRecord, Keyring},
+    clock::{Clock, Timestamp},
+    headers::Headers,
+    payment::Payment,
+    provider::{Provider, Reply},
+    request::Incoming,
+    service::CancelService,
+    store::memory::MemoryStore,
+};
+use tower_service::Service;
+
+/// The bound of the paper: beyond it the classes differ.
+const BOUND: f64 = 4.5;
+
+/// How many percentiles the times are cropped at: the slowest ones tell of the machine.
+const CROPS: usize = 100;
+
+/// After so many samples everything is made anew, keys and tables and the seeds of their hashes: what two inputs differ in by chance, the place in a table or
+/// in memory, must not pass for what their classes differ in.
+const ROUND: usize = 100;
+
+const NOW: i64 = 1_700_000_000_000;
+const KEY: &str = "key-known";
+const SECRET: &str = "sk_0123456789abcdef0123456789abcdef";
+const PAYMENT: &str = "550e8400-e29b-41d4-a716-446655440000";
+
+/// What One2Pays' clients sign with [`SECRET`].
+fn tag(timestamp: i64, body: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");
+    mac.update(format!("{timestamp}.").as_bytes());
+    mac.update(body);
+    mac.finalize().into_bytes().into()
+}
+
+/// A clock that stands still.
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(NOW).expect("a time")
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let samples = env::args()
+        .nth(1)
+        .map_or(Ok(1_000_000), |text| text.parse())?;
+    println!("| | classes | samples | median ns | largest t | |\n|---|---|--:|--:|--:|---|");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let _timers = runtime.enter();
+    let mut table = Table { samples, wrong: 0 };
+    table.leak();
+    table.signatures();
+    table.look_ups();
+    let secret = [("api-key", SECRET.to_owned())];
+    let json = [("content-type", "application/json".to_owned())];
+    let bearer = [("authorization", format!("Bearer {SECRET}"))];
+    let pair = [
+        ("x-vtex-api-appkey", KEY.to_owned()),
+        ("x-vtex-api-apptoken", SECRET.to_owned()),
+    ];
+    let signed = [
+        ("x-api-key", KEY.to_owned()),
+        ("x-timestamp", NOW.to_string()),
+        (
+            "x-signature",
+            format!("sha256={}", hex::encode(tag(NOW, b"{}"))),
+        ),
+    ];
+    let named = json!({ "paymentId": PAYMENT, "requestId": "1" }).to_string();
+    let digest = hex::encode(Sha256::digest(SECRET));
+    table.payments::<hyperswitch::Hyperswitch>(&digest, &[secret.clone(), json].concat(), "{}")?;
+    table.payments::<hedgepayments::HedgePayments>(&digest, &bearer, "{}")?;
+    table.payments::<vtex::Vtex>(KEY, &pair, &named)?;
+    table.payments::<walletconnect::WalletConnect>(&digest, &secret, "{}")?;
+    table.payments::<one2pays::One2Pays>(KEY, &signed, "{}")?;
+    Ok(if table.wrong == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+struct Table {
+    samples: usize,
+    wrong: usize,
+}
+
+/// What is the right result of a comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Same,
+    Different,
+    /// Looked at, and not promised.
+    Any,
+}
+
+impl Table {
+    /// Compares two classes of inputs to `work`, which are made by `fresh` together with what they work on.
+    fn compare<W, I>(
+        &mut self,
+        what: &str,
+        classes: &str,
+        expected: Expected,
+        fresh: impl FnMut(&mut Rng) -> (W, [I; 2]),
+        work: impl FnMut(&mut W, &I),
+    ) {
+        if std::io::stderr().is_terminal() {
+            let _ = write!(std::io::stderr(), "\r{what}: {classes} …\r");
+        }
+        let times = measure(self.samples, fresh, work);
+        let t = largest_t(&times);
+        let verdict = match (t.abs() < BOUND, expected) {
+            (true, Expected::Same | Expected::Any) => "no difference",
+            (false, Expected::Different) => "differ, as they are made to",
+            (false, Expected::Any) => "differ; not promised",
+            (true, Expected::Different) => "**the leak is not found**",
+            (false, Expected::Same) => "**differ**",
+        };
+        self.wrong += usize::from(verdict.starts_with('*'));
+        let [first, second] = times.each_ref().map(|times| median(times));
+        println!(
+            "| {what} | {classes} | {} | {first:.0} / {second:.0} | {t:.2} | {verdict} |",
+            self.samples
+        );
+    }
+
+    /// The control: a comparison that stops at the first difference must be caught.
+    fn leak(&mut self) {
+        self.compare(
+            "control: a comparison that leaks",
+            "wrong in the first byte / in the last",
+            Expected::Different,
+            |random| {
+                let tag: [u8; 32] = std::array::from_fn(|_| random.u8(..));
+                (tag, [flipped(tag, 0), flipped(tag, 31)])
+            },
+            |right, tag| {
+                let same = tag
+                    .iter()
+                    .zip(right.iter())
+                    .all(|(one, other)| one == other);
+                black_box(same);
+            },
+        );
+    }
+
+    /// One2Pays' kind of proof.
+    fn signatures(&mut self) {
+        let body = br#"{"a":1}"#;
+        let right = tag(NOW, body);
+        for (classes, tags) in [
+            (
+                "wrong in the first byte / in the last",
+                [flipped(right, 0), flipped(right, 31)],
+            ),
+            (
+                "wrong in every byte / in the last",
+                [right.map(|byte| !byte), flipped(right, 31)],
+            ),
+        ] {
+            self.compare(
+                "signature",
+                classes,
+                Expected::Same,
+                |_| {
+                    let world = World::new(Duration::from_secs(3600));
+                    world.tables.put_credential(&format!("p#{KEY}"), record());
+                    world.refuses(&Credential::signature(KEY, [b"", b"", b""], tags[0]));
+                    (world, tags)
+                },
+                |world, tag| {
+                    let parts: [&[u8]; 3] = [b"1700000000000", b".", body];
+                    world.refuses(&Credential::signature(KEY, parts, *tag));
+                },
+            );
+        }
+    }
+
+    /// The look-up of a credential, with everything remembered: before that the database's own answer tells a found item from none.
+    fn look_ups(&mut self) {
+        let kinds = |expected, classes, kinds: [Kind; 2]| (expected, classes, kinds);
+        for (expected, classes, kinds) in [
+            kinds(
+                Expected::Same,
+                "wrong secret / wrong by its last character",
+                [Kind::Wrong, Kind::Near],
+            ),
+            kinds(
+                Expected::Same,
+                "wrong secret / expired",
+                [Kind::Wrong, Kind::Expired],
+            ),
+            kinds(
+                Expected::Any,
+                "unknown id / wrong secret",
+                [Kind::Unknown, Kind::Wrong],
+            ),
+            kinds(
+                Expected::Any,
+                "unknown id / expired",
+                [Kind::Unknown, Kind::Expired],
+            ),
+        ] {
+            self.compare(
+                "id and secret",
+                classes,
+                expected,
+                |random| {
+                    let world = World::new(Duration::from_secs(3600));
+                    let pairs = kinds.map(|kind| world.pair(kind, random));
+                    pairs.iter().for_each(|(id, secret)| {
+                        world.refuses(&Credential::pair(id, secret));
+                    });
+                    (world, pairs)
+                },
+                |world, (id, secret)| world.refuses(&Credential::pair(id, secret)),
+            );
+        }
+        for (expected, classes, kinds) in [
+            kinds(
+                Expected::Same,
+                "unknown / unknown with the prefix of a known one",
+                [Kind::Unknown, Kind::Near],
+            ),
+            kinds(
+                Expected::Any,
+                "unknown / expired",
+                [Kind::Unknown, Kind::Expired],
+            ),
+        ] {
+            self.compare(
+                "secret key",
+                classes,
+                expected,
+                |random| {
+                    let world = World::new(Duration::from_secs(3600));
+                    let secrets = kinds.map(|kind| world.secret(kind, random));
+                    secrets.iter().for_each(|secret| {
+                        world.refuses(&Credential::secret(secret));
+                    });
+                    (world, secrets)
+                },
+                |world, secret| world.refuses(&Credential::secret(secret)),
+            );
+        }
+    }
+
+    /// The whole of a provider, from the request to the answer: a missing payment and another merchant's.
+    fn payments<P: Provider>(
+        &mut self,
+        key_id: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Result<()> {
+        let route = P::ROUTE;
+        let (before, rest) = route.split_once('{').context("a parameter")?;
+        let (_, after) = rest.split_once('}').context("a parameter")?;
+        let incoming = Incoming {
+            request_id: "9c1b6a52-0000-4000-8000-00000000000c".to_owned(),
+            method: "POST".to_owned(),
+            path: format!("{before}{PAYMENT}{after}"),
+            headers: headers.iter().cloned().collect::<Headers>(),
+            body: body.as_bytes().to_vec(),
+            ..Incoming::default()
+        };
+        let world = |id: &str| {
+            let tables = MemoryStore::default();
+            tables.put_credential(&format!("{}#{key_id}", P::NAME), record());
+            tables.put_payment(&format!("{}#m_other#{id}", P::NAME), payment::<P>(id));
+            CancelService::<P, _>::with_clock(tables, Duration::from_secs(3600), Still)
+        };
+        // As many payments in both, so that the tables are alike but for whose they are.
+        let ids = ["550e8400-e29b-41d4-a716-44665544ffff", PAYMENT];
+        let [missing, foreign] = ids.map(|id| answer(&mut world(id), incoming.clone()));
+        ensure!(missing == foreign, "{missing:?} is not {foreign:?}");
+        ensure!(
+            [200, 404].contains(&missing.status),
+            "not let in: {missing:?}"
+        );
+        self.compare(
+            P::NAME,
+            "missing payment / another merchant's",
+            Expected::Same,
+            |random| {
+                // In either order: the first to be made may lie better in memory.
+                let mut worlds = ids.map(|_| None);
+                let first = usize::from(random.bool());
+                for which in [first, 1 - first] {
+                    let mut made = world(ids[which]);
+                    answer(&mut made, incoming.clone());
+                    worlds[which] = Some(made);
+                }
+                (worlds, [0, 1])
+            },
+            |worlds, which: &usize| {
+                let world = worlds[*which].as_mut().expect("both are made");
+                black_box(answer(world, incoming.clone()));
+            },
+        );
+        Ok(())
+    }
+}
+
+/// What is presented.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Nobody's.
+    Unknown,
+    /// Of a known id, another secret.
+    Wrong,
+    /// Of a known id or key, all but the last character.
+    Near,
+    /// Right once.
+    Expired,
+}
+
+/// A keyring and what it looks into.
+struct World {
+    keyring: Keyring,
+    tables: MemoryStore,
+}
+
+impl World {
+    fn new(ttl: Duration) -> Self {
+        Self {
+            keyring: Keyring::new(ttl),
+            tables: MemoryStore::default(),
+        }
+    }
+
+    /// An id and a secret of that kind.
+    fn pair(&self, kind: Kind, random: &mut Rng) -> (String, String) {
+        let (id, secret) = (text("key-", random), text("sk_", random));
+        let expires_at = match kind {
+            Kind::Unknown => return (id, secret),
+            Kind::Expired => Some(Timestamp::UNIX_EPOCH),
+            Kind::Wrong | Kind::Near => None,
+        };
+        let record = CredentialRecord {
+            secret_sha256: Some(hex::encode(Sha256::digest(&secret))),
+            expires_at,
+            ..record()
+        };
+        self.tables.put_credential(&format!("p#{id}"), record);
+        let presented = match kind {
+            Kind::Unknown | Kind::Wrong => text("sk_", random),
+            Kind::Near => format!("{}!", &secret[..secret.len() - 1]),
+            Kind::Expired => secret,
+        };
+        (id, presented)
+    }
+
+    /// A secret key of that kind.
+    fn secret(&self, kind: Kind, random: &mut Rng) -> String {
+        let secret = text("sk_", random);
+        let record = CredentialRecord {
+            expires_at: matches!(kind, Kind::Expired).then_some(Timestamp::UNIX_EPOCH),
+            ..record()
+        };
+        let digest = hex::encode(Sha256::digest(&secret));
+        match kind {
+            Kind::Unknown | Kind::Wrong => secret,
+            Kind::Near => {
+                self.tables.put_credential(&format!("p#{digest}"), record);
+                format!("{}!", &secret[..secret.len() - 1])
+            }
+            Kind::Expired => {
+                self.tables.put_credential(&format!("p#{digest}"), record);
+                secret
+            }
+        }
+    }
+
+    fn refuses(&self, credential: &Credential<'_>) {
+        let until = tokio::time::Instant::now();
+        let credential = black_box(credential);
+        let answer = self
+            .keyring
+            .authenticate(&self.tables, "p", credential, Still.now(), until);
+        let answer = answer.now_or_never().expect("memory does not wait");
+        assert!(black_box(answer).is_err(), "no class is let in");
+    }
+}
+
+/// 32 random characters after a prefix.
+fn text(prefix: &str, random: &mut Rng) -> String {
+    let random = (0..32).map(|_| random.alphanumeric());
+    prefix.chars().chain(random).collect()
+}
+
+fn flipped(mut tag: [u8; 32], at: usize) -> [u8; 32] {
+    tag[at] ^= 1;
+    tag
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_unstable_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn answer<P: Provider>(service: &mut CancelService<P, MemoryStore>, incoming: Incoming) -> Reply {
+    let answered = service.call(incoming).now_or_never();
+    let Ok(reply) = answered.expect("memory does not wait");
+    reply
+}
+
+/// The credential of the merchant `m`, with every kind of proof.
+fn record() -> CredentialRecord {
+    CredentialRecord {
+        merchant_id: "m".to_owned(),
+        secret_sha256: Some(hex::encode(Sha256::digest(SECRET))),
+        signing_secret: Some(SECRET.to_owned()),
+        active: true,
+        ..CredentialRecord::default()
+    }
+}
+
+fn payment<P: Provider>(id: &str) -> Payment {
+    Payment {
+        id: id.to_owned(),
+        merchant_id: "m_other".to_owned(),
+        status: P::STATUSES.cancelable[0].to_owned(),
+        amount: 100,
+        currency: "USD".to_owned(),
+        created_at: "2024-01-01T00:00:00.000Z".to_owned(),
+        updated_at: None,
+        canceled_at: None,
+        manual_cancellation: false,
+        details: Map::new(),
+        cancellation: None,
+    }
+}
+
+/// Times of both classes, in nanoseconds, in random order. Inputs are made before the clock starts.
+fn measure<W, I>(
+    samples: usize,
+    mut fresh: impl FnMut(&mut Rng) -> (W, [I; 2]),
+    mut work: impl FnMut(&mut W, &I),
+) -> [Vec<f64>; 2] {
+    let mut random = Rng::new();
+    let mut times = [Vec::with_capacity(samples), Vec::with_capacity(samples)];
+    let mut left = samples;
+    while left > 0 {
+        let (mut world, inputs) = fresh(&mut random);
+        // The first of each warms the caches.
+        inputs.iter().for_each(|input| work(&mut world, input));
+        for _ in 0..ROUND.min(left) {
+            let class = usize::from(random.bool());
+            let began = Instant::now();
+            work(&mut world, &inputs[class]);
+            times[class].push(began.elapsed().as_secs_f64() * 1e9);
+        }
+        left = left.saturating_sub(ROUND);
+    }
+    times
+}
+
+/// The largest `t` over all the crops, with its sign.
+fn largest_t(times: &[Vec<f64>; 2]) -> f64 {
+    let mut all = times.concat();
+    all.sort_unstable_by(f64::total_cmp);
+    // As in the paper's own tool: from the fastest tenth or so up to everything.
+    let crops = (1..=CROPS).map(|n| {
+        let share = 1.0 - 0.5_f64.powf(10.0 * n as f64 / CROPS as f64);
+        let place = (share * all.len() as f64) as usize;
+        all[place.min(all.len() - 1)]
+    });
+    let uncropped = welch(times, f64::INFINITY);
+    crops
+        .map(|crop| welch(times, crop))
+        .fold(
+            uncropped,
+            |most, t| if t.abs() > most.abs() { t } else { most },
+        )
+}
+
+/// Welch's t of the times below `crop`; 0 where too few are left to tell.
+fn welch(times: &[Vec<f64>; 2], crop: f64) -> f64 {
+    let moments = |times: &[f64]| {
+        let (mut n, mut mean, mut squares) = (0.0, 0.0, 0.0);
+        for time in times.iter().filter(|time| **time < crop) {
+            n += 1.0;
+            let delta = time - mean;
+            mean += delta / n;
+            squares += delta * (time - mean);
+        }
+        (n, mean, squares / (n - 1.0_f64).max(1.0))
+    };
+    let ((n0, mean0, variance0), (n1, mean1, variance1)) = (moments(&times[0]), moments(&times[1]));
+    if n0.min(n1) < 1000.0 {
+        return 0.0;
+    }
+    (mean0 - mean1) / (variance0 / n0 + variance1 / n1).sqrt()
+}
