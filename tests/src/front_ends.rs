@@ -16,14 +16,13 @@ use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shared::{
     auth::CredentialRecord,
     cancel::{Claim, Transition},
-    clock::{Clock, milliseconds, whole_seconds},
+    clock::{milliseconds, whole_seconds},
     lambda::{FrontEnd, Handler},
-    payment::{Cancellation, Payment},
+    payment::Payment,
     provider::Provider,
     route,
     service::CancelService,
@@ -33,6 +32,7 @@ use tokio::time::Instant;
 
 use crate::{
     golden::{Case, Given},
+    memory::{Still, credential, payment},
     transport::{Answer, call},
 };
 
@@ -196,21 +196,12 @@ async fn tell<P: Provider>(
     event: &str,
 ) -> Result<(Answer, BTreeMap<String, Option<Payment>>)> {
     let tables = Tables::with(&case.given)?;
-    let service = CancelService::<P, _>::with_clock(tables.clone(), Duration::ZERO, Fixed(now));
+    let service = CancelService::<P, _>::with_clock(tables.clone(), Duration::ZERO, Still(now));
     let answer = call(&Handler(service), REQUEST_ID, 0, event).await?;
     let keys = case.given.payments.iter();
     let keys = keys.filter_map(|item| item["pk"].as_str());
     let stored = keys.map(|pk| (pk.to_owned(), tables.memory.payment(pk)));
     Ok((answer, stored.collect()))
-}
-
-/// A clock that stands, so that two calls answer the same time.
-struct Fixed(Timestamp);
-
-impl Clock for Fixed {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
 }
 
 /// The tables of a golden case in memory: some hundred thousand calls are too many for a database. The golden runs have a real one.
@@ -230,16 +221,16 @@ impl Tables {
         };
         for item in &given.payments {
             let pk = item["pk"].as_str().context("an item has no pk")?;
-            match read::<PaymentItem>(item) {
-                Some(payment) => tables.memory.put_payment(pk, payment.named(pk)?),
-                None => drop(tables.broken.insert(pk.to_owned())),
+            match payment(item) {
+                Ok(payment) => tables.memory.put_payment(pk, payment),
+                Err(_) => drop(tables.broken.insert(pk.to_owned())),
             }
         }
         for item in &given.credentials {
             let pk = item["pk"].as_str().context("an item has no pk")?;
-            match read(item).and_then(CredentialItem::record) {
-                Some(credential) => tables.memory.put_credential(pk, credential),
-                None => drop(tables.broken.insert(pk.to_owned())),
+            match credential(item) {
+                Ok(credential) => tables.memory.put_credential(pk, credential),
+                Err(_) => drop(tables.broken.insert(pk.to_owned())),
             }
         }
         Ok(tables)
@@ -277,83 +268,6 @@ impl Signatures for Tables {
     async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
         self.reach(&wanted.pk)?;
         self.memory.claim(wanted).await
-    }
-}
-
-/// An item that keeps to the data model, or nothing.
-fn read<T: DeserializeOwned>(item: &Value) -> Option<T> {
-    serde_json::from_value(item.clone()).ok()
-}
-
-#[derive(Deserialize)]
-struct PaymentItem {
-    status: String,
-    amount: i64,
-    currency: String,
-    created_at: String,
-    updated_at: Option<String>,
-    canceled_at: Option<String>,
-    #[serde(default)]
-    manual_cancellation: bool,
-    #[serde(default)]
-    details: Map<String, Value>,
-    cancellation: Option<CancellationItem>,
-}
-
-#[derive(Deserialize)]
-struct CancellationItem {
-    id: String,
-    token: String,
-    fingerprint: String,
-    reason: Option<String>,
-}
-
-impl PaymentItem {
-    /// The payment under that key.
-    fn named(self, pk: &str) -> Result<Payment> {
-        let mut parts = pk.splitn(3, '#').skip(1).map(str::to_owned);
-        Ok(Payment {
-            merchant_id: parts.next().context("a key without a merchant")?,
-            id: parts.next().context("a key without a payment")?,
-            status: self.status,
-            amount: self.amount,
-            currency: self.currency,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            canceled_at: self.canceled_at,
-            manual_cancellation: self.manual_cancellation,
-            details: self.details,
-            cancellation: self.cancellation.map(|made| Cancellation {
-                id: made.id,
-                token: made.token,
-                fingerprint: made.fingerprint,
-                reason: made.reason,
-            }),
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct CredentialItem {
-    merchant_id: String,
-    secret_sha256: Option<String>,
-    signing_secret: Option<String>,
-    active: bool,
-    expires_at: Option<String>,
-    api_version: Option<String>,
-}
-
-impl CredentialItem {
-    /// The record, unless it ends at no time.
-    fn record(self) -> Option<CredentialRecord> {
-        Some(CredentialRecord {
-            merchant_id: self.merchant_id,
-            secret_sha256: self.secret_sha256,
-            signing_secret: self.signing_secret,
-            active: self.active,
-            expires_at: self.expires_at.map(|end| end.parse()).transpose().ok()?,
-            api_version: self.api_version,
-        })
     }
 }
 

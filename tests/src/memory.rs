@@ -5,14 +5,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use shared::{
     auth::CredentialRecord,
     cancel::{Claim, Transition},
     clock::{Clock, Timestamp},
     lambda::read,
-    payment::Payment,
+    payment::{Cancellation, Payment},
     provider::{Provider, Reply},
     request::Incoming,
     service::CancelService,
@@ -119,7 +120,7 @@ pub fn service<P: Provider>(
 
 /// A clock that stands still.
 #[derive(Debug, Clone, Copy)]
-struct Still(Timestamp);
+pub struct Still(pub Timestamp);
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
@@ -150,41 +151,73 @@ fn pk(item: &Value) -> Result<&str> {
 /// # Errors
 /// Where it is not of the data model.
 pub fn credential(item: &Value) -> Result<CredentialRecord> {
-    let text = |name: &str| item[name].as_str().map(str::to_owned);
+    let item = CredentialItem::deserialize(item)?;
     Ok(CredentialRecord {
-        merchant_id: text("merchant_id").context("whose credential?")?,
-        secret_sha256: text("secret_sha256"),
-        signing_secret: text("signing_secret"),
-        active: item["active"].as_bool().context("active or not?")?,
-        expires_at: text("expires_at").map(|end| end.parse()).transpose()?,
-        api_version: text("api_version"),
+        merchant_id: item.merchant_id,
+        secret_sha256: item.secret_sha256,
+        signing_secret: item.signing_secret,
+        active: item.active,
+        expires_at: item.expires_at.map(|end| end.parse()).transpose()?,
+        api_version: item.api_version,
     })
 }
 
-/// The payment that an item without a cancellation is.
+/// The payment that an item is.
 ///
 /// # Errors
 /// Where it is not of the data model.
 pub fn payment(item: &Value) -> Result<Payment> {
-    let text = |name: &str| item[name].as_str().map(str::to_owned);
     let mut parts = pk(item)?.splitn(3, '#').skip(1).map(str::to_owned);
-    if item.get("cancellation").is_some() {
-        bail!("this payment is canceled already");
-    }
+    let item = PaymentItem::deserialize(item)?;
     Ok(Payment {
         merchant_id: parts.next().context("whose payment?")?,
         id: parts.next().context("which payment?")?,
-        status: text("status").context("no status")?,
-        amount: item["amount"].as_i64().context("no amount")?,
-        currency: text("currency").context("no currency")?,
-        created_at: text("created_at").context("no created_at")?,
-        updated_at: text("updated_at"),
-        canceled_at: text("canceled_at"),
-        manual_cancellation: item["manual_cancellation"] == true,
-        details: item["details"]
-            .as_object()
-            .cloned()
-            .unwrap_or_else(Map::new),
-        cancellation: None,
+        status: item.status,
+        amount: item.amount,
+        currency: item.currency,
+        created_at: item.created_at,
+        updated_at: item.updated_at,
+        canceled_at: item.canceled_at,
+        manual_cancellation: item.manual_cancellation,
+        details: item.details,
+        cancellation: item.cancellation.map(|made| Cancellation {
+            id: made.id,
+            token: made.token,
+            fingerprint: made.fingerprint,
+            reason: made.reason,
+        }),
     })
+}
+
+#[derive(Deserialize)]
+struct PaymentItem {
+    status: String,
+    amount: i64,
+    currency: String,
+    created_at: String,
+    updated_at: Option<String>,
+    canceled_at: Option<String>,
+    #[serde(default)]
+    manual_cancellation: bool,
+    #[serde(default)]
+    details: Map<String, Value>,
+    cancellation: Option<CancellationItem>,
+}
+
+#[derive(Deserialize)]
+struct CancellationItem {
+    id: String,
+    token: String,
+    fingerprint: String,
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CredentialItem {
+    merchant_id: String,
+    secret_sha256: Option<String>,
+    signing_secret: Option<String>,
+    active: bool,
+    expires_at: Option<String>,
+    api_version: Option<String>,
 }
