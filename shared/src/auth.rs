@@ -164,7 +164,8 @@ impl Credential<'_> {
     ) -> Result<Merchant, CancelError> {
         let fits = self.proof.fits(record);
         // No short cut past the time, which would tell a wrong credential from an expired one.
-        match record.filter(|record| fits & record.expires_at.is_none_or(|end| now < end)) {
+        let current = |end: Option<Timestamp>| now < end.unwrap_or(Timestamp::MAX);
+        match record.filter(|record| fits & current(record.expires_at)) {
             Some(CredentialRecord { active: false, .. }) => Err(CancelError::Forbidden),
             Some(record) => Ok(Merchant {
                 id: record.merchant_id.clone(),
