@@ -47,7 +47,10 @@ impl Canary {
 
     /// Neither canary, nor the digest a secret is looked up by, nor anything of the environment is logged.
     pub fn not_in_log(&self, log: &str) {
-        assert!(!log.contains(&self.private), "private data is logged: {log}");
+        assert!(
+            !log.contains(&self.private),
+            "private data is logged: {log}"
+        );
         self.nowhere("log", log);
     }
 
@@ -61,7 +64,10 @@ impl Canary {
         for secret in [&self.secret, &digest] {
             assert!(!text.contains(secret), "a secret is in the {place}: {text}");
         }
-        assert!(!holds_variable(text), "a variable is in the {place}: {text}");
+        assert!(
+            !holds_variable(text),
+            "a variable is in the {place}: {text}"
+        );
     }
 }
 

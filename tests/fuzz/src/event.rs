@@ -81,8 +81,7 @@ fn answer<P: Contract>(event: &str) {
         own: None,
         asked: 0,
     });
-    let mut service =
-        CancelService::<P, _>::with_clock(store.clone(), Duration::ZERO, Still(now));
+    let mut service = CancelService::<P, _>::with_clock(store.clone(), Duration::ZERO, Still(now));
     let reply = match RawValue::from_string(event.to_owned()) {
         Ok(payload) => {
             let mut context = Context::default();
@@ -125,10 +124,17 @@ fn unwrapped(answer: &Value) -> Reply {
     };
     assert_eq!(answer["isBase64Encoded"], false);
     let name = |name: &str| -> &'static str {
-        ["content-type", "cache-control", "x-request-id", "retry-after", "allow", "wcp-version"]
-            .into_iter()
-            .find(|known| *known == name)
-            .unwrap_or_else(|| panic!("an undocumented header: {name}"))
+        [
+            "content-type",
+            "cache-control",
+            "x-request-id",
+            "retry-after",
+            "allow",
+            "wcp-version",
+        ]
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or_else(|| panic!("an undocumented header: {name}"))
     };
     Reply {
         status: answer["statusCode"]

@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::{
     },
     http::{Response, StatusCode},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use shared::{
     clock::Timestamp,
     headers::Headers,
@@ -54,7 +54,9 @@ impl HttpConnector for Wire {
         };
         let status = StatusCode::try_from(status).expect("a status");
         let mut response = Response::new(status, body.into());
-        response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+        response
+            .headers_mut()
+            .insert("content-type", "application/x-amz-json-1.0");
         HttpConnectorFuture::ready(Ok(response))
     }
 }
@@ -109,14 +111,21 @@ fn answer<P: Contract>(choice: u8, item: &str) {
     let Presented {
         record, headers, ..
     } = P::credential(&canary, now, &body);
-    // An attribute that the data model does not know, in front of those of the input.
-    let item = match item.trim_start().strip_prefix('{') {
-        Some(rest) => {
-            let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
-            format!("{{\"card_number\":{{\"S\":\"{}\"}}{comma}{rest}", canary.secret)
+    let made = choice % 4 == 0;
+    let attributes = serde_json::from_str::<Map<String, Value>>(item).map(|mut attributes| {
+        // One that the data model does not know.
+        attributes.insert("card_number".to_owned(), json!({ "S": canary.secret }));
+        if made {
+            // What the update sets is there after it, whatever was before.
+            let at = json!({ "S": "2024-01-01T00:00:00.000Z" });
+            attributes.insert("status".to_owned(), json!({ "S": P::STATUSES.canceled }));
+            attributes.insert("canceled_at".to_owned(), at.clone());
+            attributes.insert("updated_at".to_owned(), at);
         }
-        None => item.to_owned(),
-    };
+        Value::Object(attributes).to_string()
+    });
+    let whole = attributes.is_ok();
+    let item = attributes.unwrap_or_else(|_| item.to_owned());
     let mut credential = json!({
         "merchant_id": { "S": MERCHANT },
         "active": { "BOOL": true },
@@ -131,11 +140,14 @@ fn answer<P: Contract>(choice: u8, item: &str) {
         }
     }
     let refused = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
-    let made = (200, format!("{{\"Attributes\":{item}}}"));
+    let updated = format!("{{\"Attributes\":{item}}}");
+    if !whole && serde_json::from_str::<Value>(&updated).is_ok() {
+        return; // An input that closes the item by itself: nothing that DynamoDB says.
+    }
     let said = match choice % 4 {
         0 => Said {
             credential: json!({ "Item": credential }).to_string(),
-            payment: made,
+            payment: (200, updated),
         },
         1 | 2 => Said {
             credential: json!({ "Item": credential }).to_string(),
@@ -150,7 +162,9 @@ fn answer<P: Contract>(choice: u8, item: &str) {
 
     let mut lines = Headers::default();
     lines.append("content-type", "application/json");
-    headers.iter().for_each(|(name, line)| lines.append(name, line));
+    headers
+        .iter()
+        .for_each(|(name, line)| lines.append(name, line));
     let incoming = Incoming {
         request_id: "9c1b6a52-0000-4000-8000-00000000000d".to_owned(),
         method: "POST".to_owned(),

@@ -86,7 +86,9 @@ pub fn check<P: Contract>(reply: &Reply, request_id: &str, canary: &Canary) -> b
         assert!(event.is_object(), "a line of the log is no event: {line}");
         event
     });
-    let told = lines.filter(|event| event["target"] == shared::service::REQUEST).count();
+    let told = lines
+        .filter(|event| event["target"] == shared::service::REQUEST)
+        .count();
     assert_eq!(told, 1, "one line a request");
     canary.not_in_answer(body);
     headers

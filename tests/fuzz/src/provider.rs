@@ -127,7 +127,10 @@ impl Contract for hedgepayments::HedgePayments {
         }
         let error = &body["error"];
         let details = match status {
-            412 => only(&error["details"], &["payment_id", "current_status", "cancelable_statuses"]),
+            412 => only(
+                &error["details"],
+                &["payment_id", "current_status", "cancelable_statuses"],
+            ),
             422 => only(&error["details"], &["field", "provided", "expected"]),
             _ => error.get("details").is_none(),
         };
@@ -158,7 +161,13 @@ impl Contract for vtex::Vtex {
     }
 
     fn well_formed(status: u16, body: &Value) -> bool {
-        let names = ["paymentId", "message", "code", "cancellationId", "requestId"];
+        let names = [
+            "paymentId",
+            "message",
+            "code",
+            "cancellationId",
+            "requestId",
+        ];
         let told = body["cancellationId"].is_string();
         only(body, &names)
             && body["paymentId"].is_string()

@@ -139,7 +139,11 @@ pub fn run<P: Contract>(asked: &Asked<'_>) {
         "told to be canceled, but it is {word:?}"
     );
     if asked.credential != Credential::Right {
-        assert_eq!(tables.asked, 0, "{:?} reached the payment", asked.credential);
+        assert_eq!(
+            tables.asked, 0,
+            "{:?} reached the payment",
+            asked.credential
+        );
     }
     assert!(tables.asked <= 1, "asked {} times", tables.asked);
 }
@@ -195,9 +199,10 @@ fn incoming<P: Contract>(
     let after = after.split_once('}').expect("a route has a parameter").1;
     let (path, path_parameters) = match asked.path {
         Path::Uuid => (format!("{before}{UUID}{after}"), Vec::new()),
-        Path::Parameter(id) => {
-            (P::ROUTE.to_owned(), vec![(P::PARAMETER.to_owned(), id.to_owned())])
-        }
+        Path::Parameter(id) => (
+            P::ROUTE.to_owned(),
+            vec![(P::PARAMETER.to_owned(), id.to_owned())],
+        ),
         Path::Segment(id) => (format!("{before}{id}{after}"), Vec::new()),
         Path::Whole(path) => (path.to_owned(), Vec::new()),
     };
@@ -227,7 +232,15 @@ fn stored<P: Contract>(stored: &Stored<'_>, canary: &Canary) -> Found {
             manual,
             details,
             canceled,
-        } => (status, *amount, *currency, *created_at, *manual, *details, canceled),
+        } => (
+            status,
+            *amount,
+            *currency,
+            *created_at,
+            *manual,
+            *details,
+            canceled,
+        ),
     };
     let status = match status {
         Status::Cancelable(which) => {
@@ -265,7 +278,10 @@ fn stored<P: Contract>(stored: &Stored<'_>, canary: &Canary) -> Found {
         details,
         cancellation: made,
     };
-    (Ok(Some(payment)), canceled.as_ref().and_then(|(own, _, _)| *own))
+    (
+        Ok(Some(payment)),
+        canceled.as_ref().and_then(|(own, _, _)| *own),
+    )
 }
 
 /// DynamoDB nests 32 levels.

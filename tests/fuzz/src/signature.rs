@@ -49,7 +49,9 @@ pub fn run(sent: &Sent<'_>) {
     let canary = Canary::fresh();
     let time = NOW + i64::from(sent.age);
     let Presented { key_id, record, .. } = One2Pays::credential(&canary, time, sent.body);
-    let timestamp = sent.timestamp.map_or_else(|| time.to_string(), str::to_owned);
+    let timestamp = sent
+        .timestamp
+        .map_or_else(|| time.to_string(), str::to_owned);
     let right = signature(&canary.secret, time, sent.body);
     let line = sent.edits.iter().fold(right.clone(), edited);
 
@@ -82,7 +84,9 @@ pub fn run(sent: &Sent<'_>) {
     let same_signature = all(&line, &|one| {
         one.strip_prefix("sha256=")
             .is_some_and(|digits| digits.to_ascii_lowercase() == right["sha256=".len()..])
-    }) && all(&line, &|one| Some(one) == line.split(',').next().map(str::trim));
+    }) && all(&line, &|one| {
+        Some(one) == line.split(',').next().map(str::trim)
+    });
     let same_timestamp = all(&timestamp, &|one| one == time.to_string());
     let fresh = sent.age.unsigned_abs() <= 300_000;
     let small = sent.body.len() <= shared::request::MAX_BODY;
@@ -99,7 +103,10 @@ pub fn run(sent: &Sent<'_>) {
 fn edited(line: String, edit: &Edit<'_>) -> String {
     let place = |at: u8| {
         let at = usize::from(at).min(line.len());
-        (0..=at).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0)
+        (0..=at)
+            .rev()
+            .find(|at| line.is_char_boundary(*at))
+            .unwrap_or(0)
     };
     match *edit {
         Edit::Upper => line.to_uppercase(),

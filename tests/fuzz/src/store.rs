@@ -52,11 +52,15 @@ impl Payments for Store {
             return Ok(Verdict::Refused(None));
         };
         wanted.key.payment_id().clone_into(&mut payment.id);
-        wanted.key.merchant_id().clone_into(&mut payment.merchant_id);
+        wanted
+            .key
+            .merchant_id()
+            .clone_into(&mut payment.merchant_id);
         if let (Some(same), Some(made)) = (own, &mut payment.cancellation) {
             made.token.clone_from(&wanted.cancellation.token);
             if same {
-                made.fingerprint.clone_from(&wanted.cancellation.fingerprint);
+                made.fingerprint
+                    .clone_from(&wanted.cancellation.fingerprint);
             }
         }
         let cancelable = wanted.statuses.cancelable;
