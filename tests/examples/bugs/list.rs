@@ -210,8 +210,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "an expired credential is good",
         "shared/src/auth.rs",
-        "record.expires_at.is_none_or(|end| now < end)",
-        "record.expires_at.is_none_or(|_| true)",
+        "now < end.unwrap_or(Timestamp::MAX)",
+        "true | (now < end.unwrap_or(Timestamp::MAX))",
     ),
     bug(
         "a credential that is switched off is good",
@@ -258,7 +258,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "no credential is remembered",
         "shared/src/auth.rs",
-        "Some(record) => self.found.put(pk, record, self.ttl, now),",
+        "Some(record) => self.found.put(pk, Arc::new(record), self.ttl, now),",
         "Some(_) => {}",
     ),
     bug(
@@ -467,8 +467,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a line end in a log field is a line end in the log",
         "shared/src/telemetry.rs",
-        "writeln!(writer, \"{}\", String::from_utf8_lossy(&line))",
-        "writeln!(writer, \"{}\", String::from_utf8_lossy(&line).replace(\"\\\\n\", \"\\n\"))",
+        "String::from_utf8_lossy(&line).chars()",
+        "String::from_utf8_lossy(&line).replace(\"\\\\n\", \"\\n\").chars()",
     ),
     bug(
         "a REST API's path parameters are taken for decoded",
