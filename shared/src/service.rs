@@ -54,6 +54,8 @@ pub struct Settings {
     pub issued_keys_only: bool,
     /// Whether a signature serves one payment only. Costs one more write for each cancel of a provider whose requests are signed.
     pub signature_single_use: bool,
+    /// Whether a function's process connects to DynamoDB before it asks for its first request.
+    pub prime_connection: bool,
 }
 
 impl Default for Settings {
@@ -62,6 +64,7 @@ impl Default for Settings {
             credential_ttl: Duration::from_secs(60),
             issued_keys_only: false,
             signature_single_use: false,
+            prime_connection: true,
         }
     }
 }
@@ -103,6 +106,7 @@ impl<P: Provider, S: Payments + Credentials + Signatures> CancelService<P, S> {
             credential_ttl,
             issued_keys_only,
             signature_single_use,
+            prime_connection: _,
         } = settings.into();
         let parts = Parts {
             store,

@@ -16,7 +16,7 @@ use crate::{
     faults::{Done, FaultProxy, unreachable},
     front_ends,
     golden::{Call, Case, cases, delivered},
-    history, limits, log, openapi, patience, plain, tenancy,
+    history, lifecycle, limits, log, openapi, patience, plain, tenancy,
     transport::{Answer, Transport},
 };
 
@@ -134,6 +134,14 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
         |runtime, cases, binary| runtime.block_on(crash::killed::<P>(cases, binary)),
     );
     test(
+        "a_process_connects_before_it_polls",
+        |runtime, cases, binary| runtime.block_on(lifecycle::primed(cases, P::NAME, binary)),
+    );
+    test(
+        "a_process_serves_as_many_at_once_as_it_is_told",
+        |runtime, cases, binary| runtime.block_on(lifecycle::at_once(cases, binary)),
+    );
+    test(
         "where_the_plain_way_is_untrue_this_is_not",
         |runtime, cases, _| runtime.block_on(plain::side_by_side::<P>(cases)),
     );
@@ -170,8 +178,10 @@ impl<P: Provider> Stage<P> {
     pub(crate) async fn set(path: Option<&str>, ttl: Duration) -> Result<Self> {
         let (store, tables) = embedded::with_tables().await?;
         let proxy = FaultProxy::start(store).await?;
+        let provider = start(path, &proxy.url(), ttl).await?;
+        let _ = proxy.take();
         Ok(Self {
-            provider: start(path, &proxy.url(), ttl).await?,
+            provider,
             without_store: start(path, &unreachable().await?, ttl).await?,
             proxy,
             store,

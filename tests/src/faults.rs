@@ -111,6 +111,7 @@ struct Inside {
     attempts: Mutex<usize>,
     late: Mutex<Vec<Vec<u8>>>,
     log: Mutex<Vec<Done>>,
+    last: Mutex<String>,
     refuse: Mutex<Duration>,
     refusing: Notify,
 }
@@ -130,6 +131,7 @@ impl FaultProxy {
             attempts: Mutex::default(),
             late: Mutex::default(),
             log: Mutex::default(),
+            last: Mutex::default(),
             refuse: Mutex::default(),
             refusing: Notify::new(),
         });
@@ -184,6 +186,12 @@ impl FaultProxy {
     #[must_use]
     pub fn take(&self) -> Vec<Done> {
         std::mem::take(&mut *lock(&self.inside.log))
+    }
+
+    /// The body of the last request that reached the store.
+    #[must_use]
+    pub fn last_request(&self) -> String {
+        lock(&self.inside.last).clone()
     }
 
     /// How many times the store has changed an item since then.
@@ -295,6 +303,7 @@ impl Inside {
             status: status.ok_or(io::ErrorKind::InvalidData)?,
             trace: header(&text, "x-amzn-trace-id").map(str::to_owned),
         });
+        *lock(&self.last) = body(&text).to_owned();
         // To the SDK the connection is one that stays.
         let answer = String::from_utf8_lossy(&answer).replacen("connection: close\r\n", "", 1);
         Ok(answer.into_bytes())
@@ -368,6 +377,10 @@ fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
         .into_iter()
         .find(|(given, _)| given.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.trim())
+}
+
+fn body(request: &str) -> &str {
+    request.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
 async fn cut(mut connection: TcpStream, how: Cut) -> io::Result<()> {

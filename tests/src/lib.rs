@@ -12,12 +12,15 @@
 mod contract;
 mod crash;
 pub mod cut_points;
+pub mod echo;
 pub mod faults;
 pub mod front_ends;
 pub mod golden;
 pub mod history;
+mod lifecycle;
 mod limits;
 mod log;
+pub mod measure;
 pub mod memory;
 pub mod merchant;
 pub mod openapi;

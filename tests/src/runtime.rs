@@ -7,7 +7,10 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,8 +24,8 @@ use axum::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Notify, oneshot},
-    time::timeout,
+    sync::{Notify, oneshot, watch},
+    time::{Instant, timeout},
 };
 
 /// The trace that every invocation belongs to.
@@ -33,6 +36,8 @@ type Ended = Result<String, String>;
 
 #[derive(Default)]
 struct Invocations {
+    first_poll: watch::Sender<Option<Instant>>,
+    most_at_once: AtomicUsize,
     waiting: Mutex<VecDeque<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Ended>>>,
     more: Notify,
@@ -48,6 +53,7 @@ struct Invocation {
 /// A function's process, ended when this is dropped.
 pub struct Function {
     process: Child,
+    started: Instant,
     invocations: Arc<Invocations>,
     log: Arc<Mutex<String>>,
 }
@@ -58,6 +64,14 @@ impl Function {
     /// # Errors
     /// Where the process does not start.
     pub async fn start(binary: &str, environment: &[(&str, &str)]) -> Result<Self> {
+        Self::spawn(Command::new(binary), environment).await
+    }
+
+    /// The same of a command: a binary under a tool, a script under its interpreter.
+    ///
+    /// # Errors
+    /// Where the process does not start.
+    pub async fn spawn(mut command: Command, environment: &[(&str, &str)]) -> Result<Self> {
         let invocations = Arc::<Invocations>::default();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -69,9 +83,12 @@ impl Function {
             )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .with_state(Arc::clone(&invocations));
+        let listener = axum::serve::ListenerExt::tap_io(listener, |connection| {
+            let _ = connection.set_nodelay(true);
+        });
         tokio::spawn(async move { axum::serve(listener, app).await });
 
-        let mut process = Command::new(binary)
+        command
             .env_clear()
             .envs([
                 ("AWS_LAMBDA_RUNTIME_API", address.to_string().as_str()),
@@ -85,9 +102,11 @@ impl Function {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::inherit());
+        let started = Instant::now();
+        let mut process = command
             .spawn()
-            .with_context(|| format!("cannot start {binary}"))?;
+            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
         let log = Arc::<Mutex<String>>::default();
         let lines =
             BufReader::new(process.stdout.take().context("the process has no output")?).lines();
@@ -101,9 +120,46 @@ impl Function {
         });
         Ok(Self {
             process,
+            started,
             invocations,
             log,
         })
+    }
+
+    /// How long it took from the start of the process to its first poll, once it has come.
+    ///
+    /// # Errors
+    /// Where it does not come within a minute.
+    pub async fn polled(&self) -> Result<Duration> {
+        let mut polled = self.invocations.first_poll.subscribe();
+        let polled = timeout(Duration::from_secs(60), polled.wait_for(Option::is_some)).await;
+        let polled = polled.context("the process never polled")??;
+        Ok(polled.map_or(Duration::ZERO, |at| at - self.started))
+    }
+
+    /// How many invocations it has had in hand at once, at most.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        self.invocations.most_at_once.load(Ordering::Relaxed)
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Asks the process to end, as a tool around it needs to write what it has found, and waits for that.
+    ///
+    /// # Errors
+    /// Where the process cannot be asked.
+    pub fn end(mut self) -> Result<()> {
+        let asked = Command::new("kill")
+            .args(["-TERM", &self.process.id().to_string()])
+            .status()?;
+        anyhow::ensure!(asked.success(), "cannot end process {}", self.process.id());
+        self.process.wait()?;
+        Ok(())
     }
 
     /// Invokes the function as Lambda does with a time-out of `allowed`.
@@ -149,6 +205,11 @@ impl Drop for Function {
 }
 
 async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
+    invocations.first_poll.send_if_modified(|first| {
+        let unset = first.is_none();
+        first.get_or_insert_with(Instant::now);
+        unset
+    });
     loop {
         let waiting = invocations
             .waiting
@@ -170,11 +231,17 @@ async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
             .unwrap_or_default()
             .as_millis()
             .to_string();
+        let at_once = {
+            let mut running = invocations
+                .running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            running.insert(request_id.clone(), ended);
+            running.len()
+        };
         invocations
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(request_id.clone(), ended);
+            .most_at_once
+            .fetch_max(at_once, Ordering::Relaxed);
         let headers = [
             ("lambda-runtime-aws-request-id", request_id),
             ("lambda-runtime-deadline-ms", deadline),

@@ -106,7 +106,7 @@ where
 impl<P: Provider> Transport<P> {
     /// The service over the DynamoDB at `url`, with credentials remembered for `ttl`.
     pub async fn service(url: &str, ttl: Duration) -> Self {
-        let store = DynamoDb::new(&embedded::config(url).await);
+        let store = DynamoDb::new(&embedded::config(url));
         Self::Service(Box::new(Handler(CancelService::new(store, ttl))))
     }
 
@@ -120,7 +120,10 @@ impl<P: Provider> Transport<P> {
             ("AWS_ENDPOINT_URL_DYNAMODB", url),
             ("CREDENTIAL_TTL_SECONDS", &ttl),
         ];
-        Ok(Self::Binary(Function::start(path, &environment).await?))
+        let function = Function::start(path, &environment).await?;
+        // So that what it asks the store before its first event is not taken for a request's.
+        function.polled().await?;
+        Ok(Self::Binary(function))
     }
 
     /// The answer to a Lambda event.

@@ -55,7 +55,7 @@ fn pending() -> Value {
 /// Runs an outage of 300 calls, and the first call after it.
 async fn outage(fault: Fault) {
     let (_, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
 
     proxy.always(fault);
     let mut drained = 0;
@@ -119,7 +119,7 @@ async fn a_store_that_throttles_is_asked_once_per_call_and_again_at_once_when_it
 #[tokio::test]
 async fn a_port_that_refuses_for_a_moment_is_tried_again_and_one_that_refuses_on_is_undecided() {
     let (tables, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
     // Random waits before the repetitions, at most 25 and 50 ms: now and then all three attempts are refused, and the next call finds it open.
     let mut made = 0;
     for _ in 0..20 {
@@ -145,7 +145,7 @@ async fn a_port_that_refuses_for_a_moment_is_tried_again_and_one_that_refuses_on
 #[tokio::test]
 async fn a_silent_attempt_is_given_up_after_its_second_and_repeated() {
     let (_, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
     let hang = Fault::Request {
         after: usize::MAX,
         how: Cut::Hang,
@@ -161,7 +161,7 @@ async fn a_silent_attempt_is_given_up_after_its_second_and_repeated() {
 #[tokio::test]
 async fn no_attempt_starts_that_cannot_finish() {
     let (_, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()).await);
+    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
     proxy.always(Fault::Instead {
         answer: Instead::InternalServerError,
         committed: false,

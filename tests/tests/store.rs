@@ -71,7 +71,7 @@ impl Credentials for Store {
 impl Store {
     async fn dynamodb() -> Self {
         let (address, tables) = embedded::with_tables().await.unwrap();
-        let config = embedded::config(&format!("http://{address}")).await;
+        let config = embedded::config(&format!("http://{address}"));
         Self::DynamoDb(DynamoDb::new(&config), tables)
     }
 
@@ -534,8 +534,8 @@ async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_da
 #[tokio::test]
 async fn a_store_that_hangs_up_leaves_the_outcome_open_and_a_missing_table_does_not() {
     let nobody = harness::faults::unreachable().await.unwrap();
-    let tables = Client::new(&embedded::config(&nobody).await);
-    let store = Store::DynamoDb(DynamoDb::new(&embedded::config(&nobody).await), tables);
+    let tables = Client::new(&embedded::config(&nobody));
+    let store = Store::DynamoDb(DynamoDb::new(&embedded::config(&nobody)), tables);
     assert_eq!(
         store.cancel(None, "reason").await,
         Err(CancelError::Undecided)
@@ -544,7 +544,7 @@ async fn a_store_that_hangs_up_leaves_the_outcome_open_and_a_missing_table_does_
     let address = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
         .await
         .unwrap();
-    let config = embedded::config(&format!("http://{address}")).await;
+    let config = embedded::config(&format!("http://{address}"));
     let store = Store::DynamoDb(DynamoDb::new(&config), Client::new(&config));
     assert_eq!(
         store.cancel(None, "reason").await,

@@ -396,7 +396,7 @@ async fn guarded_in_each_of_many_races_exactly_one_payment_is_canceled_on_both_s
                     embedded::put(&tables, table, item).await.unwrap();
                 }
             }
-            let config = embedded::config(&format!("http://{address}")).await;
+            let config = embedded::config(&format!("http://{address}"));
             race(DynamoDb::new(&config), &captured).await
         } else {
             race(memory(), &captured).await

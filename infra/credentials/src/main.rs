@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_config::{Region, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{Client, config::Credentials, types::AttributeValue};
 use clap::{
     Args, Parser, Subcommand,
@@ -20,7 +20,7 @@ use clap::{
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use shared::{clock::milliseconds, key, store::dynamodb::sdk_config};
+use shared::{clock::milliseconds, key, store::dynamodb::http_client};
 
 use schemes::{Kind, Scheme, providers};
 use table::{Entry, Item, Table, text};
@@ -285,7 +285,7 @@ impl Named {
 }
 
 impl Place {
-    /// The functions' own way to DynamoDB, with more patience, for the network between may be a long one.
+    /// Region and keys from wherever the AWS tools have them: variables, profiles, roles. The network between may be a long one.
     async fn client(&self) -> Result<Client> {
         let patient = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -293,7 +293,9 @@ impl Place {
             .operation_attempt_timeout(Duration::from_secs(10))
             .operation_timeout(Duration::from_secs(30))
             .build();
-        let mut loader = sdk_config().timeout_config(patient);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client())
+            .timeout_config(patient);
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);
         }

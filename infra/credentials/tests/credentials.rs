@@ -172,7 +172,7 @@ impl<P: Provider> Endpoint<P> {
             let status = item["status"].as_str().unwrap();
             P::STATUSES.cancelable.contains(&status) && item["manual_cancellation"].is_null()
         };
-        let store = DynamoDb::new(&embedded::config(&stage.url).await);
+        let store = DynamoDb::new(&embedded::config(&stage.url));
         let clock = Later::default();
         Self {
             service: CancelService::with_clock(store, settings, clock.clone()),

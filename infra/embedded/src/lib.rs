@@ -5,19 +5,19 @@
 use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
     client::Waiters,
-    config::{Credentials, SharedCredentialsProvider},
+    config::{Credentials, Region, SharedCredentialsProvider, timeout::TimeoutConfig},
     error::ProvideErrorMetadata,
     types::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
         ScalarAttributeType, TimeToLiveSpecification,
     },
 };
+use aws_types::SdkConfig;
 use serde_json::{Map, Value};
-use shared::store::dynamodb::sdk_config;
+use shared::store::dynamodb::limits;
 use tokio::net::TcpListener;
 
 /// An item of a table, as DynamoDB has it.
@@ -67,7 +67,7 @@ pub async fn with_tables() -> Result<(SocketAddr, Client)> {
         .operation_attempt_timeout(PATIENCE)
         .operation_timeout(PATIENCE)
         .build();
-    let config = config(&format!("http://{address}")).await;
+    let config = config(&format!("http://{address}"));
     let config = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(patient);
     let client = Client::from_conf(config.build());
     create_tables(&client, ["payments", "credentials"]).await?;
@@ -75,14 +75,13 @@ pub async fn with_tables() -> Result<(SocketAddr, Client)> {
 }
 
 /// The functions' own SDK configuration, pointed at `endpoint_url`, with credentials and region that an emulator takes.
-pub async fn config(endpoint_url: &str) -> SdkConfig {
+pub fn config(endpoint_url: &str) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "embedded");
-    sdk_config()
+    limits()
         .endpoint_url(endpoint_url)
         .region(Region::from_static("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .load()
-        .await
+        .build()
 }
 
 /// Creates both tables, payments and credentials, where they are not there yet: on demand, partition key `pk`, no sort key. Of the payments, used

@@ -18,13 +18,13 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result, anyhow};
-use aws_config::{Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use axum::http::Uri;
 use clap::Parser;
 use shared::{
     lambda::settings,
-    store::dynamodb::{DynamoDb, sdk_config},
+    store::dynamodb::{DynamoDb, http_client, limits},
     telemetry::{self, Targets},
 };
 use tokio::net::TcpListener;
@@ -121,7 +121,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                 .await
                 .map_err(|error| about_port(error, port))?;
             let url = format!("http://{address}");
-            let config = embedded::config(&url).await;
+            let config = embedded::config(&url);
             (url, config)
         }
     };
@@ -179,7 +179,7 @@ fn about_port(error: Error, port: u16) -> Error {
 /// The functions' own SDK configuration, pointed at another DynamoDB. An emulator takes any region and key, so none need be set for one.
 async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
     let named = |names: &[&str]| names.iter().any(|name| env::var_os(name).is_some());
-    let mut loader = sdk_config().endpoint_url(endpoint_url);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
     if !named(&["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"]) {
         loader = loader.region(Region::from_static("us-east-1"));
     }
@@ -187,7 +187,11 @@ async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
         loader =
             loader.credentials_provider(Credentials::new("local", "local", None, None, "dummy"));
     }
-    loader.load().await
+    let found = loader.load().await;
+    let mut config = limits().endpoint_url(endpoint_url);
+    config.set_region(found.region().cloned());
+    config.set_credentials_provider(found.credentials_provider());
+    config.build()
 }
 
 /// What to do once every demo payment is canceled. Only kept tables come to that.

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use lambda_runtime::{LambdaEvent, tower::Service};
+use lambda_runtime::{LambdaEvent, Runtime, tower::Service};
 use serde_json::value::RawValue;
 use tracing::Level;
 
@@ -30,23 +30,34 @@ use crate::{
     service::{CancelService, Settings},
     store::{
         Credentials, Payments, Signatures,
-        dynamodb::{DynamoDb, sdk_config},
+        dynamodb::{DynamoDb, environment},
     },
     telemetry::{self, Targets},
 };
 
 /// Runs the provider `P` as a Lambda function, until the runtime ends the process.
 ///
+/// Before the first poll, while Lambda still gives a whole processor whatever the memory size, the connection to DynamoDB is made
+/// ([`DynamoDb::prime`]); `PRIME_CONNECTION=false` leaves that to the first request. With `AWS_LAMBDA_MAX_CONCURRENCY`, which Lambda Managed
+/// Instances set, as many requests are served at once.
+///
 /// # Errors
 /// Where a setting is none, or the Lambda runtime cannot be reached.
 pub async fn run<P: Provider>() -> Result<(), Error> {
     telemetry::init(io::stdout, Targets::new().with_default(Level::INFO));
     let settings = settings()?;
-    let store = DynamoDb::new(&sdk_config().load().await);
-    lambda_runtime::run(Handler(CancelService::<P, _>::new(store, settings))).await
+    let store = DynamoDb::new(&environment());
+    if settings.prime_connection {
+        store.prime(P::NAME).await;
+    }
+    let service = CancelService::<P, _>::new(store, settings);
+    // Not `lambda_runtime::run`: that opens a span for each request, which no line of the log shows.
+    let runtime = Runtime::new(Handler(service));
+    // In a task of its own, because each wake of the one the process began with costs a system call.
+    tokio::spawn(runtime.run_concurrent()).await?
 }
 
-/// The settings that the environment has: `CREDENTIAL_TTL_SECONDS`, `ISSUED_KEYS_ONLY`, `SIGNATURE_SINGLE_USE`.
+/// The settings that the environment has: `CREDENTIAL_TTL_SECONDS`, `ISSUED_KEYS_ONLY`, `SIGNATURE_SINGLE_USE`, `PRIME_CONNECTION`.
 ///
 /// # Errors
 /// Where one of them is not what it must be. A guard that somebody meant to switch on must not stay off for a typo.
@@ -73,6 +84,7 @@ fn settings_from(text: impl Fn(&'static str) -> Option<String>) -> Result<Settin
         credential_ttl,
         issued_keys_only,
         signature_single_use,
+        prime_connection,
     } = Settings::default();
     let seconds = |name, default: Duration| {
         parsed(
@@ -87,6 +99,7 @@ fn settings_from(text: impl Fn(&'static str) -> Option<String>) -> Result<Settin
         credential_ttl: Duration::from_secs(seconds("CREDENTIAL_TTL_SECONDS", credential_ttl)?),
         issued_keys_only: flag("ISSUED_KEYS_ONLY", issued_keys_only)?,
         signature_single_use: flag("SIGNATURE_SINGLE_USE", signature_single_use)?,
+        prime_connection: flag("PRIME_CONNECTION", prime_connection)?,
     })
 }
 
@@ -142,6 +155,7 @@ mod tests {
             credential_ttl: Duration::from_secs(60),
             issued_keys_only: false,
             signature_single_use: false,
+            prime_connection: true,
         };
         assert_eq!(settings_from(|_| None), Ok(defaults));
         assert_eq!(settings_from(|_| Some(String::new())), Ok(defaults));
@@ -157,6 +171,7 @@ mod tests {
             credential_ttl: Duration::ZERO,
             issued_keys_only: true,
             signature_single_use: false,
+            prime_connection: false,
         };
         assert_eq!(settings_from(given), Ok(expected));
     }
@@ -168,6 +183,7 @@ mod tests {
             ("CREDENTIAL_TTL_SECONDS", "-1", "a whole number of seconds"),
             ("ISSUED_KEYS_ONLY", "yes", "true or false"),
             ("SIGNATURE_SINGLE_USE", "True", "true or false"),
+            ("PRIME_CONNECTION", "no", "true or false"),
         ] {
             let given = |name| (name == wrong).then(|| value.to_owned());
             let refused = settings_from(given).unwrap_err();

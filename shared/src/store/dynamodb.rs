@@ -9,22 +9,24 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
     config::{
-        ConfigBag, Intercept, RuntimeComponents,
+        BehaviorVersion, ConfigBag, Credentials as Keys, Intercept, Region, RuntimeComponents,
+        SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
         interceptors::BeforeTransmitInterceptorContextRef,
-        retry::{RetryPartition, TokenBucket},
+        retry::{RetryConfig, RetryPartition, TokenBucket},
+        timeout::TimeoutConfig,
     },
     error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::{get_item::GetItemError, update_item::UpdateItemError},
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use aws_smithy_http_client::{Builder as HttpClient, tls};
+use aws_types::{SdkConfig, sdk_config};
 use serde_json::{Map, Number, Value};
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{debug, error, warn};
 
 use super::{Credentials, Payments, Signatures, StoreError, Verdict, tally};
 use crate::{
@@ -52,9 +54,31 @@ const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
 const RETRY_BUDGET: usize = 100;
 const RETRY_COST: u32 = 5;
 
-/// How the SDK reaches DynamoDB: region, credentials and endpoint from the environment as it reads them everywhere, and every
-/// time-out and retry value stated here, because the SDK's own defaults would wait for minutes on a silent peer, and are changing.
-pub fn sdk_config() -> aws_config::ConfigLoader {
+/// Where DynamoDB is and as whom to speak to it, from the variables that Lambda sets and the endpoint the SDK's own name. Not from `aws-config`: that also
+/// looks for profiles, instance roles and web identities, and makes a client of another service for it, at twice the instructions of the whole start.
+#[must_use]
+pub fn environment() -> SdkConfig {
+    let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+    let url = variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL"));
+    let mut config = limits();
+    config.set_region(region.map(Region::new));
+    config.set_endpoint_url(url);
+    if let (Some(id), Some(secret)) = (
+        variable("AWS_ACCESS_KEY_ID"),
+        variable("AWS_SECRET_ACCESS_KEY"),
+    ) {
+        let session = variable("AWS_SESSION_TOKEN");
+        let keys = Keys::new(id, secret, session, None, "environment");
+        config.set_credentials_provider(Some(SharedCredentialsProvider::new(keys)));
+    }
+    config.build()
+}
+
+/// How the SDK asks, wherever DynamoDB is: every time-out and retry value stated here, because the SDK's own defaults would wait for minutes on a silent
+/// peer, and are changing.
+#[must_use]
+pub fn limits() -> sdk_config::Builder {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(ATTEMPT_TIMEOUT)
@@ -65,15 +89,22 @@ pub fn sdk_config() -> aws_config::ConfigLoader {
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(FIRST_BACKOFF)
         .with_max_backoff(LONGEST_BACKOFF);
-    let http = HttpClient::new()
-        .tls_provider(tls::Provider::Rustls(
-            tls::rustls_provider::CryptoMode::Ring,
-        ))
-        .build_https();
-    aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http_client())
         .timeout_config(timeouts)
         .retry_config(retries)
+        // The attempt's time-out says the same.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}
+
+/// HTTPS with the one TLS stack that is linked.
+#[must_use]
+pub fn http_client() -> SharedHttpClient {
+    let ring = tls::rustls_provider::CryptoMode::Ring;
+    HttpClient::new()
+        .tls_provider(tls::Provider::Rustls(ring))
+        .build_https()
 }
 
 /// Starts no attempt that cannot finish before the answer is due, and counts those that it starts.
@@ -143,6 +174,30 @@ impl DynamoDb {
             client: Client::from_conf(client),
             payments: table("PAYMENTS_TABLE", "payments"),
             credentials: table("CREDENTIALS_TABLE", "credentials"),
+        }
+    }
+
+    /// Resolves the name, connects, shakes hands and signs once, so that the first request finds it done: one look at the key `{provider}#` of the
+    /// credentials, which the role may read and under which nothing is. A single attempt, so it takes a second at most; whatever comes of it
+    /// is harmless, and takes nothing from the retry budget.
+    pub async fn prime(&self, provider: &str) {
+        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
+        let look = self
+            .client
+            .get_item()
+            .table_name(&self.credentials)
+            .key("pk", text(&format!("{provider}#")))
+            .customize()
+            .config_override(once)
+            .send();
+        match look.await {
+            Ok(_) => debug!("connected to DynamoDB"),
+            Err(failure) => warn!(
+                table = %self.credentials,
+                kind = kind(&failure),
+                code = failure.code().unwrap_or_default(),
+                "no connection to DynamoDB before the first request, which will try again"
+            ),
         }
     }
 }
@@ -298,13 +353,7 @@ where
     E: Definite + ProvideErrorMetadata + std::error::Error + 'static,
 {
     let code = failure.code().unwrap_or_default();
-    let kind = match failure {
-        SdkError::ConstructionFailure(_) => "request could not be built",
-        SdkError::TimeoutError(_) => "no answer in time",
-        SdkError::DispatchFailure(_) => "connection failed",
-        SdkError::ResponseError(_) => "answer cut short or unreadable",
-        SdkError::ServiceError(_) | _ => "refused",
-    };
+    let kind = kind(failure);
     if matches!(failure, SdkError::ConstructionFailure(_))
         || failure
             .as_service_error()
@@ -325,6 +374,16 @@ where
             "DynamoDB gave no definite answer: if that lasts, check the region, the endpoint and the network between"
         );
         StoreError::Undecided
+    }
+}
+
+fn kind<E>(failure: &SdkError<E>) -> &'static str {
+    match failure {
+        SdkError::ConstructionFailure(_) => "request could not be built",
+        SdkError::TimeoutError(_) => "no answer in time",
+        SdkError::DispatchFailure(_) => "connection failed",
+        SdkError::ResponseError(_) => "answer cut short or unreadable",
+        SdkError::ServiceError(_) | _ => "refused",
     }
 }
 

@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use aws_config::Region;
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
 use aws_smithy_runtime_api::{
     client::{
         http::{
@@ -24,7 +23,7 @@ use shared::{
     headers::Headers,
     request::Incoming,
     service::CancelService,
-    store::dynamodb::{DynamoDb, sdk_config},
+    store::dynamodb::{DynamoDb, limits},
 };
 use tower_service::Service;
 
@@ -94,12 +93,12 @@ fn answer<P: Contract>(choice: u8, item: &str) {
     static STORE: LazyLock<(DynamoDb, Wire)> = LazyLock::new(|| {
         let wire = Wire::default();
         let key = Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz");
-        let config = sdk_config()
+        let config = limits()
             .region(Region::new("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(key))
             .endpoint_url("http://127.0.0.1:9")
             .http_client(wire.clone());
-        (DynamoDb::new(&finish(config.load())), wire)
+        (DynamoDb::new(&config.build()), wire)
     });
     let (store, wire) = &*STORE;
 

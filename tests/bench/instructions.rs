@@ -1,0 +1,100 @@
+//! The gate: what the shipped binaries cost in instructions, against the committed figures of `instructions.json`.
+//!
+//! `cargo run -p harness --example instructions`, with `--accept` to write the figures down instead, and with providers' names for only some.
+#![expect(clippy::print_stdout, reason = "a command's answer")]
+
+use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::{
+    golden::cases,
+    measure::{Change, Ground},
+};
+use serde::{Deserialize, Serialize};
+
+/// How many requests a count is taken over, after as many that are not counted.
+const REQUESTS: u64 = 20;
+
+/// What is committed of one provider.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figures {
+    /// The golden case that is played.
+    case: String,
+    /// From exec to the first poll, without the connection to DynamoDB.
+    start: u64,
+    /// A warm request, everything included.
+    request: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let (flags, names): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|a| a.starts_with('-'));
+    let accept = flags == ["--accept"];
+    ensure!(
+        accept || flags.is_empty(),
+        "no such flag: {flags:?}; there is --accept"
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let file = root.join("tests/bench/instructions.json");
+    let mut committed: BTreeMap<String, Figures> =
+        serde_json::from_str(&fs::read_to_string(&file)?)
+            .with_context(|| file.display().to_string())?;
+    if let Some(unknown) = names.iter().find(|name| !committed.contains_key(*name)) {
+        bail!("no figures of {unknown} in {}", file.display());
+    }
+    let wanted = |name: &String| names.is_empty() || names.contains(name);
+    let target = build(&root, committed.keys().filter(|name| wanted(name)))?;
+    let ground = Ground::set(root.join("target/measure")).await?;
+
+    let mut grown = Vec::new();
+    for (name, figures) in committed.iter_mut().filter(|(name, _)| wanted(name)) {
+        let case = cases(name)?
+            .into_iter()
+            .find(|case| case.name == figures.case)
+            .with_context(|| format!("no case {} of {name}", figures.case))?;
+        let binary = target.join(name);
+        let binary = binary.to_string_lossy();
+        let start = ground.start_instructions(&[&binary]).await?;
+        let request = ground
+            .request_instructions(&[&binary], &case, REQUESTS)
+            .await?;
+        let measured = [
+            ("start", start, &mut figures.start),
+            ("warm request", request, &mut figures.request),
+        ];
+        for (what, now, before) in measured {
+            let change = Change::of(*before, now);
+            println!("{name:14} {what:14} {before:>9} → {now:>9}  {change}");
+            if change.is_growth() {
+                grown.push(format!("{name}, {what}"));
+            }
+            *before = now;
+        }
+    }
+    if accept {
+        fs::write(&file, serde_json::to_string_pretty(&committed)? + "\n")?;
+        return Ok(());
+    }
+    ensure!(
+        grown.is_empty(),
+        "more instructions than committed: {}. Find out why; if it is worth it, write the new figures down with\n  \
+         cargo run -p harness --example instructions -- --accept",
+        grown.join("; ")
+    );
+    Ok(())
+}
+
+/// Builds the functions as they are shipped, and says where they are.
+fn build<'n>(root: &Path, names: impl Iterator<Item = &'n String>) -> Result<std::path::PathBuf> {
+    // With `-p`, so that what the tests need of the same crates is not in them.
+    let packages = names.flat_map(|name| ["-p", name]);
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--release", "--quiet"])
+        .args(packages)
+        .current_dir(root)
+        .status()?;
+    ensure!(status.success(), "the functions do not build");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    Ok(target.join("release"))
+}

@@ -1,0 +1,410 @@
+//! The table: every arm, interleaved, in front of the same Runtime API and a DynamoDB of its own kind over TLS. `tests/bench/run` builds the arms and calls this.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command's answer and its progress"
+)]
+
+use std::{
+    env, fmt, fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use harness::{
+    golden::{Case, cases},
+    measure::{Ground, Quota, resident_kilobytes},
+};
+use serde::Deserialize;
+
+/// An entry of `arms.json`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arm {
+    /// As the table has it.
+    name: String,
+    /// What to start, from the root of the repository.
+    command: Vec<String>,
+    /// The provider whose case is played, and which.
+    provider: String,
+    case: String,
+    /// Whether valgrind can count it: no interpreter.
+    native: bool,
+    /// Whether it asks DynamoDB at all.
+    store: bool,
+    /// The manifest and the package whose crates are counted.
+    package: Option<(String, String)>,
+}
+
+#[derive(Default)]
+struct Figures {
+    start_instructions: Option<u64>,
+    request_instructions: Option<u64>,
+    start: Vec<f64>,
+    start_unprimed: Vec<f64>,
+    first: Vec<f64>,
+    warm: Vec<f64>,
+    first_quota: Vec<f64>,
+    first_quota_unprimed: Vec<f64>,
+    warm_quota: Vec<f64>,
+    system_calls: Option<u64>,
+    allocations: Option<u64>,
+    memory: Vec<u64>,
+    bytes: Option<u64>,
+    zip: Option<u64>,
+    crates: Option<usize>,
+}
+
+struct Options {
+    rounds: usize,
+    soak: usize,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut options = Options {
+        rounds: 20,
+        soak: 100_000,
+    };
+    let mut arguments = env::args().skip(1);
+    while let Some(flag) = arguments.next() {
+        let number = arguments.next().and_then(|number| number.parse().ok());
+        let number = number.with_context(|| format!("{flag} needs a number"))?;
+        match flag.as_str() {
+            "--rounds" => options.rounds = number,
+            "--soak" => options.soak = number,
+            _ => anyhow::bail!("no such flag: {flag}; there are --rounds N and --soak N"),
+        }
+    }
+    ensure!(options.rounds > 0, "--rounds must be at least 1");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()?;
+    env::set_current_dir(&root)?;
+    let arms: Vec<Arm> = serde_json::from_str(&fs::read_to_string("tests/bench/arms.json")?)?;
+    let quota = Quota::new().ok();
+    if quota.is_none() {
+        eprintln!("the cpu cgroup cannot be written to: no figures under the quota");
+    }
+
+    let mut stands = Vec::new();
+    for arm in arms {
+        stands.push(Stand::set(arm, &root).await?);
+    }
+    for round in 0..options.rounds {
+        for stand in &mut stands {
+            progress(&format!(
+                "round {} of {}: {}",
+                round + 1,
+                options.rounds,
+                stand.arm.name
+            ));
+            stand.round(quota.as_ref()).await?;
+        }
+    }
+    for stand in &mut stands {
+        progress(&format!("counting: {}", stand.arm.name));
+        stand.count(&root, options.soak).await?;
+    }
+    let table = table(&stands, &options);
+    print!("{table}");
+    fs::write("tests/bench/results.md", &table)?;
+    fs::write("tests/bench/results.svg", chart(&stands))?;
+    Ok(())
+}
+
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{what}");
+    }
+}
+
+/// An arm with its own DynamoDB, which gives its answers again once it has given each.
+struct Stand {
+    arm: Arm,
+    case: Case,
+    ground: Ground,
+    figures: Figures,
+}
+
+impl Stand {
+    async fn set(arm: Arm, root: &Path) -> Result<Self> {
+        let case = cases(&arm.provider)?
+            .into_iter()
+            .find(|case| case.name == arm.case)
+            .with_context(|| format!("no case {}", arm.case))?;
+        let folder = root
+            .join("target/measure")
+            .join(arm.name.replace([' ', ','], "-"));
+        let ground = Ground::set(folder).await?;
+        let stand = Self {
+            arm,
+            case,
+            ground,
+            figures: Figures::default(),
+        };
+        // The real store first, so that what is echoed later is what it said, and a wrong arm is found at once.
+        let function = stand.ground.start(stand.command(), true).await?;
+        stand.ground.give(&stand.case).await?;
+        stand
+            .ground
+            .cancel(&function, &stand.case)
+            .await
+            .with_context(|| stand.arm.name.clone())?;
+        let written = stand.ground.echo.take();
+        let canceled = written
+            .iter()
+            .any(|(operation, status)| operation == "UpdateItem" && *status == 200);
+        ensure!(
+            canceled == stand.arm.store,
+            "{}: {written:?}",
+            stand.arm.name
+        );
+        stand.ground.echo.again(true);
+        Ok(stand)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.arm.command.first().map_or("", String::as_str));
+        command.args(self.arm.command.iter().skip(1));
+        command
+    }
+
+    async fn round(&mut self, quota: Option<&Quota>) -> Result<()> {
+        let (ground, case) = (&self.ground, &self.case);
+        let function = ground.start(self.command(), true).await?;
+        let start = function.polled().await?;
+        let first = ground.cancel(&function, case).await?;
+        let mut warm = Vec::new();
+        for _ in 0..20 {
+            warm.push(milliseconds(ground.cancel(&function, case).await?));
+        }
+        drop(function);
+        self.figures.start.push(milliseconds(start));
+        self.figures.first.push(milliseconds(first));
+        self.figures.warm.extend(warm);
+
+        let Some(quota) = quota else { return Ok(()) };
+        for primed in [true, false] {
+            let function = self.ground.start(self.command(), primed).await?;
+            let start = function.polled().await?;
+            // Lambda gives a whole processor until the first poll.
+            quota.confine(function.id())?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let first = milliseconds(self.ground.cancel(&function, &self.case).await?);
+            if !primed {
+                self.figures.first_quota_unprimed.push(first);
+                self.figures.start_unprimed.push(milliseconds(start));
+                continue;
+            }
+            self.figures.first_quota.push(first);
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(40)).await;
+                let warm = self.ground.cancel(&function, &self.case).await?;
+                self.figures.warm_quota.push(milliseconds(warm));
+            }
+        }
+        Ok(())
+    }
+
+    async fn count(&mut self, root: &Path, soak: usize) -> Result<()> {
+        let Self {
+            ground,
+            case,
+            arm,
+            figures,
+        } = self;
+        let command = arm.command.iter().map(String::as_str).collect::<Vec<_>>();
+        figures.system_calls = ground.system_calls(&command, case).await.ok();
+        if arm.native {
+            ground.echo.again(false);
+            figures.start_instructions = Some(ground.start_instructions(&command).await?);
+            figures.request_instructions =
+                Some(ground.request_instructions(&command, case, 20).await?);
+            ground.echo.again(true);
+            figures.allocations = ground.allocations(&command, case).await.ok();
+        }
+        let function = self.ground.start(self.command(), true).await?;
+        function.polled().await?;
+        let mut memory = vec![resident_kilobytes(function.id())?];
+        let ground = &self.ground;
+        for done in 0..soak.max(1) {
+            ground.cancel(&function, &self.case).await?;
+            if done == 0 || done == soak / 2 || done + 1 == soak {
+                memory.push(resident_kilobytes(function.id())?);
+            }
+        }
+        self.figures.memory = memory;
+        let files: Vec<PathBuf> = self.arm.command.iter().map(PathBuf::from).collect();
+        if let Some(file) = files.last().filter(|file| file.starts_with("target")) {
+            self.figures.bytes = Some(fs::metadata(file)?.len());
+            let zip = root.join("target/measure/function.zip");
+            let _ = fs::remove_file(&zip);
+            let zipped = Command::new("zip")
+                .args(["-q9j"])
+                .arg(&zip)
+                .arg(file)
+                .status();
+            if zipped.is_ok_and(|status| status.success()) {
+                self.figures.zip = Some(fs::metadata(&zip)?.len());
+            }
+        }
+        if let Some((manifest, package)) = &self.arm.package {
+            let tree = Command::new(env!("CARGO"))
+                .args([
+                    "tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}",
+                ])
+                .args(["--manifest-path", manifest, "-p", package])
+                .output()?;
+            let lines = String::from_utf8_lossy(&tree.stdout).into_owned();
+            let names: std::collections::BTreeSet<_> = lines
+                .lines()
+                .filter(|line| !line.contains("(proc-macro)"))
+                .map(|line| line.trim_end_matches(" (*)"))
+                .collect();
+            self.figures.crates = Some(names.len());
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// The value below which that part of `times` lies.
+fn quantile(times: &[f64], part: f64) -> Option<f64> {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index into a short list"
+    )]
+    let at = (part * (sorted.len().saturating_sub(1)) as f64).round() as usize;
+    sorted.get(at).copied()
+}
+
+fn table(stands: &[Stand], options: &Options) -> String {
+    let mut text = format!(
+        "{}; {} rounds, {} requests for the memory. Times in milliseconds: median (first to third quartile).\n\n\
+         | arm | start: instructions, not primed | start: time | start, not primed | first request | warm request | first, 128 MB | first, 128 MB, not primed | warm, 128 MB | \
+         instructions / warm request | system calls | allocations | MB at first poll, after 1, half, all | binary / zip MB | crates |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+        machine(),
+        options.rounds,
+        options.soak
+    );
+    for Stand { arm, figures, .. } in stands {
+        let memory = figures
+            .memory
+            .iter()
+            .map(|kb| megabytes(*kb * 1024))
+            .collect::<Vec<_>>();
+        let cells = [
+            thousands(figures.start_instructions),
+            spread(&figures.start),
+            spread(&figures.start_unprimed),
+            spread(&figures.first),
+            spread(&figures.warm),
+            spread(&figures.first_quota),
+            spread(&figures.first_quota_unprimed),
+            spread(&figures.warm_quota),
+            thousands(figures.request_instructions),
+            or_dash(figures.system_calls),
+            or_dash(figures.allocations),
+            memory.join(", "),
+            format!(
+                "{} / {}",
+                or_dash(figures.bytes.map(megabytes)),
+                or_dash(figures.zip.map(megabytes))
+            ),
+            or_dash(figures.crates),
+        ];
+        text.push_str(&format!("| {} | {} |\n", arm.name, cells.join(" | ")));
+    }
+    text
+}
+
+fn or_dash(figure: Option<impl fmt::Display>) -> String {
+    figure.map_or_else(|| "–".to_owned(), |figure| figure.to_string())
+}
+
+fn thousands(count: Option<u64>) -> String {
+    or_dash(count.map(|count| format!("{} k", count / 1000)))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{}", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
+fn spread(times: &[f64]) -> String {
+    match (
+        quantile(times, 0.5),
+        quantile(times, 0.25),
+        quantile(times, 0.75),
+    ) {
+        (Some(middle), Some(low), Some(high)) => format!("{middle:.2} ({low:.2}–{high:.2})"),
+        _ => "–".to_owned(),
+    }
+}
+
+/// Date, processor and versions, as the tools name themselves.
+fn machine() -> String {
+    let said = |program: &str, argument: &str| {
+        let output = Command::new(program).arg(argument).output().ok();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        text.filter(|text| !text.is_empty())
+            .unwrap_or_else(|| format!("no {program}"))
+    };
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("an unnamed processor", |(_, name)| name.trim());
+    format!(
+        "{}, {} cores of {model}, {}, node {}, {}, {}",
+        said("date", "+%F"),
+        std::thread::available_parallelism().map_or(1, usize::from),
+        said("rustc", "--version"),
+        said("node", "--version"),
+        said("python3", "--version"),
+        said("valgrind", "--version"),
+    )
+}
+
+/// First requests under the quota as bars on a logarithmic scale.
+fn chart(stands: &[Stand]) -> String {
+    let bars = stands
+        .iter()
+        .filter_map(|stand| Some((&stand.arm.name, quantile(&stand.figures.first_quota, 0.5)?)))
+        .collect::<Vec<_>>();
+    let height = 40 + 24 * bars.len();
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"760\" height=\"{height}\" fill=\"white\"/>\n\
+         <text x=\"8\" y=\"20\">First request at 128 MB, median, milliseconds, logarithmic</text>\n"
+    );
+    for (n, (name, time)) in bars.iter().enumerate() {
+        let y = 34 + 24 * n;
+        let width = ((time.max(0.1) * 10.0).log10() * 110.0).max(2.0);
+        let ours = if name.starts_with("ours") {
+            "#1b6e4b"
+        } else {
+            "#8a8f98"
+        };
+        svg.push_str(&format!(
+            "<text x=\"8\" y=\"{}\">{name}</text><rect x=\"260\" y=\"{y}\" width=\"{width:.0}\" height=\"18\" fill=\"{ours}\"/>\
+             <text x=\"{:.0}\" y=\"{}\">{time:.2}</text>\n",
+            y + 14,
+            266.0 + width,
+            y + 14
+        ));
+    }
+    svg.push_str("</svg>\n");
+    svg
+}

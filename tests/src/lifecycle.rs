@@ -1,0 +1,123 @@
+//! How a function's process begins, and how many requests it serves at once.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::{
+    contract::canceling,
+    faults::{FaultProxy, unreachable},
+    golden::{Call, Case},
+    runtime::Function,
+    transport::{ALLOWED, Answer},
+};
+
+/// More than the one attempt that a process makes before it polls, on a busy machine.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// The connection is made before the first poll, by one look at a key of the provider's own, and by none where that is switched off. A store
+/// that is not there delays the start by no more than an attempt, is said once, and ends nothing.
+pub(crate) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Result<()> {
+    let (store, _) = embedded::with_tables().await?;
+    let proxy = FaultProxy::start(store).await?;
+    let url = proxy.url();
+    let function = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await?;
+    function.polled().await?;
+    let seen = proxy.take();
+    let operations = seen.iter().map(|one| (one.operation.as_str(), one.status));
+    ensure!(
+        operations.eq([("GetItem", 200)]),
+        "before the first poll: {seen:?}"
+    );
+    let asked = serde_json::from_str::<Value>(&proxy.last_request())?;
+    ensure!(
+        asked["Key"] == json!({"pk": {"S": format!("{provider}#")}}),
+        "not a key of the provider's own: {asked}"
+    );
+
+    let environment = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
+        ("PRIME_CONNECTION", "false"),
+    ];
+    let unprimed = Function::start(binary, &environment).await?;
+    unprimed.polled().await?;
+    let seen = proxy.take();
+    ensure!(seen.is_empty(), "before the first poll: {seen:?}");
+
+    let nowhere = unreachable().await?;
+    let alone = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &nowhere)]).await?;
+    let waited = alone.polled().await?;
+    ensure!(waited < BOUND, "the first poll came after {waited:?}");
+    let said = alone.log();
+    ensure!(
+        said.lines().count() == 1 && said.contains("no connection to DynamoDB"),
+        "the log says {said}"
+    );
+    let event = canceling(cases)?.event();
+    let answer = alone
+        .invoke(&Call::begin().request_id, &event, ALLOWED)
+        .await?;
+    let answer: Answer = serde_json::from_str(&answer)?;
+    ensure!(answer.status >= 500, "without a store: {answer:?}");
+    Ok(())
+}
+
+/// With `AWS_LAMBDA_MAX_CONCURRENCY`, as Lambda Managed Instances set it: so many requests are in flight at once, each gets its own answer, and
+/// of those that cancel one payment one wins.
+pub(crate) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
+    let case = canceling(cases)?;
+    for number in [4, 32] {
+        let (store, tables) = embedded::with_tables().await?;
+        for (table, items) in [
+            ("credentials", &case.given.credentials),
+            ("payments", &case.given.payments),
+        ] {
+            for item in items {
+                embedded::put(&tables, table, item).await?;
+            }
+        }
+        let proxy = FaultProxy::start(store).await?;
+        let (url, limit) = (proxy.url(), number.to_string());
+        let environment = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", &limit),
+        ];
+        let function = Function::start(binary, &environment).await?;
+        let event = case.event();
+        let requests = (0..2 * number).map(|_| {
+            let (function, event) = (&function, &event);
+            async move {
+                let call = Call::begin();
+                let answer = function.invoke(&call.request_id, event, ALLOWED).await?;
+                anyhow::Ok((call.request_id, serde_json::from_str::<Answer>(&answer)?))
+            }
+        });
+        let answers = try_join_all(requests).await?;
+        ensure!(
+            function.most_at_once() == number,
+            "{} of {number} were in flight at once",
+            function.most_at_once()
+        );
+        for (request_id, answer) in &answers {
+            let named = answer
+                .headers
+                .get("x-request-id")
+                .context("an answer names no request")?;
+            ensure!(
+                named == request_id,
+                "{request_id} got the answer of {named}"
+            );
+            ensure!(answer.status < 500, "a server error: {answer:?}");
+        }
+        let winners = answers.iter().filter(|(_, answer)| {
+            answer.status == 200 && !answer.headers.contains_key("idempotent-replayed")
+        });
+        let winners = winners.count();
+        ensure!(winners == 1, "{winners} of {} cancelled it", answers.len());
+        let transitions = proxy.transitions();
+        ensure!(transitions == 1, "{transitions} transitions");
+    }
+    Ok(())
+}
