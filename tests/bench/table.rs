@@ -7,7 +7,6 @@
 
 use std::{
     env, fmt, fs,
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -16,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use harness::{
     golden::{Case, cases},
-    measure::{Ground, Quota, resident_kilobytes},
+    measure::{Ground, Quota, Spread, machine, progress, resident_kilobytes},
 };
 use serde::Deserialize;
 
@@ -114,12 +113,6 @@ async fn main() -> Result<()> {
     fs::write("tests/bench/results.md", &table)?;
     fs::write("tests/bench/results.svg", chart(&stands))?;
     Ok(())
-}
-
-fn progress(what: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{what}");
-    }
 }
 
 /// An arm with its own DynamoDB, which gives its answers again once it has given each.
@@ -275,20 +268,6 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// The value below which that part of `times` lies.
-fn quantile(times: &[f64], part: f64) -> Option<f64> {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an index into a short list"
-    )]
-    let at = (part * (sorted.len().saturating_sub(1)) as f64).round() as usize;
-    sorted.get(at).copied()
-}
-
 fn table(stands: &[Stand], options: &Options) -> String {
     let mut text = format!(
         "{}; {} rounds, {} requests for the memory. Times in milliseconds: median (first to third quartile).\n\n\
@@ -343,45 +322,20 @@ fn megabytes(bytes: u64) -> String {
 }
 
 fn spread(times: &[f64]) -> String {
-    match (
-        quantile(times, 0.5),
-        quantile(times, 0.25),
-        quantile(times, 0.75),
-    ) {
-        (Some(middle), Some(low), Some(high)) => format!("{middle:.2} ({low:.2}–{high:.2})"),
-        _ => "–".to_owned(),
+    if times.is_empty() {
+        return "–".to_owned();
     }
-}
-
-/// Date, processor and versions, as the tools name themselves.
-fn machine() -> String {
-    let said = |program: &str, argument: &str| {
-        let output = Command::new(program).arg(argument).output().ok();
-        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        text.filter(|text| !text.is_empty())
-            .unwrap_or_else(|| format!("no {program}"))
-    };
-    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = processor
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or("an unnamed processor", |(_, name)| name.trim());
-    format!(
-        "{}, {} cores of {model}, {}, node {}, {}, {}",
-        said("date", "+%F"),
-        std::thread::available_parallelism().map_or(1, usize::from),
-        said("rustc", "--version"),
-        said("node", "--version"),
-        said("python3", "--version"),
-        said("valgrind", "--version"),
-    )
+    Spread::of(times).to_string()
 }
 
 /// First requests under the quota as bars on a logarithmic scale.
 fn chart(stands: &[Stand]) -> String {
     let bars = stands
         .iter()
-        .filter_map(|stand| Some((&stand.arm.name, quantile(&stand.figures.first_quota, 0.5)?)))
+        .filter_map(|stand| {
+            let times = &stand.figures.first_quota;
+            (!times.is_empty()).then(|| (&stand.arm.name, Spread::of(times).at(0.5)))
+        })
         .collect::<Vec<_>>();
     let height = 40 + 24 * bars.len();
     let mut svg = format!(

@@ -4,6 +4,7 @@
 
 use std::{
     fmt, fs,
+    io::IsTerminal,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -315,6 +316,90 @@ impl Quota {
 impl Drop for Quota {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// How long something took, in milliseconds, many times: shown as the median and, in brackets, the first and third quartile.
+#[derive(Debug, Clone)]
+pub struct Spread(Vec<f64>);
+
+impl Spread {
+    /// Of these times.
+    #[must_use]
+    pub fn of(times: &[f64]) -> Self {
+        let mut sorted = times.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Self(sorted)
+    }
+
+    /// The time below which that part of them lies; not a number where there are none.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index into a list in memory"
+    )]
+    pub fn at(&self, part: f64) -> f64 {
+        let at = (part * self.0.len().saturating_sub(1) as f64).round() as usize;
+        self.0.get(at).copied().unwrap_or(f64::NAN)
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [middle, low, high] = [0.5, 0.25, 0.75].map(|part| self.at(part));
+        write!(f, "{middle:.2} ({low:.2}–{high:.2})")
+    }
+}
+
+/// What the process `id` has had of a processor so far.
+///
+/// # Errors
+/// Where the process is gone.
+pub fn processor_time(id: u32) -> Result<Duration> {
+    /// Clock ticks a second in `/proc`, on every Linux.
+    const TICKS: u64 = 100;
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The name, in brackets, may have spaces.
+    let after = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = after.split(' ').skip(11).take(2);
+    let ticks = ticks
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum::<u64>();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS))
+}
+
+/// Date, processor and versions, as the tools name themselves.
+#[must_use]
+pub fn machine() -> String {
+    let said = |program: &str, argument: &str| {
+        let output = Command::new(program).arg(argument).output().ok();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        text.filter(|text| !text.is_empty())
+            .unwrap_or_else(|| format!("no {program}"))
+    };
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("an unnamed processor", |(_, name)| name.trim());
+    format!(
+        "{}, {} cores of {model}, {}, node {}, {}, {}",
+        said("date", "+%F"),
+        std::thread::available_parallelism().map_or(1, usize::from),
+        said("rustc", "--version"),
+        said("node", "--version"),
+        said("python3", "--version"),
+        said("valgrind", "--version"),
+    )
+}
+
+/// Says what is being done, to a person who waits.
+#[expect(clippy::print_stderr, reason = "progress of a command")]
+pub fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{what}");
     }
 }
 
