@@ -11,7 +11,8 @@ use std::{
     panic,
 };
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Serialize, Serializer as _, ser::SerializeMap};
+use serde_json::ser::{Formatter, Serializer};
 use tracing::{
     Event, Subscriber, error,
     field::{Field, Visit},
@@ -80,22 +81,39 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
     ) -> fmt::Result {
         let mut line = Vec::with_capacity(1024);
         json(event, &mut line).map_err(|_| fmt::Error)?;
-        // JSON lets these stand in a text as they are. A terminal obeys some of them, and readers take others for the end of the line.
-        for character in String::from_utf8_lossy(&line).chars() {
-            match character {
-                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
-                    write!(writer, "\\u{:04x}", u32::from(character))?;
-                }
-                _ => writer.write_char(character)?,
-            }
-        }
-        writer.write_char('\n')
+        line.push(b'\n');
+        writer.write_str(&String::from_utf8_lossy(&line))
     }
+}
+
+/// JSON that shows what plain JSON lets stand in a text as it is: a terminal obeys some of it, and readers take other for the end of the line.
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut plain = 0;
+        for (at, found) in fragment.match_indices(hidden) {
+            writer.write_all(fragment.get(plain..at).unwrap_or_default().as_bytes())?;
+            for character in found.chars() {
+                write!(writer, "\\u{:04x}", u32::from(character))?;
+            }
+            plain = at + found.len();
+        }
+        writer.write_all(fragment.get(plain..).unwrap_or_default().as_bytes())
+    }
+}
+
+fn hidden(character: char) -> bool {
+    matches!(character, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}')
 }
 
 fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
     let (about, now) = (event.metadata(), Timestamp::now());
-    let mut serializer = serde_json::Serializer::new(line);
+    let mut serializer = Serializer::with_formatter(line, OneLine);
     let mut members = Members {
         map: serializer.serialize_map(None)?,
         failed: None,

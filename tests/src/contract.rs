@@ -5,6 +5,9 @@ use std::{collections::BTreeSet, net::SocketAddr, process::ExitCode, sync::Arc, 
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::Client;
 use futures_util::future::try_join_all;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, body::Bytes};
+use hyper_util::{client::legacy, rt::TokioExecutor};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
 use shared::provider::Provider;
@@ -281,7 +284,7 @@ pub(crate) fn shortest(cases: &[Case]) -> Result<&Case> {
 /// With the credential remembered, a cancel is one `UpdateItem` and nothing else, whatever comes of it.
 async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
     let asked = cases.iter().filter(|case| case.then.writes == 1);
-    let mut outcomes = BTreeSet::new();
+    let (mut outcomes, mut charged) = (BTreeSet::new(), 0);
     for case in asked {
         // A stage each, for no two cases agree on what a credential is.
         let stage = Stage::<P>::set(None, WARM).await?;
@@ -307,12 +310,44 @@ async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
             answer.status
         );
         outcomes.insert(answer.status);
+        if done.iter().all(|request| request.status == 200) {
+            let again = stage.proxy.last_request();
+            stage.give("payments", &case.given.payments).await?;
+            let units = write_units(stage.store, &again).await?;
+            // A kilobyte is one unit, and its JSON is more than the item; only a very long reason makes one larger.
+            let items = embedded::scan(&stage.tables, "payments").await?;
+            if items.iter().all(|item| item.to_string().len() <= 1024) {
+                ensure!(units == json!(1.0), "{}: {units} write units", case.name);
+                charged += 1;
+            }
+        }
     }
     ensure!(
         outcomes.len() > 1,
         "only one outcome was tried: {outcomes:?}"
     );
+    ensure!(charged > 0, "no transition was tried");
     Ok(())
+}
+
+/// What the store charges for this `UpdateItem`. Of one that it refuses it does not say.
+async fn write_units(store: SocketAddr, request: &str) -> Result<Value> {
+    let mut request: Value = serde_json::from_str(request)?;
+    request["ReturnConsumedCapacity"] = "TOTAL".into();
+    let request = Request::post(format!("http://{store}/"))
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-target", "DynamoDB_20120810.UpdateItem")
+        .header(
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0",
+        )
+        .header("x-amz-date", "20260101T000000Z")
+        .body(Full::<Bytes>::from(request.to_string()))?;
+    let client = legacy::Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request).await?.into_body();
+    let answer: Value = serde_json::from_slice(&answer.collect().await?.to_bytes())?;
+    let units = answer.pointer("/ConsumedCapacity/CapacityUnits");
+    units.cloned().with_context(|| format!("it says {answer}"))
 }
 
 /// 64 requests at once, spread over 4 processes: DynamoDB makes one transition, and one caller is told that it was his.

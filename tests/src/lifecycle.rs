@@ -10,6 +10,7 @@ use crate::{
     contract::canceling,
     faults::{FaultProxy, unreachable},
     golden::{Call, Case},
+    log,
     runtime::Function,
     transport::{ALLOWED, Answer},
 };
@@ -50,7 +51,7 @@ pub(crate) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Resu
     let alone = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &nowhere)]).await?;
     let waited = alone.polled().await?;
     ensure!(waited < BOUND, "the first poll came after {waited:?}");
-    let said = alone.log();
+    let said = log::once(|| alone.log(), 1).await?;
     ensure!(
         said.lines().count() == 1 && said.contains("no connection to DynamoDB"),
         "the log says {said}"

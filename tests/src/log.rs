@@ -273,7 +273,7 @@ fn with_hostile_text(value: &Value) -> Vec<Value> {
 }
 
 /// The log once it has that many lines: it passes through a pipe.
-async fn once(log: impl Fn() -> String, lines: usize) -> Result<String> {
+pub(crate) async fn once(log: impl Fn() -> String, lines: usize) -> Result<String> {
     let patience = Instant::now() + Duration::from_secs(10);
     while log().lines().count() < lines {
         ensure!(

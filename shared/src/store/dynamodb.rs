@@ -205,11 +205,22 @@ impl DynamoDb {
 impl Payments for DynamoDb {
     async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
         let words = wanted.statuses.cancelable;
-        let cancelable = (0..words.len())
-            .map(|n| format!(":from{n}"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        let mut request = self
+        let names = (0..words.len()).map(|n| format!(":from{n}"));
+        let names = names.collect::<Vec<_>>();
+        let cancelable = names.join(", ");
+        let fixed = [
+            (":canceled", text(wanted.statuses.canceled)),
+            (":at", text(&wanted.at)),
+            (":cancellation", cancellation_value(&wanted.cancellation)),
+            (":false", AttributeValue::Bool(false)),
+            (":N", text("N")),
+            (":S", text("S")),
+            (":M", text("M")),
+        ];
+        let mut values = HashMap::with_capacity(fixed.len() + words.len());
+        values.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+        values.extend(names.into_iter().zip(words.iter().map(|word| text(word))));
+        let request = self
             .client
             .update_item()
             .table_name(&self.payments)
@@ -225,18 +236,9 @@ impl Payments for DynamoDb {
                  AND (attribute_not_exists(details) OR attribute_type(details, :M))"
             ))
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":canceled", text(wanted.statuses.canceled))
-            .expression_attribute_values(":at", text(&wanted.at))
-            .expression_attribute_values(":cancellation", cancellation_value(&wanted.cancellation))
-            .expression_attribute_values(":false", AttributeValue::Bool(false))
-            .expression_attribute_values(":N", text("N"))
-            .expression_attribute_values(":S", text("S"))
-            .expression_attribute_values(":M", text("M"))
+            .set_expression_attribute_values(Some(values))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        for (n, word) in words.iter().enumerate() {
-            request = request.expression_attribute_values(format!(":from{n}"), text(word));
-        }
         let (made, item) = match request
             .customize()
             .interceptor(Attempts::until(wanted.until))
