@@ -467,8 +467,32 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a line end in a log field is a line end in the log",
         "shared/src/telemetry.rs",
-        "String::from_utf8_lossy(&line).chars()",
-        "String::from_utf8_lossy(&line).replace(\"\\\\n\", \"\\n\").chars()",
+        "&String::from_utf8_lossy(&line)",
+        "&String::from_utf8_lossy(&line).replace(\"\\\\n\", \"\\n\")",
+    ),
+    bug(
+        "a terminal's escape in one character is one in the log",
+        "shared/src/telemetry.rs",
+        r"'\u{7f}'..='\u{9f}' | '\u{2028}'",
+        r"'\u{7f}' | '\u{2028}'",
+    ),
+    bug(
+        "no connection is made before the first poll",
+        "shared/src/lambda/mod.rs",
+        "if settings.prime_connection {",
+        "if !settings.prime_connection {",
+    ),
+    bug(
+        "the look before the first poll is at a key that the role may not read",
+        "shared/src/store/dynamodb.rs",
+        "text(&format!(\"{provider}#\"))",
+        "text(&format!(\"{provider}\"))",
+    ),
+    bug(
+        "a process serves one request at a time, whatever it is told",
+        "shared/src/lambda/mod.rs",
+        "tokio::spawn(runtime.run_concurrent()).await?",
+        "runtime.run().await",
     ),
     bug(
         "a REST API's path parameters are taken for decoded",
