@@ -262,21 +262,28 @@ const LONGEST_KEY_ID: usize = 255;
 /// Looks credentials up and remembers them for a while.
 #[derive(Debug)]
 pub struct Keyring {
-    ttl: Duration,
     issued_only: bool,
-    found: Remembered<Arc<CredentialRecord>>,
-    missing: Remembered<()>,
+    found: Remembered,
+    missing: Remembered,
+    /// Remembered for a key that is nobody's, so that it is judged by the same work as a known one. Whatever proves it, it ended before all time.
+    nobody: Arc<CredentialRecord>,
 }
 
 impl Keyring {
     /// A keyring that remembers a found credential for `ttl`: the time a revoked one may still work.
     #[must_use]
     pub fn new(ttl: Duration) -> Self {
+        let nobody = CredentialRecord {
+            secret_sha256: Some(NOTHING.to_owned()),
+            signing_secret: Some(NOTHING.to_owned()),
+            expires_at: Some(Timestamp::MIN),
+            ..CredentialRecord::default()
+        };
         Self {
-            ttl,
             issued_only: false,
-            found: Remembered::default(),
-            missing: Remembered::default(),
+            found: Remembered::within(ttl),
+            missing: Remembered::within(ttl.min(REFUSED_FOR)),
+            nobody: Arc::new(nobody),
         }
     }
 
@@ -307,14 +314,9 @@ impl Keyring {
         }
         let pk = credential.pk(provider);
         // Both are asked, whichever has it: the time they take must not tell.
-        let missing = self.missing.get(&pk, self.ttl.min(REFUSED_FOR), now);
-        let known = match (self.found.get(&pk, self.ttl, now), missing) {
-            (Some((record, since)), _) => Some((Some(record), since)),
-            (None, Some(((), since))) => Some((None, since)),
-            (None, None) => None,
-        };
-        if let Some((record, since)) = known {
-            let judged = credential.judge(record.as_deref(), now);
+        let (found, missing) = (self.found.get(&pk, now), self.missing.get(&pk, now));
+        if let Some((record, since)) = found.or(missing) {
+            let judged = credential.judge(Some(&record), now);
             // As an unknown key is looked for again after that time, a refused one is.
             if judged.is_ok() || is_within(REFUSED_FOR, since, now) {
                 return judged;
@@ -326,10 +328,10 @@ impl Keyring {
         })?;
         let judged = credential.judge(record.as_ref(), now);
         match record {
-            Some(record) => self.found.put(pk, Arc::new(record), self.ttl, now),
+            Some(record) => self.found.put(pk, Arc::new(record), now),
             None => {
                 self.found.remove(&pk);
-                self.missing.put(pk, (), self.ttl.min(REFUSED_FOR), now);
+                self.missing.put(pk, Arc::clone(&self.nobody), now);
             }
         }
         judged
@@ -338,41 +340,45 @@ impl Keyring {
 
 /// A bounded map whose entries end.
 #[derive(Debug)]
-struct Remembered<T>(Mutex<HashMap<String, (T, Timestamp)>>);
-
-impl<T> Default for Remembered<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
+struct Remembered {
+    ttl: Duration,
+    entries: Mutex<HashMap<String, (Arc<CredentialRecord>, Timestamp)>>,
 }
 
-impl<T: Clone> Remembered<T> {
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, (T, Timestamp)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Remembered {
+    fn within(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            entries: Mutex::default(),
+        }
     }
 
-    /// What was put there within `ttl`, and when.
-    fn get(&self, key: &str, ttl: Duration, now: Timestamp) -> Option<(T, Timestamp)> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, (Arc<CredentialRecord>, Timestamp)>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was put there in time, and when.
+    fn get(&self, key: &str, now: Timestamp) -> Option<(Arc<CredentialRecord>, Timestamp)> {
         self.entries()
             .get(key)
-            .filter(|(_, since)| is_within(ttl, *since, now))
+            .filter(|(_, since)| is_within(self.ttl, *since, now))
             .cloned()
     }
 
-    fn put(&self, key: String, value: T, ttl: Duration, now: Timestamp) {
-        if ttl.is_zero() {
+    fn put(&self, key: String, record: Arc<CredentialRecord>, now: Timestamp) {
+        if self.ttl.is_zero() {
             return;
         }
         let mut entries = self.entries();
         if entries.len() >= REMEMBERED && !entries.contains_key(&key) {
-            entries.retain(|_, (_, since)| is_within(ttl, *since, now));
+            entries.retain(|_, (_, since)| is_within(self.ttl, *since, now));
             if entries.len() >= REMEMBERED
                 && let Some(any) = entries.keys().next().cloned()
             {
                 entries.remove(&any);
             }
         }
-        entries.insert(key, (value, now));
+        entries.insert(key, (record, now));
     }
 
     fn remove(&self, key: &str) {
