@@ -263,27 +263,16 @@ const LONGEST_KEY_ID: usize = 255;
 #[derive(Debug)]
 pub struct Keyring {
     issued_only: bool,
-    found: Remembered,
-    missing: Remembered,
-    /// Remembered for a key that is nobody's, so that it is judged by the same work as a known one. Whatever proves it, it ended before all time.
-    nobody: Arc<CredentialRecord>,
+    remembered: Remembered,
 }
 
 impl Keyring {
     /// A keyring that remembers a found credential for `ttl`: the time a revoked one may still work.
     #[must_use]
     pub fn new(ttl: Duration) -> Self {
-        let nobody = CredentialRecord {
-            secret_sha256: Some(NOTHING.to_owned()),
-            signing_secret: Some(NOTHING.to_owned()),
-            expires_at: Some(Timestamp::MIN),
-            ..CredentialRecord::default()
-        };
         Self {
             issued_only: false,
-            found: Remembered::within(ttl),
-            missing: Remembered::within(ttl.min(REFUSED_FOR)),
-            nobody: Arc::new(nobody),
+            remembered: Remembered::within(ttl),
         }
     }
 
@@ -313,12 +302,10 @@ impl Keyring {
             return credential.judge(None, now);
         }
         let pk = credential.pk(provider);
-        // Both are asked, whichever has it: the time they take must not tell.
-        let (found, missing) = (self.found.get(&pk, now), self.missing.get(&pk, now));
-        if let Some((record, since)) = found.or(missing) {
-            let judged = credential.judge(Some(&record), now);
+        if let Some(known) = self.remembered.get(&pk, now) {
+            let judged = credential.judge(Some(&known.record), now);
             // As an unknown key is looked for again after that time, a refused one is.
-            if judged.is_ok() || is_within(REFUSED_FOR, since, now) {
+            if judged.is_ok() || now < known.refused_until {
                 return judged;
             }
         }
@@ -327,68 +314,79 @@ impl Keyring {
             StoreError::Internal => CancelError::Internal,
         })?;
         let judged = credential.judge(record.as_ref(), now);
-        match record {
-            Some(record) => self.found.put(pk, Arc::new(record), now),
-            None => {
-                self.found.remove(&pk);
-                self.missing.put(pk, Arc::clone(&self.nobody), now);
-            }
-        }
+        self.remembered.put(pk, record, now);
         judged
     }
 }
 
-/// A bounded map whose entries end.
+/// What the table said of each key, for a while, found or missing: in one place and looked up in one way, so that the time it takes does not tell which.
 #[derive(Debug)]
 struct Remembered {
     ttl: Duration,
-    entries: Mutex<HashMap<String, (Arc<CredentialRecord>, Timestamp)>>,
+    /// Stands for a record that is missing, so that such a key is judged by the same work as any. Whatever proves it, it ended before all time.
+    nobody: Arc<CredentialRecord>,
+    entries: Mutex<HashMap<String, Known>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    record: Arc<CredentialRecord>,
+    refused_until: Timestamp,
+    until: Timestamp,
 }
 
 impl Remembered {
     fn within(ttl: Duration) -> Self {
+        let nobody = CredentialRecord {
+            secret_sha256: Some(NOTHING.to_owned()),
+            signing_secret: Some(NOTHING.to_owned()),
+            expires_at: Some(Timestamp::MIN),
+            ..CredentialRecord::default()
+        };
         Self {
             ttl,
+            nobody: Arc::new(nobody),
             entries: Mutex::default(),
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, (Arc<CredentialRecord>, Timestamp)>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was put there in time, and when.
-    fn get(&self, key: &str, now: Timestamp) -> Option<(Arc<CredentialRecord>, Timestamp)> {
-        self.entries()
-            .get(key)
-            .filter(|(_, since)| is_within(self.ttl, *since, now))
-            .cloned()
+    fn get(&self, key: &str, now: Timestamp) -> Option<Known> {
+        let entries = self.entries();
+        entries.get(key).filter(|known| now < known.until).cloned()
     }
 
-    fn put(&self, key: String, record: Arc<CredentialRecord>, now: Timestamp) {
+    /// Neither kind of entry pushes out one of the other.
+    fn put(&self, key: String, record: Option<CredentialRecord>, now: Timestamp) {
         if self.ttl.is_zero() {
             return;
         }
+        let after = |ttl| now.checked_add(ttl).unwrap_or(Timestamp::MAX);
+        let known = Known {
+            record: record.map_or_else(|| Arc::clone(&self.nobody), Arc::new),
+            refused_until: after(self.ttl.min(REFUSED_FOR)),
+            until: after(self.ttl),
+        };
+        let missing = |known: &Known| Arc::ptr_eq(&known.record, &self.nobody);
+        let alike = |other: &Known| missing(other) == missing(&known);
         let mut entries = self.entries();
-        if entries.len() >= REMEMBERED && !entries.contains_key(&key) {
-            entries.retain(|_, (_, since)| is_within(self.ttl, *since, now));
-            if entries.len() >= REMEMBERED
-                && let Some(any) = entries.keys().next().cloned()
+        let full = |entries: &HashMap<String, Known>| {
+            entries.values().filter(|other| alike(other)).count() >= REMEMBERED
+        };
+        if !entries.contains_key(&key) && full(&entries) {
+            entries.retain(|_, known| now < known.until);
+            if full(&entries)
+                && let Some(any) = entries.iter().find(|(_, other)| alike(other))
             {
+                let any = any.0.clone();
                 entries.remove(&any);
             }
         }
-        entries.insert(key, (record, now));
+        entries.insert(key, known);
     }
-
-    fn remove(&self, key: &str) {
-        self.entries().remove(key);
-    }
-}
-
-/// Whether less than `ttl` has passed.
-fn is_within(ttl: Duration, since: Timestamp, now: Timestamp) -> bool {
-    since.checked_add(ttl).is_ok_and(|end| now < end)
 }
 
 #[cfg(test)]
@@ -847,7 +845,9 @@ mod tests {
                 )
                 .await;
         }
-        assert_eq!(keyring.found.entries().len(), REMEMBERED);
-        assert_eq!(keyring.missing.entries().len(), REMEMBERED);
+        let entries = keyring.remembered.entries();
+        assert_eq!(entries.len(), 2 * REMEMBERED);
+        let missing = |known: &&Known| known.record.merchant_id.is_empty();
+        assert_eq!(entries.values().filter(missing).count(), REMEMBERED);
     }
 }
