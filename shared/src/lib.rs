@@ -28,3 +28,5 @@ pub mod service;
 pub mod store;
 #[cfg(feature = "lambda")]
 pub mod telemetry;
+#[cfg(feature = "opentelemetry")]
+mod traces;

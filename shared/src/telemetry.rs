@@ -57,10 +57,11 @@ pub fn init<O: io::Write + IsTerminal>(
         lines.event_format(Json).boxed()
     };
     // Fails only where a subscriber is already there, which then is the one to use.
-    let _ = tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .try_init();
+    let subscriber = tracing_subscriber::registry();
+    #[cfg(feature = "opentelemetry")]
+    let subscriber = subscriber.with(crate::traces::layer());
+    // The lines' own filter: what is traced is not all logged.
+    let _ = subscriber.with(lines.with_filter(filter)).try_init();
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         error!(place, "panicked");

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use harness::{
     golden::cases,
     measure::{Change, Ground},
+    openapi::providers,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,15 @@ async fn main() -> Result<()> {
     let mut committed: BTreeMap<String, Figures> =
         serde_json::from_str(&fs::read_to_string(&file)?)
             .with_context(|| file.display().to_string())?;
+    if let Some(missing) = providers()?
+        .into_iter()
+        .find(|name| !committed.contains_key(name))
+    {
+        bail!(
+            "no figures of {missing}: put its name into {}, with the golden case to play and 0 for both, and run this with --accept {missing}",
+            file.display()
+        );
+    }
     if let Some(unknown) = names.iter().find(|name| !committed.contains_key(*name)) {
         bail!("no figures of {unknown} in {}", file.display());
     }

@@ -53,6 +53,8 @@ pub async fn run<P: Provider>() -> Result<(), Error> {
     let service = CancelService::<P, _>::new(store, settings);
     // Not `lambda_runtime::run`: that opens a span for each request, which no line of the log shows.
     let runtime = Runtime::new(Handler(service));
+    #[cfg(feature = "opentelemetry")]
+    let runtime = runtime.layer(crate::traces::around_each(P::ROUTE)?);
     // In a task of its own, because each wake of the one the process began with costs a system call.
     tokio::spawn(runtime.run_concurrent()).await?
 }
