@@ -23,6 +23,7 @@ use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span,
 };
 use prost::Message;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 /// What has been sent, one entry for each time.
@@ -133,7 +134,8 @@ async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Resu
 
     let bytes = sent.lock().unwrap_or_else(PoisonError::into_inner).concat();
     let text = String::from_utf8_lossy(&bytes);
-    let headers = case.event["headers"].as_object().into_iter().flatten();
+    let headers = case.event.pointer("/headers").and_then(Value::as_object);
+    let headers = headers.into_iter().flatten();
     let secrets = headers.filter(|(name, _)| {
         ["key", "token", "authorization", "signature"]
             .iter()
