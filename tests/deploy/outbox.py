@@ -73,7 +73,7 @@ class Outbox:
         return self.states.start_sync_execution(stateMachineArn=self.wording, input=json.dumps(records))
 
     def deliver(self):
-        """Everything since the last time, through the pipe's steps to the listener; gives the events that arrived there."""
+        """Everything since the last time, through the pipe's steps to the listener: how many records, how many passed the filter, and the events that arrived."""
         every = self.records()
         fresh, self.seen = every[self.seen:], len(every)
         passed = [record for record in fresh if self.passes(record)]
@@ -88,7 +88,7 @@ class Outbox:
         for start in range(0, len(worded), 10):
             entries = [{"EventBusName": self.bus, "Detail": json.dumps(one)} | how for one in worded[start:start + 10]]
             equal(self.events.put_events(Entries=entries)["FailedEntryCount"], 0)
-        return len(fresh), self.heard(len(worded))
+        return len(fresh), len(passed), self.heard(len(worded))
 
     def heard(self, number):
         found = []
@@ -157,8 +157,8 @@ def events(stack, client):
             for _ in range(2):
                 equal(caller.call(stack, second, key="once")[0], 200)
             equal(caller.call(stack, third, wrong=True)[0], 401)
-            records, found = outbox.deliver()
-            equal(records, 2)
+            records, passed, found = outbox.deliver()
+            equal((records, passed), (2, 2))
             equal(sorted(one["detail"]["payment_id"] for one in found), sorted([first, second]))
             for one in found:
                 pk = caller.pk(one["detail"]["payment_id"])
@@ -169,12 +169,13 @@ def events(stack, client):
                 assert secret["token"] not in json.dumps(one) and secret["fingerprint"] not in json.dumps(one), one
         with test(f"{stack.name}: {provider}: what others do to payments is no event"):
             changes = others(stack, caller, given, caller.pk(first))
-            equal(outbox.deliver(), (changes, []))
+            # Only the way back to the canceled word gets past the filter, which cannot compare: the wording sees that the cancellation is an old one.
+            equal(outbox.deliver(), (changes, 1, []))
         with test(f"{stack.name}: {provider}: a payment that somebody opened again, and that is canceled again, is another event"):
             before = told(stack, caller.pk(first))
             write(stack, caller.pk(first), "SET #s = :s", s=given["status"])
             equal(caller.call(stack, first)[0], 200)
-            (one,) = outbox.deliver()[1]
+            (one,) = outbox.deliver()[2]
             equal(one["detail"], told(stack, caller.pk(first)))
             assert one["detail"]["cancellation_id"] != before["cancellation_id"], one
     reasons(stack, client, outbox)
@@ -208,7 +209,7 @@ def reasons(stack, client, outbox):
             caller.how["body"] = given
             equal(caller.call(stack, payment)[0], 200)
         caller.how["body"] = body
-        found = {one["detail"]["payment_id"]: one["detail"].get("reason") for one in outbox.deliver()[1]}
+        found = {one["detail"]["payment_id"]: one["detail"].get("reason") for one in outbox.deliver()[2]}
         equal(found, {caller.cancelable[0]: words, caller.cancelable[1]: None})
 
 
@@ -220,7 +221,7 @@ def amounts(stack, client, outbox):
         for amount in (0, -1, 999_999_999_999_999, -999_999_999_999_999):
             stack.tables.put({"payments": [item | {"amount": amount}]})
             equal(caller.call(stack, payment)[0], 200)
-            (one,) = outbox.deliver()[1]
+            (one,) = outbox.deliver()[2]
             equal((one["detail"]["amount"], type(one["detail"]["amount"])), (amount, int))
             VALID.validate(one["detail"])
     with test(f"{stack.name}: an amount that is no such number fails the batch it is in, whose record then goes to the queue, rather than out in another form"):
