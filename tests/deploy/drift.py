@@ -243,6 +243,13 @@ def main():
     with test("no events unless told: no bus, no pipe, no queue, no state machine"):
         kinds = {name.split()[0] for name in plain}
         equal({name.split()[0] for name in everything} - kinds, {"Events::EventBus", "Pipes::Pipe", "SQS::Queue", "StepFunctions::StateMachine"})
+    with test("the CDK refuses events without a stream, as SAM does when it deploys"):
+        try:
+            cdk(TOLD | OWN_TABLES | {"PaymentsStreamLabel": ""})
+        except AssertionError as refused:
+            assert "needs the label of its stream as paymentsStreamLabel" in str(refused), refused
+        else:
+            raise AssertionError("events without a stream were synthesized")
     with test("the routes are the providers' own"):
         keys = {name.split()[1]: facts["RouteKey"] for name, facts in plain.items() if name.startswith("ApiGatewayV2::Route")}
         equal(keys, {provider: f"POST {path}" for provider, path in routes().items()})

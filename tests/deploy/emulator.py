@@ -253,19 +253,28 @@ def with_sam(cloud):
 
 
 def own_tables(cloud):
-    with test("SAM with one's own tables makes none, and cancels in them"):
+    with test("SAM with one's own tables makes none, cancels in them, and tells of it out of their stream"):
         dynamodb = cloud.client("dynamodb")
         for name in ("own-payments", "own-credentials"):
             dynamodb.create_table(
                 TableName=name, BillingMode="PAY_PER_REQUEST",
                 KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             )
-        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials"]
-        run("sam-deploy-own", ["sam", "deploy", "--stack-name", "own", "--parameter-overrides", *own], cloud.environment, ROOT / "infra")
+        table = dynamodb.describe_table(TableName="own-payments")["Table"]
+        deploy = ["sam", "deploy", "--stack-name", "own", "--parameter-overrides"]
+        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials", "EventsOut=true"]
+        try:
+            run("sam-deploy-no-label", deploy + own, cloud.environment, ROOT / "infra")
+        except AssertionError as refused:
+            assert "needs the label of that table's stream as PaymentsStreamLabel" in str(refused), refused
+        else:
+            raise AssertionError("events without a stream were deployed")
+        run("sam-deploy-own", deploy + own + [f"PaymentsStreamLabel={table['LatestStreamLabel']}"], cloud.environment, ROOT / "infra")
+        equal(cloud.client("pipes").describe_pipe(Name="own-canceled")["Source"], table["LatestStreamArn"])
         stack = Stack(cloud, "own")
         equal((stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials"))
-        types = {one["ResourceType"] for one in cloud.client("cloudformation").list_stack_resources(StackName="own")["StackResourceSummaries"]}
-        equal(types & {"AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Events::EventBus", "AWS::Pipes::Pipe", "AWS::SQS::Queue"}, set())
+        equal({one["ResourceType"] for one in stack.resources()} & {"AWS::DynamoDB::Table", "AWS::KMS::Key"}, set())
         for provider in PROVIDERS:
             caller = Client(provider)
             stack.tables.put(caller.data)
@@ -280,6 +289,8 @@ def kept_tables(cloud):
     with test("SAM keeps and protects the tables unless told otherwise"):
         run("sam-deploy-kept", ["sam", "deploy", "--stack-name", "kept", "--parameter-overrides", "Architecture=x86_64"], cloud.environment, ROOT / "infra")
         stack = Stack(cloud, "kept")
+        told = {"AWS::Events::EventBus", "AWS::Pipes::Pipe", "AWS::SQS::Queue", "AWS::StepFunctions::StateMachine"}
+        equal({one["ResourceType"] for one in stack.resources()} & told, set(), "events, which nobody asked for")
         run("sam-delete-kept", ["sam", "delete", "--no-prompts", "--stack-name", "kept"], cloud.environment, ROOT / "infra")
         for table in (stack.tables.payments, stack.tables.credentials):
             found = stack.tables.dynamodb.describe_table(TableName=table)["Table"]

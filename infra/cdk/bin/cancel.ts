@@ -50,7 +50,7 @@ function tables() {
   if (payments === undefined || credentials === undefined) {
     throw new Error('paymentsTable and credentialsTable must be given together');
   }
-  const label = option('paymentsStreamLabel');
+  const label = option('paymentsStreamLabel') || undefined;
   if (flag('eventsOut') && label === undefined) {
     throw new Error('eventsOut with an existing payments table needs the label of its stream as paymentsStreamLabel');
   }
