@@ -1,7 +1,9 @@
-"""Whether SAM's template and the CDK's make the same thing: both as CloudFormation, both with their defaults, names aside."""
+"""Whether SAM's template and the CDK's make the same thing: both as CloudFormation, with their defaults and with everything told, names aside."""
 
+import contextlib
 import copy
 import json
+import logging
 import os
 import re
 
@@ -11,6 +13,18 @@ import samtranslator.translator.transform
 from suite import PROVIDERS, ROOT, WORK, equal, group, run, test
 
 PSEUDO = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws", "AWS::StackName": "cancel", "AWS::URLSuffix": "amazonaws.com"}
+
+
+# Every parameter of the alarms and the events, none at its default: one that only one side heeds is seen.
+TOLD = {
+    "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:night", "RunbookUrl": "https://example.com/RUNBOOK.md", "UndecidedThreshold": 2,
+    "ServerErrorRate": 0.5, "ThrottledThreshold": 3, "SlowMilliseconds": 1500, "UnauthenticatedThreshold": 7, "SignatureThreshold": 8, "EventsOut": "true",
+}
+OWN_TABLES = {"PaymentsTableName": "own-payments", "CredentialsTableName": "own-credentials", "PaymentsStreamLabel": "2026-01-31T12:00:00.000"}
+
+
+# SAM's translator would tell of the metrics that it keeps and nobody asked for.
+logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 
 
 class NoManagedPolicies:
@@ -33,10 +47,10 @@ def written_out(node, name, value):
     return text if len(node) == 1 and isinstance(text, str) and "${" not in text else node
 
 
-def sam():
-    """SAM's template with its loop written out, and its functions translated by SAM's own code."""
+def sam(told=()):
+    """SAM's template with its loops written out, and its functions translated by SAM's own code."""
     template = samcli.yamlhelper.yaml_parse((ROOT / "infra/template.yaml").read_text())
-    parameters = {name: parameter["Default"] for name, parameter in template["Parameters"].items()}
+    parameters = {name: parameter["Default"] for name, parameter in template["Parameters"].items()} | dict(told)
     for key in [key for key in template["Resources"] if key.startswith("Fn::ForEach::")]:
         name, values, body = template["Resources"].pop(key)
         for value in values:
@@ -50,10 +64,12 @@ def sam():
     return Template(translated, parameters)
 
 
-def cdk():
-    """The CDK's template, as `cdk synth` makes it."""
+def cdk(told=()):
+    """The CDK's template, as `cdk synth` makes it. Its context values are called as SAM's parameters are."""
     output = WORK / "cdk.out"
     command = ["node_modules/.bin/cdk", "synth", "--quiet", "--output", output, "-c", "stack=cancel"]
+    for name, value in dict(told).items():
+        command += ["-c", f"{name[0].lower()}{name[1:].removesuffix('Name')}={value}"]
     run("cdk-synth", command, os.environ | {"CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "true"}, ROOT / "infra/cdk")
     return Template(json.loads((output / "cancel.template.json").read_text()), {})
 
@@ -78,10 +94,12 @@ class Template:
             return "payments" if "StreamSpecification" in properties else "credentials"
         if kind == "Logs::LogGroup":
             return f"{kind} {self.value(properties['LogGroupName']).rsplit('-', 1)[-1]}"
+        if kind == "CloudWatch::Alarm":
+            return f"{kind} {self.value(properties['AlarmName'])}"
         for name, provider in self.providers().items():
             if resource is self.resources[name]:
                 return f"{kind} {provider}"
-        return kind
+        return f"{kind} {self.value(properties['Description'])}" if kind == "IAM::Role" else kind
 
     def providers(self):
         """Whose each function, role, route, integration and permission is, as its description or its route tells."""
@@ -172,7 +190,7 @@ NOTHING = object()
 
 
 def settle(value):
-    """One form for what CloudFormation takes in several: numbers and booleans as text, one thing in a list as the thing."""
+    """One form for what CloudFormation takes in several: numbers and booleans as text, one thing in a list as the thing, JSON in a text as what it says."""
     if isinstance(value, dict):
         return {key: settle(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -180,7 +198,10 @@ def settle(value):
         return settled[0] if len(settled) == 1 else settled
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            return settle(json.loads(value))
+    return " ".join(str(value).split())
 
 
 def routes():
@@ -199,17 +220,38 @@ def key_arn(cloudformation, stack):
     return f"arn:aws:kms:us-east-1:000000000000:key/{key}"
 
 
-def main():
-    group("SAM and CDK make the same thing")
-    left, right = sam().facts(), cdk().facts()
-    with test("the same resources"):
+def compare(how, told):
+    left, right = sam(told).facts(), cdk(told).facts()
+    with test(f"the same resources, {how}"):
         equal(sorted(left), sorted(right))
     for name in sorted(set(left) & set(right)):
-        with test(f"{name}: the same in both", quiet=True):
+        with test(f"{name}: the same in both, {how}", quiet=True):
             equal(json.dumps(left[name], sort_keys=True, indent=1), json.dumps(right[name], sort_keys=True, indent=1), name)
-    print(f"      {len(left)} resources compared", flush=True)
+    print(f"      {how}: {len(left)} resources compared", flush=True)
+    return left
+
+
+def main():
+    group("SAM and CDK make the same thing")
+    plain = compare("unless told", {})
+    everything = compare("with everything told", TOLD)
+    compare("with one's own tables", TOLD | OWN_TABLES)
+    with test("each parameter of the alarms and the events changes something"):
+        for name in TOLD:
+            rest = {other: value for other, value in TOLD.items() if other != name}
+            assert sam(rest).facts() != everything, name
+    with test("no events unless told: no bus, no pipe, no queue, no state machine"):
+        kinds = {name.split()[0] for name in plain}
+        equal({name.split()[0] for name in everything} - kinds, {"Events::EventBus", "Pipes::Pipe", "SQS::Queue", "StepFunctions::StateMachine"})
+    with test("the CDK refuses events without a stream, as SAM does when it deploys"):
+        try:
+            cdk(TOLD | OWN_TABLES | {"PaymentsStreamLabel": ""})
+        except AssertionError as refused:
+            assert "needs the label of its stream as paymentsStreamLabel" in str(refused), refused
+        else:
+            raise AssertionError("events without a stream were synthesized")
     with test("the routes are the providers' own"):
-        keys = {name.split()[1]: facts["RouteKey"] for name, facts in left.items() if name.startswith("ApiGatewayV2::Route")}
+        keys = {name.split()[1]: facts["RouteKey"] for name, facts in plain.items() if name.startswith("ApiGatewayV2::Route")}
         equal(keys, {provider: f"POST {path}" for provider, path in routes().items()})
 
 

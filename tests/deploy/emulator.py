@@ -11,7 +11,9 @@ import uuid
 import botocore.exceptions
 
 import drift
+import outbox
 import rights
+import watch
 from golden import number
 from store import Tables, client
 from suite import (
@@ -58,6 +60,9 @@ class Stack:
         """Through API Gateway, as the host name says."""
         status, answered, text = request(self.cloud.port, method, path, headers | {"Host": self.host}, body)
         return status, answered, json.loads(text or "{}")
+
+    def resources(self):
+        return self.cloud.client("cloudformation").list_stack_resources(StackName=self.name)["StackResourceSummaries"]
 
     def policy(self, provider):
         """What the role of a provider's function allows, and that it has nothing else."""
@@ -199,6 +204,15 @@ def missing_permission(stack):
                 equal(caller.call(stack, caller.cancelable[0])[0], 200, "with its rights again")
 
 
+def lines(stack):
+    return [line for provider in PROVIDERS for line in stack.log(provider)]
+
+
+def watched_and_told(stack):
+    watch.deployed(stack, lines(stack))
+    outbox.events(stack, Client)
+
+
 def nothing_left(cloud, name, tables):
     stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
     equal([one["StackStatus"] for one in stacks if one["StackName"] == name and one["StackStatus"] != "DELETE_COMPLETE"], [], "stacks")
@@ -206,6 +220,11 @@ def nothing_left(cloud, name, tables):
     equal([one["ApiId"] for one in cloud.client("apigatewayv2").get_apis()["Items"]], [], "APIs")
     kept = cloud.client("dynamodb").list_tables()["TableNames"]
     equal([table for table in tables if table in kept], [], "tables")
+    equal([one["AlarmName"] for one in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]], [], "alarms")
+    equal([one["DashboardName"] for one in cloud.client("cloudwatch").list_dashboards()["DashboardEntries"]], [], "dashboards")
+    equal([one["Name"] for one in cloud.client("pipes").list_pipes()["Pipes"]], [], "pipes")
+    equal([one["Name"] for one in cloud.client("events").list_event_buses()["EventBuses"] if one["Name"] != "default"], [], "buses")
+    equal(cloud.client("sqs").list_queues().get("QueueUrls", []), [], "queues")
     roles = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
     equal([role for role in roles if role.startswith(name) and "hnb659fds" not in role], [], "roles")
 
@@ -213,7 +232,7 @@ def nothing_left(cloud, name, tables):
 def with_sam(cloud):
     group("SAM: deploy, call, delete")
     deploy = ["sam", "deploy", "--parameter-overrides"]
-    settings = ["Architecture=x86_64", "TableRemoval=Delete", "CredentialTtlSeconds=0"]
+    settings = ["Architecture=x86_64", "TableRemoval=Delete", "CredentialTtlSeconds=0", "EventsOut=true", "AlarmTopicArn=arn:aws:sns:us-east-1:000000000000:night"]
     with test("sam deploy"):
         run("sam-deploy", deploy + settings, cloud.environment, ROOT / "infra")
     stack = Stack(cloud, "cancel")
@@ -221,6 +240,8 @@ def with_sam(cloud):
     endpoints(stack)
     least_privilege(stack)
     missing_permission(stack)
+    watch.asked(stack, lines(stack))
+    watched_and_told(stack)
     loopback_only("SAM on ministack")
     own_tables(cloud)
     with test("sam deploy once more changes nothing"):
@@ -232,19 +253,28 @@ def with_sam(cloud):
 
 
 def own_tables(cloud):
-    with test("SAM with one's own tables makes none, and cancels in them"):
+    with test("SAM with one's own tables makes none, cancels in them, and tells of it out of their stream"):
         dynamodb = cloud.client("dynamodb")
         for name in ("own-payments", "own-credentials"):
             dynamodb.create_table(
                 TableName=name, BillingMode="PAY_PER_REQUEST",
                 KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             )
-        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials"]
-        run("sam-deploy-own", ["sam", "deploy", "--stack-name", "own", "--parameter-overrides", *own], cloud.environment, ROOT / "infra")
+        table = dynamodb.describe_table(TableName="own-payments")["Table"]
+        deploy = ["sam", "deploy", "--stack-name", "own", "--parameter-overrides"]
+        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials", "EventsOut=true"]
+        try:
+            run("sam-deploy-no-label", deploy + own, cloud.environment, ROOT / "infra")
+        except AssertionError as refused:
+            assert "needs the label of that table's stream as PaymentsStreamLabel" in str(refused), refused
+        else:
+            raise AssertionError("events without a stream were deployed")
+        run("sam-deploy-own", deploy + own + [f"PaymentsStreamLabel={table['LatestStreamLabel']}"], cloud.environment, ROOT / "infra")
+        equal(cloud.client("pipes").describe_pipe(Name="own-canceled")["Source"], table["LatestStreamArn"])
         stack = Stack(cloud, "own")
         equal((stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials"))
-        types = {one["ResourceType"] for one in cloud.client("cloudformation").list_stack_resources(StackName="own")["StackResourceSummaries"]}
-        equal(types & {"AWS::DynamoDB::Table", "AWS::KMS::Key"}, set())
+        equal({one["ResourceType"] for one in stack.resources()} & {"AWS::DynamoDB::Table", "AWS::KMS::Key"}, set())
         for provider in PROVIDERS:
             caller = Client(provider)
             stack.tables.put(caller.data)
@@ -259,6 +289,8 @@ def kept_tables(cloud):
     with test("SAM keeps and protects the tables unless told otherwise"):
         run("sam-deploy-kept", ["sam", "deploy", "--stack-name", "kept", "--parameter-overrides", "Architecture=x86_64"], cloud.environment, ROOT / "infra")
         stack = Stack(cloud, "kept")
+        told = {"AWS::Events::EventBus", "AWS::Pipes::Pipe", "AWS::SQS::Queue", "AWS::StepFunctions::StateMachine"}
+        equal({one["ResourceType"] for one in stack.resources()} & told, set(), "events, which nobody asked for")
         run("sam-delete-kept", ["sam", "delete", "--no-prompts", "--stack-name", "kept"], cloud.environment, ROOT / "infra")
         for table in (stack.tables.payments, stack.tables.credentials):
             found = stack.tables.dynamodb.describe_table(TableName=table)["Table"]
@@ -290,7 +322,7 @@ def readme_credentials(stack):
 def with_cdk(cloud):
     group("CDK: deploy, call, delete")
     cdk, folder = ["node_modules/.bin/cdk"], ROOT / "infra/cdk"
-    options = ["-c", "architecture=x86_64", "-c", "tableRemoval=delete"]
+    options = ["-c", "architecture=x86_64", "-c", "tableRemoval=delete", "-c", "eventsOut=true"]
     with test("cdk bootstrap"):
         run("cdk-bootstrap", cdk + ["bootstrap", *options], cloud.environment, folder)
     with test("cdk deploy"):
@@ -298,6 +330,7 @@ def with_cdk(cloud):
     stack = Stack(cloud, "cancel-cdk")
     endpoints(stack)
     least_privilege(stack)
+    watched_and_told(stack)
     loopback_only("CDK on ministack")
     with test("cdk destroy"):
         run("cdk-destroy", cdk + ["destroy", "--force", *options], cloud.environment, folder)

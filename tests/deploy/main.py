@@ -3,9 +3,13 @@
 import drift
 import emulator
 import functions
+import outbox
 import suite
+import watch
 
 drift.main()
+watch.main()
+outbox.main()
 functions.main()
 emulator.main()
 suite.close()

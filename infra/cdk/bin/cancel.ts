@@ -5,8 +5,9 @@ import { App, CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as sns from 'aws-cdk-lib/aws-sns';
 
-import { CancelApi, CancelTables } from '../lib';
+import { CancelAlarms, CancelApi, CancelTables, PaymentCanceledEvents } from '../lib';
 
 // The stack that `cdk deploy` makes. Options are context values: `cdk deploy -c architecture=x86_64`.
 const app = new App();
@@ -25,6 +26,15 @@ function flag(name: string): boolean {
   return value === 'true';
 }
 
+/** A number, or the default where there is none. */
+function number(name: string): number | undefined {
+  const value = option(name);
+  if (value !== undefined && !(Number(value) > 0)) {
+    throw new Error(`${name} is "${value}" and must be a number above 0`);
+  }
+  return value === undefined ? undefined : Number(value);
+}
+
 /** Existing tables where they are named, otherwise new ones. */
 function tables() {
   const payments = option('paymentsTable');
@@ -40,10 +50,18 @@ function tables() {
   if (payments === undefined || credentials === undefined) {
     throw new Error('paymentsTable and credentialsTable must be given together');
   }
+  const label = option('paymentsStreamLabel') || undefined;
+  if (flag('eventsOut') && label === undefined) {
+    throw new Error('eventsOut with an existing payments table needs the label of its stream as paymentsStreamLabel');
+  }
+  const payment = stack.formatArn({ service: 'dynamodb', resource: 'table', resourceName: payments });
   const key = option('credentialsKey');
   const keyArn = stack.formatArn({ service: 'kms', resource: 'key', resourceName: key ?? '' });
   return {
-    payments: dynamodb.Table.fromTableName(stack, 'Payments', payments),
+    payments: dynamodb.Table.fromTableAttributes(stack, 'Payments', {
+      tableArn: payment,
+      tableStreamArn: label === undefined ? undefined : `${payment}/stream/${label}`,
+    }),
     credentials: dynamodb.Table.fromTableName(stack, 'Credentials', credentials),
     credentialsKey: key === undefined ? undefined : kms.Key.fromKeyArn(stack, 'CredentialsKey', keyArn),
   };
@@ -57,7 +75,7 @@ if (architecture === undefined) {
 }
 
 const { payments, credentials, credentialsKey } = tables();
-const { api } = new CancelApi(stack, 'CancelApi', {
+const { api, functions } = new CancelApi(stack, 'CancelApi', {
   name: stack.stackName,
   payments,
   credentials,
@@ -71,6 +89,32 @@ const { api } = new CancelApi(stack, 'CancelApi', {
   issuedKeysOnly: flag('issuedKeysOnly'),
   signatureSingleUse: flag('signatureSingleUse'),
 });
+
+const topicArn = option('alarmTopicArn');
+const alarms = {
+  name: stack.stackName,
+  payments,
+  topic: topicArn === undefined ? undefined : sns.Topic.fromTopicArn(stack, 'AlarmTopic', topicArn),
+  runbookUrl: option('runbookUrl'),
+};
+const slow = number('slowMilliseconds');
+new CancelAlarms(stack, 'Alarms', {
+  ...alarms,
+  api,
+  functions,
+  thresholds: {
+    undecided: number('undecidedThreshold'),
+    serverErrorRate: number('serverErrorRate'),
+    throttled: number('throttledThreshold'),
+    slow: slow === undefined ? undefined : Duration.millis(slow),
+    unauthenticated: number('unauthenticatedThreshold'),
+    signature: number('signatureThreshold'),
+  },
+});
+if (flag('eventsOut')) {
+  const { bus } = new PaymentCanceledEvents(stack, 'Events', alarms);
+  new CfnOutput(stack, 'BusName', { value: bus.eventBusName, description: 'Where payment.canceled is told.' });
+}
 
 new CfnOutput(stack, 'ApiUrl', { value: api.apiEndpoint, description: 'Where the five endpoints are.' });
 new CfnOutput(stack, 'PaymentsTableName', { value: payments.tableName });

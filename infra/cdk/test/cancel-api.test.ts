@@ -8,8 +8,9 @@ import { App, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { Match, Template } from 'aws-cdk-lib/assertions';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as sns from 'aws-cdk-lib/aws-sns';
 
-import { CancelApi, CancelApiProps, CancelTables, ROUTES } from '../lib';
+import { CancelAlarms, CancelAlarmsProps, CancelApi, CancelApiProps, CancelTables, PaymentCanceledEvents, ROUTES } from '../lib';
 
 const binary = mkdtempSync(join(tmpdir(), 'bootstrap-'));
 writeFileSync(join(binary, 'bootstrap'), '');
@@ -143,4 +144,65 @@ test('memory, architecture, log level, throttling and time to live are the app�
   template.hasResourceProperties('AWS::ApiGatewayV2::Stage', {
     DefaultRouteSettings: { ThrottlingRateLimit: 5, ThrottlingBurstLimit: 7 },
   });
+});
+
+/** A stack with alarms, and with whatever else a test wants of them. */
+function withAlarms(props: (stack: Stack) => Partial<CancelAlarmsProps> = () => ({})): Template {
+  const stack = new Stack(new App(), 'Test');
+  const tables = new CancelTables(stack, 'Tables');
+  const { api, functions } = new CancelApi(stack, 'CancelApi', { name: 'test', code, ...pick(tables) });
+  new CancelAlarms(stack, 'Alarms', { name: 'test', api, functions, payments: tables.payments, ...props(stack) });
+  return Template.fromStack(stack);
+}
+
+test('alarms take silence for health, lead to the runbook, and tell nobody unless told', () => {
+  const template = withAlarms();
+  template.resourceCountIs('AWS::CloudWatch::Alarm', 21);
+  template.allResourcesProperties('AWS::CloudWatch::Alarm', {
+    TreatMissingData: 'notBreaching',
+    AlarmDescription: Match.stringLikeRegexp(': infra/RUNBOOK.md#[a-z-]+$'),
+    AlarmActions: Match.absent(),
+    OKActions: Match.absent(),
+  });
+  template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
+});
+
+test('alarms tell a topic when they begin and when they end', () => {
+  const arn = 'arn:aws:sns:us-east-1:123456789012:night';
+  const template = withAlarms((stack) => ({ topic: sns.Topic.fromTopicArn(stack, 'Topic', arn) }));
+  template.allResourcesProperties('AWS::CloudWatch::Alarm', { AlarmActions: [arn], OKActions: [arn] });
+});
+
+test('thresholds and the runbook’s place are the app’s to choose', () => {
+  const template = withAlarms(() => ({
+    runbookUrl: 'https://example.com/r',
+    thresholds: { undecided: 2, serverErrorRate: 0.5, throttled: 3, slow: Duration.seconds(2), unauthenticated: 7, signature: 8 },
+  }));
+  const chosen = { undecided: 2, throttled: 3, slow: 2000, unauthenticated: 7, signatures: 8 };
+  for (const [kind, threshold] of Object.entries(chosen)) {
+    const provider = kind === 'signatures' ? 'one2pays' : 'vtex';
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', { AlarmName: `test-${provider}-${kind}`, Threshold: threshold });
+  }
+  template.hasResourceProperties('AWS::CloudWatch::Alarm', { AlarmName: 'test-server-errors', Threshold: 0.5 });
+  template.allResourcesProperties('AWS::CloudWatch::Alarm', { AlarmDescription: Match.stringLikeRegexp(': https://example.com/r#') });
+});
+
+test('events have a bus, a pipe with a queue for what is undelivered, and alarms for both', () => {
+  const stack = new Stack(new App(), 'Test');
+  new PaymentCanceledEvents(stack, 'Events', { name: 'test', payments: new CancelTables(stack, 'Tables').payments });
+  const template = Template.fromStack(stack);
+  template.hasResourceProperties('AWS::Events::EventBus', { Name: 'test-payments' });
+  template.hasResourceProperties('AWS::SQS::Queue', { SqsManagedSseEnabled: true, MessageRetentionPeriod: 1209600 });
+  template.hasResourceProperties('AWS::Pipes::Pipe', {
+    SourceParameters: { DynamoDBStreamParameters: { DeadLetterConfig: Match.anyValue(), MaximumRetryAttempts: 10 } },
+    TargetParameters: { EventBridgeEventBusParameters: { Source: 'payment-cancel', DetailType: 'payment.canceled' } },
+  });
+  template.hasResourceProperties('AWS::StepFunctions::StateMachine', { StateMachineType: 'EXPRESS', LoggingConfiguration: Match.absent() });
+  template.resourceCountIs('AWS::CloudWatch::Alarm', 2);
+});
+
+test('events of a table without a stream are refused', () => {
+  const stack = new Stack(new App(), 'Test');
+  const payments = dynamodb.Table.fromTableName(stack, 'Payments', 'their-payments');
+  assert.throws(() => new PaymentCanceledEvents(stack, 'Events', { name: 'test', payments }), /tableStreamArn/);
 });
