@@ -13,11 +13,26 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use harness::{
     golden::{Case, cases},
     measure::{Ground, Quota, Spread, machine, progress, resident_kilobytes},
 };
 use serde::Deserialize;
+
+/// What an arm stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    Ours,
+    Hello,
+    Http,
+    Floor,
+    Lean,
+    Defaults,
+    Node,
+    Python,
+}
 
 /// An entry of `arms.json`.
 #[derive(Debug, Deserialize)]
@@ -25,6 +40,7 @@ use serde::Deserialize;
 struct Arm {
     /// As the table has it.
     name: String,
+    role: Role,
     /// What to start, from the root of the repository.
     command: Vec<String>,
     /// The provider whose case is played, and which.
@@ -106,9 +122,20 @@ async fn main() -> Result<()> {
     }
     for stand in &mut stands {
         progress(&format!("counting: {}", stand.arm.name));
-        stand.count(&root, options.soak).await?;
+        stand.count().await?;
+        stand.weigh(&root)?;
     }
-    let table = table(&stands, &options);
+    // All at once: what is in memory does not depend on how long it takes.
+    progress(&format!(
+        "{} requests to each, for the memory",
+        options.soak
+    ));
+    let memory = stands.iter().map(|stand| stand.soak(options.soak));
+    let memory = try_join_all(memory).await?;
+    for (stand, memory) in stands.iter_mut().zip(memory) {
+        stand.figures.memory = memory;
+    }
+    let table = table(&stands, &options) + &bars(&stands);
     print!("{table}");
     fs::write("tests/bench/results.md", &table)?;
     fs::write("tests/bench/results.svg", chart(&stands))?;
@@ -203,7 +230,7 @@ impl Stand {
         Ok(())
     }
 
-    async fn count(&mut self, root: &Path, soak: usize) -> Result<()> {
+    async fn count(&mut self) -> Result<()> {
         let Self {
             ground,
             case,
@@ -220,17 +247,25 @@ impl Stand {
             ground.echo.again(true);
             figures.allocations = ground.allocations(&command, case).await.ok();
         }
+        Ok(())
+    }
+
+    /// Kilobytes at the first poll, after one request, half of them and all.
+    async fn soak(&self, requests: usize) -> Result<Vec<u64>> {
         let function = self.ground.start(self.command(), true).await?;
         function.polled().await?;
         let mut memory = vec![resident_kilobytes(function.id())?];
-        let ground = &self.ground;
-        for done in 0..soak.max(1) {
-            ground.cancel(&function, &self.case).await?;
-            if done == 0 || done == soak / 2 || done + 1 == soak {
+        for done in 1..=requests.max(2) {
+            self.ground.cancel(&function, &self.case).await?;
+            if [1, requests / 2, requests].contains(&done) {
                 memory.push(resident_kilobytes(function.id())?);
             }
         }
-        self.figures.memory = memory;
+        Ok(memory)
+    }
+
+    /// What is on the disk, and how many crates are in it.
+    fn weigh(&mut self, root: &Path) -> Result<()> {
         let files: Vec<PathBuf> = self.arm.command.iter().map(PathBuf::from).collect();
         if let Some(file) = files.last().filter(|file| file.starts_with("target")) {
             self.figures.bytes = Some(fs::metadata(file)?.len());
@@ -262,6 +297,128 @@ impl Stand {
         }
         Ok(())
     }
+}
+
+/// What is wanted, as ratios of this run: of the five the worst.
+fn bars(stands: &[Stand]) -> String {
+    use Role::{Defaults, Floor, Hello, Lean, Node, Ours, Python};
+    let start = |f: &Figures| count(f.start_instructions);
+    let request = |f: &Figures| count(f.request_instructions);
+    let polled = |f: &Figures| median(&f.start);
+    let polled_unprimed = |f: &Figures| median(&f.start_unprimed);
+    let first = |f: &Figures| median(&f.first_quota);
+    let memory = |f: &Figures| count(f.memory.last().copied());
+    let grown = |f: &Figures| Some(memory(f)? - count(f.memory.get(2).copied())?);
+    let of = |role, figure: &dyn Fn(&Figures) -> Option<f64>| {
+        let arms = stands.iter().filter(|stand| stand.arm.role == role);
+        arms.filter_map(|stand| figure(&stand.figures))
+            .reduce(f64::max)
+    };
+    let ratio = |figure: &dyn Fn(&Figures) -> Option<f64>, ours, theirs| {
+        Some(of(ours, figure)? / of(theirs, figure)?)
+    };
+    let most = [
+        (
+            "start, instructions, not primed: of a lambda_runtime that does nothing",
+            ratio(&start, Ours, Hello),
+            2.5,
+        ),
+        (
+            "start, instructions, not primed: of SDK defaults",
+            ratio(&start, Ours, Defaults),
+            0.55,
+        ),
+        (
+            "first request at 128 MB: of the floor",
+            ratio(&first, Ours, Floor),
+            4.0,
+        ),
+        (
+            "warm request, instructions: of a plain handler on the lean SDK",
+            ratio(&request, Ours, Lean),
+            1.1,
+        ),
+        (
+            "warm request, instructions: of the floor (to aim at)",
+            ratio(&request, Ours, Floor),
+            2.0,
+        ),
+        (
+            "memory after all requests, MB",
+            of(Ours, &memory).map(|kb| kb * 1024.0 / 1e6),
+            8.0,
+        ),
+        (
+            "memory, what the second half of the requests added, MB",
+            of(Ours, &grown).map(|kb| kb * 1024.0 / 1e6),
+            0.1,
+        ),
+        (
+            "binary, MB",
+            of(Ours, &|f| count(f.bytes)).map(|bytes| bytes / 1e6),
+            5.0,
+        ),
+        (
+            "zip, MB",
+            of(Ours, &|f| count(f.zip)).map(|bytes| bytes / 1e6),
+            2.4,
+        ),
+    ];
+    let least = [
+        (
+            "start, time, not primed: Node's is longer",
+            ratio(&polled_unprimed, Node, Ours),
+            40.0,
+        ),
+        (
+            "start, time, not primed: Python's is longer",
+            ratio(&polled_unprimed, Python, Ours),
+            70.0,
+        ),
+        (
+            "start, time, primed: Node's is longer",
+            ratio(&polled, Node, Ours),
+            40.0,
+        ),
+        (
+            "start, time, primed: Python's is longer",
+            ratio(&polled, Python, Ours),
+            70.0,
+        ),
+        (
+            "first request at 128 MB: SDK defaults take longer",
+            ratio(&first, Defaults, Ours),
+            100.0,
+        ),
+        (
+            "first request at 128 MB: Node takes longer",
+            ratio(&first, Node, Ours),
+            100.0,
+        ),
+        ("memory: Node takes more", ratio(&memory, Node, Ours), 7.0),
+    ];
+    let most = most.map(|(what, now, bar)| (what, now, "≤", bar, now.map(|now| now <= bar)));
+    let least = least.map(|(what, now, bar)| (what, now, "≥", bar, now.map(|now| now >= bar)));
+    let mut text = "\nOf our five the worst:\n\n| | now | bar | |\n|---|--:|--:|---|\n".to_owned();
+    for (what, now, sign, bar, met) in most.into_iter().chain(least) {
+        let now = now.map_or_else(|| "–".to_owned(), |now| format!("{now:.2}"));
+        let met = match met {
+            Some(true) => "met",
+            Some(false) => "**not met**",
+            None => "not measured",
+        };
+        text.push_str(&format!("| {what} | {now} | {sign} {bar} | {met} |\n"));
+    }
+    text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn count(count: Option<u64>) -> Option<f64> {
+    count.map(|count| count as f64)
+}
+
+fn median(times: &[f64]) -> Option<f64> {
+    (!times.is_empty()).then(|| Spread::of(times).at(0.5))
 }
 
 fn milliseconds(time: Duration) -> f64 {
