@@ -27,7 +27,7 @@ use crate::{
     provider::{Body, Provider, Reply},
     request::{Incoming, MAX_BODY, Request},
     store::{
-        Credentials, Payments, Signatures,
+        Signatures, Store,
         tally::{self, Tally},
     },
 };
@@ -94,7 +94,7 @@ struct Parts<S> {
     cold: AtomicBool,
 }
 
-impl<P: Provider, S: Payments + Credentials + Signatures> CancelService<P, S> {
+impl<P: Provider, S: Store> CancelService<P, S> {
     /// The service over `store`.
     pub fn new(store: S, settings: impl Into<Settings>) -> Self {
         Self::with_clock(store, settings, SystemClock)
@@ -139,9 +139,7 @@ impl<P: Provider, S> fmt::Debug for CancelService<P, S> {
     }
 }
 
-impl<P: Provider, S: Payments + Credentials + Signatures> Service<Incoming>
-    for CancelService<P, S>
-{
+impl<P: Provider, S: Store> Service<Incoming> for CancelService<P, S> {
     type Response = Reply;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
@@ -156,7 +154,7 @@ impl<P: Provider, S: Payments + Credentials + Signatures> Service<Incoming>
     }
 }
 
-impl<S: Payments + Credentials + Signatures> Parts<S> {
+impl<S: Store> Parts<S> {
     async fn answer<P: Provider>(&self, incoming: &Incoming) -> Reply {
         let (now, began) = (self.clock.now(), Instant::now());
         let until = began + budget(now, incoming.deadline);
@@ -408,7 +406,7 @@ mod tests {
         headers::Headers,
         payment::Payment,
         provider::Statuses,
-        store::{StoreError, Verdict, memory::MemoryStore},
+        store::{Credentials, Payments, StoreError, Verdict, memory::MemoryStore},
     };
 
     /// A provider whose answer is the outcome's word, and which panics where a header says so.

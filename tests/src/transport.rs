@@ -13,7 +13,7 @@ use shared::{
     lambda::{FrontEnd, Handler},
     provider::Provider,
     service::CancelService,
-    store::{Credentials, Payments, Signatures, dynamodb::DynamoDb},
+    store::{Store, dynamodb::DynamoDb},
 };
 use tower_service::Service;
 
@@ -93,7 +93,7 @@ pub async fn call<P, S>(
 ) -> Result<Answer>
 where
     P: Provider,
-    S: Payments + Credentials + Signatures,
+    S: Store,
 {
     let mut context = LambdaContext::default();
     context.request_id = request_id.to_owned();

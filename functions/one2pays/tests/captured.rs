@@ -19,19 +19,18 @@ use futures_util::future::join_all;
 use harness::{
     faults::{Cut, Fault, FaultProxy},
     golden::{Call, cases},
+    memory::{Tables, credential},
     runtime::Function,
     transport::{ALLOWED, Answer},
 };
 use one2pays::One2Pays;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shared::{
-    auth::CredentialRecord,
     clock::{Clock, Timestamp},
     lambda,
-    payment::Payment,
     provider::Reply,
     service::{CancelService, Settings},
-    store::{Credentials, Payments, Signatures, dynamodb::DynamoDb, memory::MemoryStore},
+    store::{Store, dynamodb::DynamoDb},
 };
 use tower_service::Service;
 
@@ -96,12 +95,14 @@ impl Stage {
         for _ in 0..processes {
             let environment = [&[("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())], environment];
             let binary = env!("CARGO_BIN_EXE_one2pays");
-            started.push(
-                Function::start(binary, &environment.concat())
-                    .await
-                    .unwrap(),
-            );
+            let process = Function::start(binary, &environment.concat())
+                .await
+                .unwrap();
+            process.polled().await.unwrap();
+            started.push(process);
         }
+        // Each has connected before its first poll.
+        let _ = proxy.take();
         Self {
             captured,
             processes: started,
@@ -206,37 +207,14 @@ impl Clock for ManualClock {
 }
 
 /// A store in memory, as the captured request wants it.
-fn memory() -> MemoryStore {
-    let store = MemoryStore::default();
-    let record = CredentialRecord {
-        merchant_id: "m_demo".into(),
-        signing_secret: Some("sk_test_demo".into()),
-        active: true,
-        ..CredentialRecord::default()
-    };
-    store.put_credential("one2pays#pk_test_demo", record);
-    for id in [THIS, OTHER] {
-        let payment = Payment {
-            id: id.into(),
-            merchant_id: "m_demo".into(),
-            status: "processing".into(),
-            amount: 100_000,
-            currency: "THB".into(),
-            created_at: "2024-01-01T00:00:00.000Z".into(),
-            updated_at: None,
-            canceled_at: None,
-            manual_cancellation: false,
-            details: Map::new(),
-            cancellation: None,
-        };
-        store.put_payment(&format!("one2pays#m_demo#{id}"), payment);
-    }
-    store
+fn memory() -> Tables {
+    let [(_, credentials), (_, payments)] = Captured::now().tables;
+    Tables::with(&credentials, &payments).unwrap()
 }
 
 async fn ask<S>(service: &CancelService<One2Pays, S>, event: &str) -> Reply
 where
-    S: Payments + Credentials + Signatures,
+    S: Store,
 {
     let (mut incoming, _) = lambda::read(event);
     incoming.request_id = Call::begin().request_id;
@@ -367,7 +345,7 @@ async fn guarded_of_64_requests_to_two_payments_under_one_signature_one_payment_
 async fn guarded_in_each_of_many_races_exactly_one_payment_is_canceled_on_both_stores() {
     async fn race<S>(store: S, captured: &Captured) -> [usize; 2]
     where
-        S: Payments + Credentials + Signatures,
+        S: Store,
     {
         let service = CancelService::<One2Pays, _>::new(store, guarded());
         let events = [captured.event.clone(), captured.diverted()];
@@ -445,15 +423,11 @@ async fn guarded_a_lost_claim_is_undecided_and_leaves_the_payment_alone() {
 async fn guarded_merchants_do_not_use_up_each_others_signatures() {
     // Two merchants with one secret, each with a payment of its own: the same bytes are signed, so the signature is the same.
     let store = memory();
-    let twin = CredentialRecord {
-        merchant_id: "m_demo_2".into(),
-        signing_secret: Some("sk_test_demo".into()),
-        active: true,
-        ..CredentialRecord::default()
-    };
+    let twin = json!({"merchant_id": "m_demo_2", "signing_secret": "sk_test_demo", "active": true});
+    let twin = credential(&twin).unwrap();
     store.put_credential("one2pays#pk_test_twin", twin);
     let payment = store.payment(&format!("one2pays#m_demo#{OTHER}")).unwrap();
-    store.put_payment(&format!("one2pays#m_demo_2#{OTHER}"), payment);
+    store.put(&format!("one2pays#m_demo_2#{OTHER}"), payment);
     let service = CancelService::<One2Pays, _>::new(store, guarded());
     let captured = Captured::now();
     let twins = captured.diverted().replace("pk_test_demo", "pk_test_twin");

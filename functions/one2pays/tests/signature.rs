@@ -7,17 +7,15 @@
 
 use std::time::Duration;
 
+use harness::{golden::cases, memory::Tables};
 use hmac::{Hmac, KeyInit, Mac};
 use one2pays::One2Pays;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::Sha256;
 use shared::{
-    auth::CredentialRecord,
     clock::{Clock, Timestamp},
-    payment::Payment,
     request::Incoming,
     service::CancelService,
-    store::memory::MemoryStore,
 };
 use tower_service::Service;
 
@@ -34,33 +32,17 @@ impl Clock for Standing {
     }
 }
 
-/// The service over one payment that can be canceled.
-struct Endpoint(CancelService<One2Pays, MemoryStore>);
+/// The service over the tables of a golden case, with a payment that can be canceled.
+struct Endpoint(CancelService<One2Pays, Tables>);
 
 impl Endpoint {
     fn new() -> Self {
-        let store = MemoryStore::default();
-        let credential = CredentialRecord {
-            merchant_id: "m_demo".into(),
-            signing_secret: Some("sk_test_demo".into()),
-            active: true,
-            ..CredentialRecord::default()
-        };
-        store.put_credential("one2pays#pk_test_demo", credential);
-        let payment = Payment {
-            id: ID.into(),
-            merchant_id: "m_demo".into(),
-            status: "processing".into(),
-            amount: 100_000,
-            currency: "THB".into(),
-            created_at: "2024-01-01T00:00:00.000Z".into(),
-            updated_at: None,
-            canceled_at: None,
-            manual_cancellation: false,
-            details: Map::new(),
-            cancellation: None,
-        };
-        store.put_payment(&format!("one2pays#m_demo#{ID}"), payment);
+        let mut cases = cases("one2pays").unwrap().into_iter();
+        let given = cases
+            .find(|case| case.name == "cancels_processing")
+            .unwrap()
+            .given;
+        let store = Tables::with(&given.credentials, &given.payments).unwrap();
         Self(CancelService::with_clock(
             store,
             Duration::from_secs(60),

@@ -29,7 +29,7 @@ use crate::{
     provider::Provider,
     service::{CancelService, Settings},
     store::{
-        Credentials, Payments, Signatures,
+        Store,
         dynamodb::{DynamoDb, environment},
     },
     telemetry::{self, Targets},
@@ -117,9 +117,7 @@ impl<P: Provider, S> Clone for Handler<P, S> {
     }
 }
 
-impl<P: Provider, S: Payments + Credentials + Signatures> Service<LambdaEvent<Box<RawValue>>>
-    for Handler<P, S>
-{
+impl<P: Provider, S: Store> Service<LambdaEvent<Box<RawValue>>> for Handler<P, S> {
     type Response = Answer;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;

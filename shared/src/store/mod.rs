@@ -54,6 +54,11 @@ pub trait Signatures: Send + Sync + 'static {
     fn claim(&self, wanted: &Claim) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
+/// All that a cancel needs.
+pub trait Store: Payments + Credentials + Signatures {}
+
+impl<S: Payments + Credentials + Signatures> Store for S {}
+
 /// What the store decided.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
