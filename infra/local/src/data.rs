@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{example::Cancel, serve::Endpoint};
+use crate::{example::Cancel, serve::Endpoint, ui};
 
 /// Whose the demo payments are.
 const MERCHANT: &str = "m_demo";
@@ -67,6 +67,9 @@ impl Tables {
     /// Creates the tables and puts the demo items into them. What is there already stays as it is: a payment that was canceled yesterday is
     /// canceled.
     pub(crate) async fn fill(&self, endpoints: &[Endpoint]) -> Result<()> {
+        let demos = || endpoints.iter().map(|endpoint| &endpoint.demo);
+        let items = demos().map(|demo| demo.credentials.len() + demo.payments.len());
+        let bar = ui::loading(items.sum());
         let names = [self.payments.as_str(), self.credentials.as_str()];
         embedded::create_tables(&self.client, names).await?;
         for name in names {
@@ -77,12 +80,15 @@ impl Tables {
                 .await
                 .with_context(|| format!("the table {name} cannot be used"))?;
         }
-        for demo in endpoints.iter().map(|endpoint| &endpoint.demo) {
+        bar.set_message("demo data");
+        for demo in demos() {
             for item in &demo.credentials {
                 self.put_if_absent(&self.credentials, item).await?;
+                bar.inc(1);
             }
             for item in &demo.payments {
                 self.put_if_absent(&self.payments, item).await?;
+                bar.inc(1);
             }
         }
         Ok(())
