@@ -53,7 +53,7 @@ const BUSY: Duration = Duration::from_millis(900);
 /// So many histories unless `PROCESS_HISTORIES` says otherwise.
 const SAMPLE: u64 = 20;
 
-/// Makes the provider's histories, [`SAMPLE`] or `PROCESS_HISTORIES` of them, and judges them.
+/// Makes the provider's histories, 20 or `PROCESS_HISTORIES` of them, and judges them.
 ///
 /// # Errors
 /// Where an answer was untrue, or a history could not be made.
