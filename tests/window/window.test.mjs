@@ -202,6 +202,30 @@ test('a payment that is not cancelable is refused', async () => {
   assert.equal(await text('#status'), 'succeeded');
 });
 
+test('what is not known is not said', async () => {
+  const cancel = '**/payments/pay_hedge_pending/cancel';
+  const pk = 'hedgepayments#m_demo#pay_hedge_pending';
+  await show('hedgepayments/pay_hedge_pending');
+  await page.route('**/window/requests/**', (route) => route.abort());
+  await page.click('#cancel');
+  await becomes('#outcome', /^Not sent: /);
+  await page.unroute('**/window/requests/**');
+  await page.route(cancel, (route) => route.abort());
+  await page.click('#cancel');
+  await becomes('#outcome', /^No answer\. The payment may or may not be canceled/);
+  await page.unroute(cancel);
+  said = said.filter((line) => !line.includes('net::ERR_FAILED'));
+  assert.equal((await item(stack, pk)).status.S, 'pending');
+  // A capture that comes between: the refusal is not taken for a cancel, nor what has changed for its work.
+  await page.route(cancel, async (route) => {
+    const Item = { ...(await item(stack, pk)), status: { S: 'succeeded' } };
+    await dynamodb(stack, 'PutItem', { TableName: 'payments', Item });
+    await route.continue();
+  });
+  await page.click('#cancel');
+  await becomes('#outcome', 'Answered with 412. Refused; meanwhile the item has changed: pending became succeeded.');
+});
+
 test('what another client cancels is seen without a reload', async () => {
   await show('hyperswitch/pay_hs_requires_capture');
   await becomes('#status', 'requires_capture');

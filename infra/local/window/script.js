@@ -315,12 +315,15 @@ async function preview(payment) {
 async function send(payment, key) {
   if (payment.held) return;
   say(payment, 'Sending …');
+  // What can be said if it goes no further.
+  let state = 'Not sent';
   try {
     await look();
     const before = payment.item;
     // Nothing else tells what became of the item until the answer is there.
     payment.held = true;
     const request = await prepared(payment, key);
+    state = 'No answer. The payment may or may not be canceled, and the same request is safe to repeat';
     const began = performance.now();
     const response = await fetch(request.path, {
       method: 'POST',
@@ -331,18 +334,19 @@ async function send(payment, key) {
     });
     const body = await response.text();
     const took = Math.round(performance.now() - began);
-    const sent = await ask(`/window/sent/${response.headers.get('x-request-id')}`);
-    const own = new Set(request.headers.map(([name]) => name.toLowerCase()));
-    payment.request = { ...parsed(await sent.text()), own };
+    state = `Answered with ${response.status}, but what became of the item is not known`;
     const headers = [...response.headers].map((pair) => pair.join(': '));
     const start = `HTTP/1.1 ${response.status} ${response.statusText}`.trimEnd();
     payment.exchange = { key: request.key, took, answer: { start, headers, body } };
+    const sent = await ask(`/window/sent/${response.headers.get('x-request-id')}`);
+    const own = new Set(request.headers.map(([name]) => name.toLowerCase()));
+    payment.request = { ...parsed(await sent.text()), own };
     payment.held = false;
     await look();
     payment.before = before;
     payment.outcome = outcome(payment, response);
   } catch (error) {
-    payment.outcome = `No answer: ${error.message}. The payment may or may not be canceled; the same request is safe to repeat.`;
+    payment.outcome = `${state}: ${error.message}.`;
   } finally {
     payment.held = false;
     if (payment === chosen) describe();
@@ -361,14 +365,18 @@ function parsed(request) {
   return { start, headers, body: request.slice(end + 4) };
 }
 
-/** What came of a request, in a sentence. */
-function outcome({ before, item }, response) {
-  const { status } = response;
-  if (before?.status !== item?.status) return `Answered with ${status}. Canceled: ${before?.status} became ${item?.status}.`;
-  if (response.headers.get('idempotent-replayed')) return `Answered with ${status}. Replayed: the answer of the first request once more; nothing changed.`;
-  if (status >= 500) return `Answered with ${status}. Nothing is known to have changed; the same request is safe to repeat.`;
-  if (status >= 400) return `Answered with ${status}. Refused; nothing changed.`;
-  return `Answered with ${status}. Nothing changed.`;
+/** What came of a request, in a sentence. The item says by the key whose cancel it was. */
+function outcome({ before, item, provider, exchange }, response) {
+  const { status, ok } = response;
+  const answered = `Answered with ${status}.`;
+  const became = `${before?.status} became ${item?.status}`;
+  const changed = JSON.stringify(before) !== JSON.stringify(item);
+  if (ok && changed && item?.status === provider.canceled && item.cancellation?.token === exchange.key) return `${answered} Canceled: ${became}.`;
+  const rest = changed ? `meanwhile the item has changed: ${became}` : 'nothing changed';
+  if (response.headers.get('idempotent-replayed')) return `${answered} Replayed: the answer of the first request once more; ${rest}.`;
+  if (status >= 500) return `${answered} Undecided or a fault; ${rest}. The same request is safe to repeat.`;
+  if (status >= 400) return `${answered} Refused; ${rest}.`;
+  return `${answered} ${rest[0].toUpperCase()}${rest.slice(1)}.`;
 }
 
 // --- What a person does ---
