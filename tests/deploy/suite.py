@@ -25,18 +25,27 @@ LAMBDA_ENVIRONMENT = {
 passed, failed = 0, []
 
 
+def progress(text):
+    """A line on a terminal, which the next one takes the place of; elsewhere nothing."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def test(name, quiet=False):
     """One test. What is raised in it is its failure, and the next one is run all the same."""
     global passed
     began = time.monotonic()
+    progress(f"{passed + len(failed)} done; {name} …")
     try:
         yield
     except Exception as error:  # noqa: BLE001
+        progress("")
         failed.append(name)
         where = traceback.extract_tb(error.__traceback__)[-1]
         print(f"FAIL  {name}\n      {type(error).__name__}: {error}\n      at {where.filename}:{where.lineno}", flush=True)
     else:
+        progress("")
         passed += 1
         if not quiet:
             print(f"ok    {name}  ({time.monotonic() - began:.1f} s)", flush=True)

@@ -7,7 +7,6 @@
 
 use std::{
     env, fs,
-    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::mpsc,
@@ -15,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use harness::progress::progress;
 use serde_json::Value;
 
 #[path = "bugs/list.rs"]
@@ -50,38 +50,35 @@ fn main() -> Result<ExitCode> {
     for bug in all {
         seed(&tree, bug)?;
     }
+    let tried: Vec<_> = (all.iter().enumerate())
+        .filter(|(n, bug)| n * number % all.len() < number && bug.name.contains(only))
+        .collect();
+    let bar = progress("bugs", tried.len() as u64, 0);
+    bar.set_message("all tests, without any bug");
     if let Some(failed) = caught(&tree, None)? {
         bail!("a test fails without any bug: {failed}");
     }
 
-    let (mut tried, mut missed) = (0, 0);
-    println!("| | bug | file | caught by |\n|--:|---|---|---|");
-    for (n, bug) in all
-        .iter()
-        .enumerate()
-        .filter(|(n, bug)| n * number % all.len() < number && bug.name.contains(only))
-    {
-        if std::io::stderr().is_terminal() {
-            let _ = write!(
-                std::io::stderr(),
-                "\r{} of {}: {:60}\r",
-                n + 1,
-                all.len(),
-                bug.name
-            );
-        }
+    let mut missed = 0;
+    bar.reset();
+    bar.suspend(|| println!("| | bug | file | caught by |\n|--:|---|---|---|"));
+    for (n, bug) in &tried {
+        bar.set_message(bug.name);
         let caught = with_bug(&tree, bug)?;
-        tried += 1;
         missed += usize::from(caught.is_none());
-        println!(
-            "| {} | {} | `{}` | {} |",
-            n + 1,
-            bug.name,
-            bug.file,
-            caught.as_deref().unwrap_or("**nothing**")
-        );
+        bar.inc(1);
+        bar.suspend(|| {
+            println!(
+                "| {} | {} | `{}` | {} |",
+                n + 1,
+                bug.name,
+                bug.file,
+                caught.as_deref().unwrap_or("**nothing**")
+            );
+        });
     }
-    println!("\n{tried} bugs tried, {missed} not caught");
+    drop(bar);
+    println!("\n{} bugs tried, {missed} not caught", tried.len());
     Ok(if missed == 0 {
         ExitCode::SUCCESS
     } else {

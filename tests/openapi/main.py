@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/openapi"
@@ -26,14 +28,38 @@ def stack():
             process.terminate()
 
 
-def attempt(provider, url):
+@contextlib.contextmanager
+def progress(what):
+    """A line on a terminal that says what is being done and for how long; elsewhere nothing."""
+    over = threading.Event()
+
+    def show():
+        began = time.monotonic()
+        while not over.wait(0.5):
+            print(f"\r{what}, {time.monotonic() - began:.0f} s \033[K", end="", file=sys.stderr, flush=True)
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    line = threading.Thread(target=show, daemon=True)
+    line.start()
+    try:
+        yield
+    finally:
+        over.set()
+        line.join()
+
+
+def attempt(provider, url, which):
     """Runs schemathesis on a provider's operation alone, so that none is starved by the others: whether all was well."""
     answers = WORK / f"{provider}.json"
     answers.unlink(missing_ok=True)
     command = [pathlib.Path(sys.executable).with_name("st"), "--config-file", HERE / "schemathesis.toml", "run", ROOT / "infra/openapi.yaml"]
     command += ["--url", url, "--include-tag", provider, *sys.argv[1:]]
     environment = os.environ | {"PYTHONPATH": str(HERE), "ANSWERS": str(answers)}
-    run = subprocess.run(command, cwd=WORK, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with progress(f"{provider}, {which}"):
+        run = subprocess.run(command, cwd=WORK, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     counts = json.loads(answers.read_text()) if answers.exists() else {}
     # A run that never got past a refusal has shown nothing.
     missing = [status for status in ("200", "400", "401", "405") if status not in counts]
@@ -51,7 +77,9 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     providers = sorted(folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir())
     with stack() as url:
-        well = [attempt(provider, url) for provider in providers]
+        well = []
+        for number, provider in enumerate(providers, 1):
+            well.append(attempt(provider, url, f"{number} of {len(providers)}"))
     sys.exit(0 if well and all(well) else 1)
 
 

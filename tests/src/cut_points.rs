@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     env,
-    io::IsTerminal,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +20,7 @@ use tokio::{sync::Mutex, task::JoinSet};
 use crate::{
     faults::{Cut, Fault, FaultProxy, Instead},
     golden::{Call, Case},
+    progress::progress,
     spy::{OUTCOME, Spy},
     transport::{Answer, Transport},
 };
@@ -129,13 +129,16 @@ fn cells(states: &[State], number: usize) -> Vec<Cell> {
     cells
 }
 
+/// So many cells unless `CUT_POINT_CELLS` says otherwise.
+const SAMPLE: usize = 400;
+
 /// How many cells a provider's matrix has: `CUT_POINT_CELLS`, or a sample.
 #[must_use]
 pub fn number() -> usize {
     env::var("CUT_POINT_CELLS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(400)
+        .unwrap_or(SAMPLE)
 }
 
 /// Tries `number` cells of the provider `P`.
@@ -145,12 +148,14 @@ pub fn number() -> usize {
 pub async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
     let case = Arc::new(crate::contract::canceling(cases)?.clone());
     let cells = cells(&states::<P>(cases), number);
+    let bar = progress(P::NAME, number as u64, SAMPLE as u64);
     let waiting = Arc::new(Mutex::new(
         cells.into_iter().enumerate().collect::<Vec<_>>(),
     ));
     let mut workers = JoinSet::new();
     for _ in 0..AT_ONCE.min(number) {
         let (case, waiting) = (Arc::clone(&case), Arc::clone(&waiting));
+        let bar = bar.clone();
         workers.spawn(async move {
             let bench = Bench::set().await?;
             let mut counted = Counted::default();
@@ -159,7 +164,6 @@ pub async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counte
                 let Some((n, cell)) = queue.pop() else {
                     return Ok(counted);
                 };
-                progress(P::NAME, queue.len(), number);
                 drop(queue);
                 match bench
                     .play::<P>(&case, &cell)
@@ -169,6 +173,7 @@ pub async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counte
                     Ok(outcome) => *counted.outcomes.entry(outcome).or_default() += 1,
                     Err(wrong) => counted.wrong.push(format!("cell {n}, {cell:?}: {wrong}")),
                 }
+                bar.inc(1);
             }
         });
     }
@@ -420,18 +425,4 @@ fn is_garbage(fault: &Fault) -> bool {
             ..
         }
     )
-}
-
-/// On a terminal, where a long run is watched.
-#[expect(
-    clippy::print_stderr,
-    reason = "it is what a person watching wants to see"
-)]
-fn progress(name: &str, left: usize, number: usize) {
-    if number >= 2000 && left.is_multiple_of(100) && std::io::stderr().is_terminal() {
-        eprint!("\r{name}: {} of {number} cells ", number - left);
-        if left == 0 {
-            eprintln!();
-        }
-    }
 }

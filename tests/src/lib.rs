@@ -26,6 +26,7 @@ pub mod merchant;
 pub mod openapi;
 mod patience;
 mod plain;
+pub mod progress;
 pub mod runtime;
 pub mod spy;
 mod tenancy;

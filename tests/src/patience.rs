@@ -17,6 +17,7 @@ use crate::{
     contract::canceling,
     faults::{Cut, Fault, FaultProxy},
     golden::{Call, Case},
+    progress::progress,
     spy::{OUTCOME, Spy},
     transport::Transport,
 };
@@ -27,6 +28,9 @@ const AT_ONCE: usize = 25;
 /// What must be left of the time when the answer is there.
 const LEFT: Duration = Duration::from_millis(100);
 
+/// So many requests unless `DEADLINES` says otherwise.
+const SAMPLE: usize = 100;
+
 /// Every request, with time-outs from a third of a second to two seconds, on a store that says nothing or is late, with the credential remembered and
 /// without: no answer comes later than 100 ms before the time-out, and where the store said nothing it is undecided. `DEADLINES` says how many
 /// requests; by default it is a sample.
@@ -35,12 +39,14 @@ pub(crate) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
     let number = env::var("DEADLINES")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(100_usize);
+        .unwrap_or(SAMPLE);
+    let bar = progress(P::NAME, number as u64, SAMPLE as u64);
     let case = Arc::new(canceling(cases)?.clone());
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = JoinSet::new();
     for worker in 0..AT_ONCE {
         let (case, next) = (Arc::clone(&case), Arc::clone(&next));
+        let bar = bar.clone();
         workers.spawn(async move {
             let (store, tables) = embedded::with_tables().await?;
             for credential in &case.given.credentials {
@@ -93,6 +99,7 @@ pub(crate) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
                 } else {
                     answered.1 += 1;
                 }
+                bar.inc(1);
             }
         });
     }

@@ -4,12 +4,7 @@
 //! in the other they are not there. The caller must not be able to tell: same answers, byte for byte, and same requests to the store.
 //! Nothing may be canceled in either.
 
-use std::{
-    collections::BTreeSet,
-    env,
-    io::{IsTerminal, Write},
-    time::Duration,
-};
+use std::{collections::BTreeSet, env, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
@@ -20,6 +15,7 @@ use crate::{
     contract::shortest,
     golden::{Case, providers},
     memory::{Tables, ask, credential, payment, request, service},
+    progress::progress,
 };
 
 /// So many attempts unless `STRANGERS` says otherwise.
@@ -40,10 +36,9 @@ pub(crate) async fn strangers<P: Provider>(cases: &[Case]) -> Result<()> {
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let case = shortest(cases)?;
     let (mut kinds, providers) = (BTreeSet::new(), providers()?);
+    let bar = progress(P::NAME, number as u64, ATTEMPTS as u64);
     for n in 0..number {
-        if n % 1000 == 0 && std::io::stderr().is_terminal() {
-            let _ = write!(std::io::stderr(), "\r{}: {n} of {number}\r", P::NAME);
-        }
+        bar.inc(1);
         let attempt = seed.wrapping_add(n as u64);
         let kind = one::<P>(case, &providers, Rng::with_seed(attempt))
             .await

@@ -17,12 +17,17 @@ use harness::history::{
     Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Seen, Token,
     check::{check, linearizable},
     memory::{Flaw, STATUSES, flawed, history},
-    progress, report, seeds,
+    report, seeds,
 };
+use harness::progress::progress;
+
+/// So many histories unless `HISTORIES` says otherwise.
+const SAMPLE: u64 = 20_000;
 
 /// Tries the seeds on all processors, each of which makes whole histories: what was seen in how many, or the first untruth met.
 fn try_all(seeds: Range<u64>) -> Result<Seen, String> {
     let next = AtomicU64::new(seeds.start);
+    let bar = progress("histories in process", seeds.end - seeds.start, SAMPLE);
     let work = || {
         let mut seen = Seen::new();
         loop {
@@ -39,7 +44,7 @@ fn try_all(seeds: Range<u64>) -> Result<Seen, String> {
             for remarkable in history.remarkable() {
                 *seen.entry(remarkable).or_default() += 1;
             }
-            progress("in process", seed, seeds.end - seeds.start, 1000);
+            bar.inc(1);
         }
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -59,13 +64,13 @@ fn try_all(seeds: Range<u64>) -> Result<Seen, String> {
 
 #[test]
 fn in_no_history_is_any_client_told_an_untruth() {
-    let seeds = seeds("HISTORIES", 20_000);
+    let seeds = seeds("HISTORIES", SAMPLE);
     let number = seeds.end - seeds.start;
     let began = Instant::now();
     let seen = try_all(seeds).unwrap_or_else(|wrong| panic!("{wrong}"));
     report("HISTORIES", "in process", number, began.elapsed(), &seen);
     // Histories in which nothing happens prove nothing.
-    if number >= 20_000 {
+    if number >= SAMPLE {
         for remarkable in REMARKABLE {
             let count = seen.get(remarkable).copied().unwrap_or_default();
             assert!(count >= 100, "seen {count} times only: {remarkable}");

@@ -16,6 +16,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet, env, thread};
 
+use harness::progress::progress;
 use stateright::{Checker, Expectation, Model, Property};
 
 /// The SDK's.
@@ -710,7 +711,11 @@ fn check(model: Cancels) -> impl Checker<Cancels> {
 fn in_no_state_is_anybody_told_an_untruth_and_in_the_end_everybody_is_told() {
     let faults = env::var("MODEL_FAULTS").map_or(3, |text| text.parse().expect("MODEL_FAULTS"));
     let mut states = 0;
-    for (company, clients) in companies() {
+    let companies = companies();
+    // With three faults it is over soon.
+    let usual = if faults > 3 { 0 } else { u64::MAX };
+    let bar = progress("companies of clients", companies.len() as u64, usual);
+    for (company, clients) in companies {
         let checker = check(Cancels {
             clients,
             faults,
@@ -721,7 +726,9 @@ fn in_no_state_is_anybody_told_an_untruth_and_in_the_end_everybody_is_told() {
         let (unique, longest) = (checker.unique_state_count(), checker.max_depth());
         println!("{company}, {faults} faults: {unique} states, at most {longest} actions");
         states += unique;
+        bar.inc(1);
     }
+    drop(bar);
     println!("{states} states, all there are");
     // So many there are with three faults. A change of the model changes the number; so does an action that has become impossible.
     assert!(faults != 3 || states == 171_206, "{states} states");

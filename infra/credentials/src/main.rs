@@ -5,7 +5,7 @@ mod table;
 
 use std::{
     env,
-    io::{self, Read, Write},
+    io::{self, IsTerminal, Read, Write},
     process::ExitCode,
     time::Duration,
 };
@@ -17,6 +17,7 @@ use clap::{
     Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -317,7 +318,9 @@ impl Place {
                 loader = loader.credentials_provider(dummy);
             }
         }
+        let waiting = waiting("AWS credentials and region".to_owned());
         let mut config = loader.load().await;
+        drop(waiting);
         if config.region().is_none() {
             ensure!(
                 emulator,
@@ -343,6 +346,16 @@ impl Place {
     }
 }
 
+/// A line on a terminal while something far away is waited for; elsewhere nothing. It goes away with what is returned.
+fn waiting(what: String) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}");
+    let bar = ProgressBar::new_spinner()
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        .with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
 fn is_this_machine(url: &str) -> bool {
     let host = url.split("://").nth(1).unwrap_or(url);
     ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| {
@@ -354,6 +367,9 @@ fn is_this_machine(url: &str) -> bool {
 /// The first line of standard input.
 fn secret_from_stdin() -> Result<String> {
     let mut text = String::new();
+    if io::stdin().is_terminal() {
+        let _ = writeln!(io::stderr(), "the secret, then Enter and Ctrl-D:");
+    }
     io::stdin()
         .take(4096)
         .read_to_string(&mut text)

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::{
         Update,
     },
 };
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
@@ -99,8 +100,14 @@ pub(crate) fn text(text: impl Into<String>) -> AttributeValue {
 }
 
 impl Table {
+    /// What is waited for, on a terminal; it goes away with what is returned.
+    fn waiting(&self, what: &str) -> ProgressBar {
+        crate::waiting(format!("{what} the table {}", self.name))
+    }
+
     /// Stores a new credential, over no other.
     pub(crate) async fn put(&self, item: &Item) -> Result<()> {
+        let _waiting = self.waiting("writing to");
         let put = self
             .client
             .put_item()
@@ -134,6 +141,7 @@ impl Table {
 
     /// Stores `new`, and lets `old` end at `end`: both or neither.
     pub(crate) async fn replace(&self, old: &Entry, end: Timestamp, new: &Item) -> Result<()> {
+        let _waiting = self.waiting("writing to");
         let put = Put::builder()
             .table_name(&self.name)
             .set_item(Some(new.clone()))
@@ -179,6 +187,7 @@ impl Table {
         value: AttributeValue,
         now: Timestamp,
     ) -> Result<Entry> {
+        let _waiting = self.waiting("writing to");
         let updated = self
             .client
             .update_item()
@@ -204,6 +213,7 @@ impl Table {
     }
 
     async fn get(&self, pk: &str, now: Timestamp) -> Result<Option<Entry>> {
+        let _waiting = self.waiting("reading");
         let found = self
             .client
             .get_item()
@@ -242,11 +252,15 @@ impl Table {
         if !filters.is_empty() {
             scan = scan.filter_expression(filters.join(" AND "));
         }
-        let items = scan.into_paginator().items().send();
-        let items = items
-            .collect::<Result<Vec<_>, _>>()
-            .await
-            .map_err(|failure| self.explain(&failure, "Scan"))?;
+        let mut pages = scan.into_paginator().send();
+        let waiting = self.waiting("reading");
+        let (mut items, mut looked_at) = (Vec::new(), 0);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|failure| self.explain(&failure, "Scan"))?;
+            looked_at += page.scanned_count;
+            waiting.set_message(format!("{looked_at} items of the table {}", self.name));
+            items.extend(page.items.unwrap_or_default());
+        }
         let mut entries: Vec<_> = items.iter().map(|item| Entry::new(item, now)).collect();
         entries.sort_by(|one, other| {
             let place = |entry: &Entry| {

@@ -48,7 +48,8 @@ pub(crate) enum Again {
 impl Cancel {
     /// A shell command that cancels the payment at `url`. It prints the answer's body, and its status on a line of its own.
     pub(crate) fn command(&self, url: &str, payment_id: &str) -> String {
-        let fill = filler(payment_id);
+        let uuid = uuid();
+        let fill = filler(payment_id, &uuid);
         let body = fill(self.body());
         let mut command = String::new();
         if let Some(secret) = &self.signing_secret {
@@ -86,7 +87,21 @@ impl Cancel {
 
     /// The request that the command sends.
     pub(crate) fn request(&self, url: &str, payment_id: &str) -> Result<Request<Body>> {
-        let fill = filler(payment_id);
+        let (headers, body) = self.filled(payment_id, &uuid())?;
+        let mut request = Request::builder().method(Method::POST).uri(url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        Ok(request.body(Body::from(body))?)
+    }
+
+    /// Its headers, signed now, and its body. `uuid` is what stands for `{uuid}`.
+    pub(crate) fn filled(
+        &self,
+        payment_id: &str,
+        uuid: &str,
+    ) -> Result<(Vec<(String, String)>, String)> {
+        let fill = filler(payment_id, uuid);
         let body = fill(self.body());
         let timestamp = Timestamp::now().as_millisecond().to_string();
         let secret = self.signing_secret.as_deref().unwrap_or_default();
@@ -94,7 +109,7 @@ impl Cancel {
         mac.update(format!("{timestamp}.{body}").as_bytes());
         let signature = hex::encode(mac.finalize().into_bytes());
 
-        let mut request = Request::builder().method(Method::POST).uri(url);
+        let mut headers = Vec::new();
         for header in &self.headers {
             let header = fill(header)
                 .replace("{timestamp}", &timestamp)
@@ -102,9 +117,9 @@ impl Cancel {
             let (name, value) = header
                 .split_once(": ")
                 .with_context(|| format!("not a header line: {header}"))?;
-            request = request.header(name, value);
+            headers.push((name.to_owned(), value.to_owned()));
         }
-        Ok(request.body(Body::from(body))?)
+        Ok((headers, body))
     }
 
     fn body(&self) -> &str {
@@ -112,13 +127,17 @@ impl Cancel {
     }
 }
 
-/// Puts the payment, and one new UUID, where they belong.
-fn filler(payment_id: &str) -> impl Fn(&str) -> String {
-    let uuid = Uuid::new_v4().simple().to_string();
+/// Puts the payment, and a UUID, where they belong.
+fn filler(payment_id: &str, uuid: &str) -> impl Fn(&str) -> String {
     move |text| {
         text.replace("{payment_id}", payment_id)
-            .replace("{uuid}", &uuid)
+            .replace("{uuid}", uuid)
     }
+}
+
+/// A new one.
+fn uuid() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 /// One word of a shell command.

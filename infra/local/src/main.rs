@@ -8,6 +8,7 @@ mod demo;
 mod example;
 mod serve;
 mod ui;
+mod window;
 
 use std::{
     env,
@@ -15,6 +16,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context, Error, Result, anyhow};
@@ -32,6 +34,7 @@ use tracing::Level;
 
 use data::Tables;
 use serve::{Endpoint, mount};
+use window::Window;
 
 /// The providers of this machine. A sixth is one more line here, and its file in `demo/`.
 fn endpoints(store: &DynamoDb) -> Result<Vec<Endpoint>> {
@@ -126,13 +129,21 @@ async fn run(arguments: Arguments) -> Result<()> {
         }
     };
 
-    let endpoints = endpoints(&DynamoDb::new(&config))?;
+    let endpoints: Arc<[_]> = endpoints(&DynamoDb::new(&config))?.into();
     let tables = Tables::new(&config);
     tables
         .fill(&endpoints)
         .await
         .with_context(|| format!("cannot use the DynamoDB on {dynamodb}"))?;
-    let server = axum::serve(listener, serve::router(&endpoints));
+    let window = Window {
+        url: url.clone(),
+        dynamodb: dynamodb.clone(),
+        embedded: arguments.endpoint_url.is_none(),
+        tables: tables.clone(),
+        endpoints: endpoints.clone(),
+        sent: Mutex::default(),
+    };
+    let server = axum::serve(listener, window::router(window));
 
     if arguments.demo {
         let afresh = start_afresh(&arguments);
@@ -141,7 +152,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             ended = server.into_future() => ended.context("the server ended"),
         };
     }
-    for endpoint in &endpoints {
+    for endpoint in endpoints.iter() {
         ui::command(endpoint, &url, tables.next_cancelable(endpoint).await?)?;
     }
     ui::ready(&url, &dynamodb)?;

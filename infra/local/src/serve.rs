@@ -2,15 +2,14 @@
 
 use anyhow::{Context, Result};
 use axum::{
-    Json, Router,
+    Router,
     body::Body,
     extract::Request,
-    http::{Method, StatusCode, Uri},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::{MethodRouter, any},
 };
 use http_body_util::BodyExt;
-use serde_json::json;
 use shared::{
     cancel::{Fault, FaultKind},
     provider::{Provider, Reply, Statuses},
@@ -70,20 +69,9 @@ impl Endpoint {
 
 /// All endpoints on their routes. The path is matched as it came, percent-encoded, so whatever stands for the id reaches its provider.
 pub(crate) fn router(endpoints: &[Endpoint]) -> Router {
-    let routes: Vec<_> = endpoints
-        .iter()
-        .map(|endpoint| format!("POST {}", endpoint.route))
-        .collect();
-    endpoints
-        .iter()
-        .fold(Router::new(), |router, endpoint| {
-            router.route(endpoint.route, endpoint.handler.clone())
-        })
-        .fallback(async move |method: Method, uri: Uri| {
-            let message = format!("no endpoint at {method} {}", uri.path());
-            let body = Json(json!({ "message": message, "endpoints": routes }));
-            (StatusCode::NOT_FOUND, body)
-        })
+    endpoints.iter().fold(Router::new(), |router, endpoint| {
+        router.route(endpoint.route, endpoint.handler.clone())
+    })
 }
 
 async fn incoming(request: Request) -> Incoming {

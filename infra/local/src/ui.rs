@@ -1,9 +1,13 @@
 //! What a person sees: colored on a terminal, plain elsewhere and where `NO_COLOR` is set.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Error;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{data::Payment, demo::Story, serve::Endpoint};
 
@@ -12,6 +16,17 @@ const NAME: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const REFUSED: Style = AnsiColor::Yellow.on_default();
+
+/// How far the start is: the tables, and so many items. On a terminal only; it goes away with what is returned.
+pub(crate) fn loading(items: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg}  {pos} of {len} items  {elapsed}");
+    let bar = ProgressBar::new(items as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message("tables");
+    // A DynamoDB far away, or none, lets one wait.
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
 
 /// How to cancel a payment of this provider. All of it is shell, the line above the command too.
 pub(crate) fn command(endpoint: &Endpoint, url: &str, next: Option<Payment>) -> io::Result<()> {

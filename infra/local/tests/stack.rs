@@ -444,6 +444,63 @@ fn an_unknown_path_is_told_the_known_ones() {
 }
 
 #[test]
+fn the_window_is_served_and_names_nothing_but_itself() {
+    let stack = Stack::start(&[]);
+    let page = stack.send("GET", "/", &[], b"");
+    assert_eq!(page.status, 200);
+    assert!(page.head.contains("content-type: text/html; charset=utf-8"));
+    let policy =
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';";
+    assert!(page.head.contains(policy), "{}", page.head);
+    let files = page.body.split(['"', '\'']);
+    let files: Vec<_> = files.filter(|word| word.starts_with("/window/")).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in files {
+        assert_eq!(stack.send("GET", file, &[], b"").status, 200, "{file}");
+    }
+    assert!(!page.body.contains("//"), "nothing of another host");
+    assert!(
+        !page.body.contains("style="),
+        "nothing that the policy forbids"
+    );
+}
+
+#[test]
+fn a_web_page_elsewhere_can_do_nothing() {
+    let stack = Stack::start(&[]);
+    let port = stack.url.rsplit_once(':').unwrap().1;
+    for origin in [
+        "https://example.com".to_owned(),
+        format!("http://example.com:{port}"),
+        "http://127.0.0.1:1".to_owned(),
+        format!("https://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}.example.com"),
+        "null".to_owned(),
+        String::new(),
+    ] {
+        let origin = format!("Origin: {origin}");
+        for provider in PROVIDERS {
+            let id = "pay_hedge_pending";
+            let (path, headers, body) = cancel(provider, id);
+            let headers: Vec<_> = headers
+                .iter()
+                .chain([&origin])
+                .map(String::as_str)
+                .collect();
+            let answer = stack.send("POST", &path, &headers, body.as_bytes());
+            assert_eq!(answer.status, 403, "{provider} {origin}");
+        }
+        for (method, path) in [("GET", "/window/payments"), ("POST", "/window/reset")] {
+            let answer = stack.send(method, path, &[&origin], b"");
+            assert_eq!(answer.status, 403, "{path} {origin}");
+            assert!(!answer.head.contains("access-control"), "{}", answer.head);
+        }
+    }
+    let (status, _) = try_cancel(&stack, "hedgepayments", "pay_hedge_pending");
+    assert_eq!(status, 200);
+}
+
+#[test]
 fn another_method_is_refused_in_the_providers_words() {
     let stack = Stack::start(&[]);
     let answer = stack.send("GET", "/v1/payments/pay_hedge_pending/cancel", &[], b"");

@@ -13,7 +13,7 @@ pub mod wire;
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fmt,
-    io::{IsTerminal, Write, stderr},
+    io::{Write, stderr},
     ops::Range,
     time::Duration,
 };
@@ -246,13 +246,6 @@ pub fn report(variable: &str, name: &str, number: u64, took: Duration, seen: &Se
         lines.push_str(&format!("{count:>9}  {remarkable}\n"));
     }
     let _ = stderr().write_all(lines.as_bytes());
-}
-
-/// A line that counts, on a terminal, for who waits for a long run.
-pub fn progress(name: &str, done: u64, of: u64, every: u64) {
-    if done.is_multiple_of(every) && of >= 100 * every && stderr().is_terminal() {
-        let _ = write!(stderr(), "\r{name}: {done} of {of} histories ");
-    }
 }
 
 impl History {

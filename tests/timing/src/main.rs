@@ -15,7 +15,6 @@
 use std::{
     env,
     hint::black_box,
-    io::{IsTerminal, Write},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -24,6 +23,7 @@ use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 use futures_util::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 use shared::{
@@ -134,10 +134,7 @@ impl Table {
         fresh: impl FnMut(&mut Rng) -> (W, [I; 2]),
         work: impl FnMut(&mut W, &I),
     ) {
-        if std::io::stderr().is_terminal() {
-            let _ = write!(std::io::stderr(), "\r{what}: {classes} …\r");
-        }
-        let times = measure(self.samples, fresh, work);
+        let times = measure(self.samples, &bar(what, self.samples), fresh, work);
         let t = largest_t(&times);
         let verdict = match (t.abs() < BOUND, expected) {
             (true, Expected::Same) => "no difference",
@@ -461,9 +458,19 @@ fn payment<P: Provider>(id: &str) -> Payment {
     }
 }
 
+/// A line on a terminal that says how far the comparison is; elsewhere nothing. It is written between rounds, when nothing is timed.
+fn bar(what: &str, samples: usize) -> ProgressBar {
+    let template = "{prefix} {bar:24} {human_pos} of {human_len} samples in {elapsed}, {eta} left";
+    let style = ProgressStyle::with_template(template).expect("a template");
+    ProgressBar::new(samples as u64)
+        .with_style(style)
+        .with_prefix(what.to_owned())
+}
+
 /// Times of both classes, in nanoseconds, in random order. Inputs are made before the clock starts.
 fn measure<W, I>(
     samples: usize,
+    bar: &ProgressBar,
     mut fresh: impl FnMut(&mut Rng) -> (W, [I; 2]),
     mut work: impl FnMut(&mut W, &I),
 ) -> [Vec<f64>; 2] {
@@ -481,6 +488,7 @@ fn measure<W, I>(
             times[class].push(began.elapsed().as_secs_f64() * 1e9);
         }
         left = left.saturating_sub(ROUND);
+        bar.inc(ROUND as u64);
     }
     times
 }

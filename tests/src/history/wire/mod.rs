@@ -35,11 +35,12 @@ use self::{
 };
 use super::{
     Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Seen, Token, Wish,
-    check::linearizable, progress, report, seeds,
+    check::linearizable, report, seeds,
 };
 use crate::{
     faults::{self, Cut, Instead},
     golden::Case,
+    progress::progress,
     transport,
 };
 
@@ -49,19 +50,24 @@ const AT_ONCE: usize = 4;
 /// A call on which no fault was laid is undecided only where the machine was so busy that an attempt timed out.
 const BUSY: Duration = Duration::from_millis(900);
 
-/// Makes the provider's histories, `PROCESS_HISTORIES` (20) of them, and judges them.
+/// So many histories unless `PROCESS_HISTORIES` says otherwise.
+const SAMPLE: u64 = 20;
+
+/// Makes the provider's histories, 20 or `PROCESS_HISTORIES` of them, and judges them.
 ///
 /// # Errors
 /// Where an answer was untrue, or a history could not be made.
 pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Result<()> {
     let began = Instant::now();
-    let seeds = seeds("PROCESS_HISTORIES", 20);
+    let seeds = seeds("PROCESS_HISTORIES", SAMPLE);
     let number = seeds.end - seeds.start;
+    let bar = progress(P::NAME, number, SAMPLE);
     let stage = Arc::new(Stage::<P>::set(cases).await?);
     let waiting = Arc::new(Mutex::new(seeds));
     let mut workers = JoinSet::new();
     for _ in 0..AT_ONCE {
         let (stage, waiting) = (Arc::clone(&stage), Arc::clone(&waiting));
+        let bar = bar.clone();
         workers.spawn(async move {
             let nobodys = stage.requests.payment(999_998)?;
             let warming = stage
@@ -80,7 +86,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Res
                 {
                     *seen.entry(word).or_default() += 1;
                 }
-                progress(P::NAME, seed, number, 10);
+                bar.inc(1);
             }
         });
     }
@@ -100,7 +106,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Res
         "an answer is lost",
     ] {
         ensure!(
-            number < 20 || all.contains_key(remarkable),
+            number < SAMPLE || all.contains_key(remarkable),
             "not seen in {number} histories: {remarkable}"
         );
     }
