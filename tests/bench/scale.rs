@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     env, fs,
+    iter::successors,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
@@ -22,7 +23,8 @@ use dynoxide::{Database, ImportOptions, types::AttributeValue};
 use futures_util::future::try_join_all;
 use harness::{
     golden::{Call, Case, cases},
-    measure::{Spread, machine, processor_time, progress},
+    measure::{Spread, machine, processor_time},
+    progress::progress,
     runtime::Function,
     transport::Answer,
 };
@@ -80,17 +82,20 @@ async fn main() -> Result<()> {
         machine(),
         options.requests
     );
+    let tables = successors(Some(1_000), |rows| Some(rows * 10));
+    let tables = tables.take_while(|rows| *rows < options.rows);
+    let tables = tables.chain([options.rows]).collect::<Vec<_>>();
+    let bar = progress("loads", 5 + tables.len() as u64, 0);
     for processes in [1, 4, 16] {
-        progress(&format!("{processes} processes"));
+        bar.set_message(format!("{processes} processes"));
         let store = Store::start().await?;
         let ids = store.fill(0, options.requests)?;
         let load = behind_the_runtime_api(&case, &store, processes, ids).await?;
-        text.push_str(&load.line(&format!(
-            "{processes} processes, one request each in flight"
-        )));
+        text.push_str(&load.line(&format!("{processes} × one request in flight")));
+        bar.inc(1);
     }
     for clients in [1, 16] {
-        progress(&format!("one-machine stack, {clients} clients"));
+        bar.set_message(format!("one-machine stack, {clients} clients"));
         let store = Store::start().await?;
         let ids = store.fill(0, options.requests)?;
         let load = through_the_stack(&case, &store, clients, ids).await?;
@@ -100,18 +105,18 @@ async fn main() -> Result<()> {
         "\n| payments in the table | one process: median (first to third quartile) | 99 % |\n|--:|--:|--:|\n",
     );
     let store = Store::start().await?;
-    let mut rows = 0;
-    while rows < options.rows {
-        let next = (rows * 10).clamp(1_000, options.rows);
-        progress(&format!("{next} payments"));
-        let ids = store.fill(rows, next - rows)?;
-        rows = next;
+    let mut filled = 0;
+    for rows in tables {
+        bar.set_message(format!("{rows} payments"));
+        let ids = store.fill(filled, rows - filled)?;
+        filled = rows;
         // All over the table, not only what was put last.
         let every = ids.len().div_ceil(options.requests).max(1);
         let some = ids.into_iter().step_by(every).collect();
         let load = behind_the_runtime_api(&case, &store, 1, some).await?;
         let spread = Spread::of(&load.times);
         text.push_str(&format!("| {rows} | {spread} | {:.2} |\n", spread.at(0.99)));
+        bar.inc(1);
     }
     print!("{text}");
     fs::write("tests/bench/scale.md", text)?;

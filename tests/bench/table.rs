@@ -16,7 +16,8 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use harness::{
     golden::{Case, cases},
-    measure::{Ground, Quota, Spread, machine, progress, resident_kilobytes},
+    measure::{Ground, Quota, Spread, machine, resident_kilobytes},
+    progress::{ProgressBar, progress},
 };
 use serde::Deserialize;
 
@@ -109,28 +110,24 @@ async fn main() -> Result<()> {
     for arm in arms {
         stands.push(Stand::set(arm, &root).await?);
     }
-    for round in 0..options.rounds {
+    let bar = progress("rounds", (options.rounds * stands.len()) as u64, 0);
+    for _ in 0..options.rounds {
         for stand in &mut stands {
-            progress(&format!(
-                "round {} of {}: {}",
-                round + 1,
-                options.rounds,
-                stand.arm.name
-            ));
+            bar.set_message(stand.arm.name.clone());
             stand.round(quota.as_ref()).await?;
+            bar.inc(1);
         }
     }
+    let bar = progress("counting", stands.len() as u64, 0);
     for stand in &mut stands {
-        progress(&format!("counting: {}", stand.arm.name));
+        bar.set_message(stand.arm.name.clone());
         stand.count().await?;
         stand.weigh(&root)?;
+        bar.inc(1);
     }
     // All at once: what is in memory does not depend on how long it takes.
-    progress(&format!(
-        "{} requests to each, for the memory",
-        options.soak
-    ));
-    let memory = stands.iter().map(|stand| stand.soak(options.soak));
+    let bar = progress("requests", (options.soak * stands.len()) as u64, 0);
+    let memory = stands.iter().map(|stand| stand.soak(options.soak, &bar));
     let memory = try_join_all(memory).await?;
     for (stand, memory) in stands.iter_mut().zip(memory) {
         stand.figures.memory = memory;
@@ -251,12 +248,13 @@ impl Stand {
     }
 
     /// Kilobytes at the first poll, after one request, half of them and all.
-    async fn soak(&self, requests: usize) -> Result<Vec<u64>> {
+    async fn soak(&self, requests: usize, bar: &ProgressBar) -> Result<Vec<u64>> {
         let function = self.ground.start(self.command(), true).await?;
         function.polled().await?;
         let mut memory = vec![resident_kilobytes(function.id())?];
         for done in 1..=requests.max(2) {
             self.ground.cancel(&function, &self.case).await?;
+            bar.inc(1);
             if [1, requests / 2, requests].contains(&done) {
                 memory.push(resident_kilobytes(function.id())?);
             }

@@ -4,7 +4,6 @@
 
 use std::{
     fmt, fs,
-    io::IsTerminal,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -393,14 +392,6 @@ pub fn machine() -> String {
         said("python3", "--version"),
         said("valgrind", "--version"),
     )
-}
-
-/// Says what is being done, to a person who waits.
-#[expect(clippy::print_stderr, reason = "progress of a command")]
-pub fn progress(what: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{what}");
-    }
 }
 
 /// What became of a figure.
