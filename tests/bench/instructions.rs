@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
 use harness::{
     golden::cases,
     measure::{Change, Ground},
@@ -28,14 +29,19 @@ struct Figures {
     request: u64,
 }
 
+/// Counts the instructions of the shipped binaries and compares them with the committed figures.
+#[derive(Parser)]
+struct Options {
+    /// Write the figures down instead.
+    #[arg(long)]
+    accept: bool,
+    /// Providers, if not all.
+    names: Vec<String>,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (flags, names): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|a| a.starts_with('-'));
-    let accept = flags == ["--accept"];
-    ensure!(
-        accept || flags.is_empty(),
-        "no such flag: {flags:?}; there is --accept"
-    );
+    let Options { accept, names } = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let file = root.join("tests/bench/instructions.json");
     let mut committed: BTreeMap<String, Figures> =

@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::{Parser, builder::RangedU64ValueParser};
 use dynoxide::{Database, ImportOptions, types::AttributeValue};
 use futures_util::future::try_join_all;
 use harness::{
@@ -41,31 +42,20 @@ const CASE: &str = "cancels_requires_capture";
 /// Nothing waits for longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Puts load on the processes and the one-machine stack, and writes what came of it.
+#[derive(Parser)]
 struct Options {
+    /// How many requests there are in each line.
+    #[arg(long, default_value_t = 3_000, value_parser = RangedU64ValueParser::<usize>::new().range(100..))]
     requests: usize,
+    /// How many payments the largest table has.
+    #[arg(long, default_value_t = 1_000_000, value_parser = RangedU64ValueParser::<usize>::new().range(1_000..))]
     rows: usize,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut options = Options {
-        requests: 3_000,
-        rows: 1_000_000,
-    };
-    let mut arguments = env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        let number = arguments.next().and_then(|number| number.parse().ok());
-        let number = number.with_context(|| format!("{flag} needs a number"))?;
-        match flag.as_str() {
-            "--requests" => options.requests = number,
-            "--rows" => options.rows = number,
-            _ => bail!("no such flag: {flag}; there are --requests N and --rows N"),
-        }
-    }
-    ensure!(
-        options.requests >= 100 && options.rows >= 1_000,
-        "at least 100 requests and 1000 rows say something"
-    );
+    let options = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
         .canonicalize()?;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::{Parser, builder::RangedU64ValueParser};
 use futures_util::future::try_join_all;
 use harness::{
     golden::{Case, cases},
@@ -74,28 +75,20 @@ struct Figures {
     crates: Option<usize>,
 }
 
+/// Measures every arm, interleaved, and writes the table and the chart.
+#[derive(Parser)]
 struct Options {
+    /// How often each arm is started.
+    #[arg(long, default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     rounds: usize,
+    /// How many requests each arm gets, for what is in memory then.
+    #[arg(long, default_value_t = 100_000, value_parser = RangedU64ValueParser::<usize>::new().range(2..))]
     soak: usize,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut options = Options {
-        rounds: 20,
-        soak: 100_000,
-    };
-    let mut arguments = env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        let number = arguments.next().and_then(|number| number.parse().ok());
-        let number = number.with_context(|| format!("{flag} needs a number"))?;
-        match flag.as_str() {
-            "--rounds" => options.rounds = number,
-            "--soak" => options.soak = number,
-            _ => anyhow::bail!("no such flag: {flag}; there are --rounds N and --soak N"),
-        }
-    }
-    ensure!(options.rounds > 0, "--rounds must be at least 1");
+    let options = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
         .canonicalize()?;
@@ -252,7 +245,7 @@ impl Stand {
         let function = self.ground.start(self.command(), true).await?;
         function.polled().await?;
         let mut memory = vec![resident_kilobytes(function.id())?];
-        for done in 1..=requests.max(2) {
+        for done in 1..=requests {
             self.ground.cancel(&function, &self.case).await?;
             bar.inc(1);
             if [1, requests / 2, requests].contains(&done) {
