@@ -67,11 +67,13 @@ class World:
         return {"kms:ViaService": f"{service}.{self.region}.amazonaws.com"}
 
     def needed(self, provider):
-        """Every request that a function, or Lambda and DynamoDB in its name, makes. The first two are all that was seen on the wire."""
+        """Every request that a function, or Lambda and DynamoDB in its name, makes. The first three are all that was seen on the wire."""
         own = self.stream(f"/aws/lambda/{self.stack}-{provider}")
         return [
             ("dynamodb:UpdateItem", self.table(self.payments), {"dynamodb:LeadingKeys": [f"{provider}#m#1"]}),
             ("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [f"{provider}#key"]}),
+            # The look before the first poll.
+            ("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [f"{provider}#"]}),
             # Where a signature serves one payment only.
             ("dynamodb:UpdateItem", self.table(self.payments), {"dynamodb:LeadingKeys": [f"{provider}.signature#m#digest"]}),
             ("logs:CreateLogStream", own, {}),
