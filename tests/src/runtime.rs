@@ -96,6 +96,7 @@ impl Function {
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
                 ("AWS_REGION", "us-east-1"),
+                ("AWS_DEFAULT_REGION", "us-east-1"),
                 ("AWS_ACCESS_KEY_ID", "local"),
                 ("AWS_SECRET_ACCESS_KEY", "local"),
             ])
@@ -149,15 +150,19 @@ impl Function {
         self.process.id()
     }
 
-    /// Asks the process to end, as a tool around it needs to write what it has found, and waits for that.
+    /// Ends the process so that a tool around it writes what it has found, and waits for that.
     ///
     /// # Errors
-    /// Where the process cannot be asked.
+    /// Where the process cannot be ended.
     pub fn end(mut self) -> Result<()> {
-        let asked = Command::new("kill")
-            .args(["-TERM", &self.process.id().to_string()])
-            .status()?;
-        anyhow::ensure!(asked.success(), "cannot end process {}", self.process.id());
+        let id = self.process.id();
+        // strace is the parent of what it watches, and ends with it; valgrind is the process itself.
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.unwrap_or_default();
+        let ended = children.split_whitespace().next().map(str::to_owned);
+        let ended = ended.unwrap_or_else(|| id.to_string());
+        let asked = Command::new("kill").args(["-TERM", &ended]).status()?;
+        anyhow::ensure!(asked.success(), "cannot end process {ended}");
         self.process.wait()?;
         Ok(())
     }
