@@ -234,9 +234,9 @@ impl Table {
                 |random| {
                     let world = World::new(Duration::from_secs(3600));
                     let pairs = kinds.map(|kind| world.pair(kind, random));
-                    pairs.iter().for_each(|(id, secret)| {
+                    for (id, secret) in in_either_order(&pairs, random) {
                         world.refuses(&Credential::pair(id, secret));
-                    });
+                    }
                     (world, pairs)
                 },
                 |world, (id, secret)| world.refuses(&Credential::pair(id, secret)),
@@ -261,9 +261,9 @@ impl Table {
                 |random| {
                     let world = World::new(Duration::from_secs(3600));
                     let secrets = kinds.map(|kind| world.secret(kind, random));
-                    secrets.iter().for_each(|secret| {
+                    for secret in in_either_order(&secrets, random) {
                         world.refuses(&Credential::secret(secret));
-                    });
+                    }
                     (world, secrets)
                 },
                 |world, secret| world.refuses(&Credential::secret(secret)),
@@ -308,10 +308,8 @@ impl Table {
             "missing payment / another merchant's",
             Expected::Same,
             |random| {
-                // In either order: the first to be made may lie better in memory.
                 let mut worlds = ids.map(|_| None);
-                let first = usize::from(random.bool());
-                for which in [first, 1 - first] {
+                for &which in in_either_order(&[0, 1], random) {
                     let mut made = world(ids[which]);
                     answer(&mut made, incoming.clone());
                     worlds[which] = Some(made);
@@ -405,6 +403,15 @@ impl World {
             .authenticate(&self.tables, "p", credential, Still.now(), until);
         let answer = answer.now_or_never().expect("memory does not wait");
         assert!(black_box(answer).is_err(), "no class is let in");
+    }
+}
+
+/// The first to be made may lie better in memory.
+fn in_either_order<'a, T>([one, other]: &'a [T; 2], random: &mut Rng) -> [&'a T; 2] {
+    if random.bool() {
+        [one, other]
+    } else {
+        [other, one]
     }
 }
 
