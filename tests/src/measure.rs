@@ -369,7 +369,7 @@ pub fn processor_time(id: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
-/// Date, processor and versions, as the tools name themselves.
+/// Date, processor, how busy it is, and versions, as the tools name themselves.
 #[must_use]
 pub fn machine() -> String {
     let said = |program: &str, argument: &str| {
@@ -383,10 +383,12 @@ pub fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or("an unnamed processor", |(_, name)| name.trim());
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!(
-        "{}, {} cores of {model}, {}, node {}, {}, {}",
+        "{}, {} cores of {model}, shared, with a load of {} before this, {}, node {}, {}, {}",
         said("date", "+%F"),
         std::thread::available_parallelism().map_or(1, usize::from),
+        load.split(' ').next().unwrap_or("?"),
         said("rustc", "--version"),
         said("node", "--version"),
         said("python3", "--version"),
