@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use harness::{
-    golden::cases,
+    golden::case,
     measure::{Change, Ground},
     openapi::providers,
 };
@@ -65,10 +65,7 @@ async fn main() -> Result<()> {
 
     let mut grown = Vec::new();
     for (name, figures) in committed.iter_mut().filter(|(name, _)| wanted(name)) {
-        let case = cases(name)?
-            .into_iter()
-            .find(|case| case.name == figures.case)
-            .with_context(|| format!("no case {} of {name}", figures.case))?;
+        let case = case(name, &figures.case)?;
         let binary = target.join(name);
         let binary = binary.to_string_lossy();
         let start = ground.start_instructions(&[&binary]).await?;

@@ -23,7 +23,7 @@ use clap::{Parser, builder::RangedU64ValueParser};
 use dynoxide::{Database, ImportOptions, types::AttributeValue};
 use futures_util::future::try_join_all;
 use harness::{
-    golden::{Call, Case, cases},
+    golden::{Call, Case, case},
     measure::{Spread, machine, processor_time},
     progress::progress,
     runtime::Function,
@@ -38,7 +38,6 @@ use tokio::{
     net::TcpListener,
 };
 
-const CASE: &str = "cancels_requires_capture";
 /// Nothing waits for longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -60,10 +59,7 @@ async fn main() -> Result<()> {
         .join("..")
         .canonicalize()?;
     env::set_current_dir(&root)?;
-    let case = cases("hyperswitch")?
-        .into_iter()
-        .find(|case| case.name == CASE)
-        .with_context(|| format!("no case {CASE}"))?;
+    let case = case("hyperswitch", "cancels_requires_capture")?;
 
     let mut text = format!(
         "{}; debug build of the store, which is SQLite in one process on the same machine. {} requests a line.\n\n\
@@ -90,6 +86,7 @@ async fn main() -> Result<()> {
         let ids = store.fill(0, options.requests)?;
         let load = through_the_stack(&case, &store, clients, ids).await?;
         text.push_str(&load.line(&format!("one-machine stack, {clients} clients over HTTP")));
+        bar.inc(1);
     }
     text.push_str(
         "\n| payments in the table | one process: median (first to third quartile) | 99 % |\n|--:|--:|--:|\n",

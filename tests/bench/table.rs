@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, builder::RangedU64ValueParser};
 use futures_util::future::try_join_all;
 use harness::{
-    golden::{Case, cases},
+    golden::{Case, case},
     measure::{Ground, Quota, Spread, machine, resident_kilobytes},
     progress::{ProgressBar, progress},
 };
@@ -143,10 +143,7 @@ struct Stand {
 
 impl Stand {
     async fn set(arm: Arm, root: &Path) -> Result<Self> {
-        let case = cases(&arm.provider)?
-            .into_iter()
-            .find(|case| case.name == arm.case)
-            .with_context(|| format!("no case {}", arm.case))?;
+        let case = case(&arm.provider, &arm.case)?;
         let folder = root
             .join("target/measure")
             .join(arm.name.replace([' ', ','], "-"));

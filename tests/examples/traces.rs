@@ -187,12 +187,7 @@ async fn nobody_listens(binary: &str, case: &Case) -> Result<()> {
 /// A DynamoDB with what the case was given.
 async fn store(case: &Case) -> Result<String> {
     let (address, tables) = embedded::with_tables().await?;
-    for item in &case.given.credentials {
-        embedded::put(&tables, "credentials", item).await?;
-    }
-    for item in &case.given.payments {
-        embedded::put(&tables, "payments", item).await?;
-    }
+    case.given.put(&tables).await?;
     Ok(format!("http://{address}"))
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_dynamodb::Client;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
@@ -137,6 +138,22 @@ pub fn providers() -> Result<Vec<String>> {
     Ok(names)
 }
 
+impl Given {
+    /// Puts the items into their tables, over whatever was there.
+    ///
+    /// # Errors
+    /// Where DynamoDB refuses or does not answer.
+    pub async fn put(&self, tables: &Client) -> Result<()> {
+        for item in &self.credentials {
+            embedded::put(tables, "credentials", item).await?;
+        }
+        for item in &self.payments {
+            embedded::put(tables, "payments", item).await?;
+        }
+        Ok(())
+    }
+}
+
 /// A provider's cases, in the order of their names.
 ///
 /// # Errors
@@ -153,6 +170,17 @@ pub fn cases(provider: &str) -> Result<Vec<Case>> {
     folders.sort();
     ensure!(!folders.is_empty(), "no cases in {}", folder.display());
     folders.iter().map(|folder| Case::load(folder)).collect()
+}
+
+/// The provider's case of that name.
+///
+/// # Errors
+/// Where there is none, or as [`cases`].
+pub fn case(provider: &str, name: &str) -> Result<Case> {
+    let mut cases = cases(provider)?.into_iter();
+    cases
+        .find(|case| case.name == name)
+        .with_context(|| format!("no case {name} of {provider}"))
 }
 
 /// A provider's requests in `tests/front_ends`, by name: each request's cases are one event for each front end, under the front end's name.

@@ -71,14 +71,7 @@ pub(crate) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
     let case = canceling(cases)?;
     for number in [4, 32] {
         let (store, tables) = embedded::with_tables().await?;
-        for (table, items) in [
-            ("credentials", &case.given.credentials),
-            ("payments", &case.given.payments),
-        ] {
-            for item in items {
-                embedded::put(&tables, table, item).await?;
-            }
-        }
+        case.given.put(&tables).await?;
         let proxy = FaultProxy::start(store).await?;
         let (url, limit) = (proxy.url(), number.to_string());
         let environment = [

@@ -91,13 +91,7 @@ impl Ground {
     /// # Errors
     /// Where DynamoDB refuses or does not answer.
     pub async fn give(&self, case: &Case) -> Result<()> {
-        for item in &case.given.credentials {
-            embedded::put(&self.tables, "credentials", item).await?;
-        }
-        for item in &case.given.payments {
-            embedded::put(&self.tables, "payments", item).await?;
-        }
-        Ok(())
+        case.given.put(&self.tables).await
     }
 
     /// Asks once, and takes nothing but a cancel for an answer. The time is what the Runtime API saw.

@@ -1,6 +1,5 @@
 //! What a captured request is good for: within its window, outside it, and where one signature may serve one payment only.
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
@@ -18,7 +17,7 @@ use aws_sdk_dynamodb::Client;
 use futures_util::future::join_all;
 use harness::{
     faults::{Cut, Fault, FaultProxy},
-    golden::{Call, cases},
+    golden::{Call, case},
     memory::{Tables, credential},
     runtime::Function,
     transport::{ALLOWED, Answer},
@@ -46,11 +45,7 @@ struct Captured {
 
 impl Captured {
     fn now() -> Self {
-        let case = cases("one2pays")
-            .unwrap()
-            .into_iter()
-            .find(|case| case.name == "cancels_processing")
-            .expect("the golden case");
+        let case = case("one2pays", "cancels_processing").unwrap();
         Self {
             event: case.event(),
             tables: [

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use harness::{golden::cases, memory::Tables};
+use harness::{golden::case, memory::Tables};
 use hmac::{Hmac, KeyInit, Mac};
 use one2pays::One2Pays;
 use serde_json::{Value, json};
@@ -37,11 +37,7 @@ struct Endpoint(CancelService<One2Pays, Tables>);
 
 impl Endpoint {
     fn new() -> Self {
-        let mut cases = cases("one2pays").unwrap().into_iter();
-        let given = cases
-            .find(|case| case.name == "cancels_processing")
-            .unwrap()
-            .given;
+        let given = case("one2pays", "cancels_processing").unwrap().given;
         let store = Tables::with(&given.credentials, &given.payments).unwrap();
         Self(CancelService::with_clock(
             store,
