@@ -1,146 +1,35 @@
-//! The tables in DynamoDB. The only file that knows the AWS SDK.
+//! The tables in DynamoDB. The only folder that knows the AWS SDK.
 //!
 //! A cancel is one `UpdateItem` with a condition, and one write unit (for items up to 1 KB), whatever its outcome: on success
 //! the new item comes back, on a failed condition the old one does, so nothing is ever read a second time.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
-    Client,
-    config::{
-        BehaviorVersion, ConfigBag, Credentials as Keys, Intercept, Region, RuntimeComponents,
-        SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
-        interceptors::BeforeTransmitInterceptorContextRef,
-        retry::{RetryConfig, RetryPartition, TokenBucket},
-        timeout::TimeoutConfig,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{
+        get_item::{GetItemError, GetItemInput},
+        update_item::{UpdateItemError, UpdateItemInput},
     },
-    error::{BoxError, ProvideErrorMetadata, SdkError},
-    operation::{get_item::GetItemError, update_item::UpdateItemError},
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
-use aws_smithy_http_client::{Builder as HttpClient, tls};
-use aws_types::{SdkConfig, sdk_config};
+use aws_types::SdkConfig;
 use serde_json::{Map, Number, Value};
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::{Credentials, Payments, Signatures, StoreError, Verdict, tally};
+use self::client::{Client, once, within};
+pub use self::client::{environment, http_client, limits};
+use super::{Credentials, Payments, Signatures, StoreError, Verdict};
 use crate::{
     auth::CredentialRecord,
     cancel::{Claim, Transition},
     payment::{Cancellation, Payment, PaymentKey},
 };
 
+mod client;
+
 type Item = HashMap<String, AttributeValue>;
-
-/// A connection within a region takes a few milliseconds; half a second means there is nobody.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// DynamoDB answers a write within 10 ms, its slowest in a few hundred. Three attempts of a second fit the
-/// [longest time a caller waits](crate::service::LONGEST).
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// An attempt with less time than this before the answer is due would most likely be cut short, and leave the outcome open.
-const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
-/// The first try and two more.
-const ATTEMPTS: u32 = 3;
-/// Between attempts: the SDK draws a random part of it, doubled each time.
-const FIRST_BACKOFF: Duration = Duration::from_millis(25);
-const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
-/// The retry budget of one process: 20 repetitions, of whatever sort, and one more for every five calls that succeed at once. A long outage is
-/// then met with one attempt per call, and the first answered call after it needs no budget.
-const RETRY_BUDGET: usize = 100;
-const RETRY_COST: u32 = 5;
-
-/// Where DynamoDB is and as whom to speak to it, from the variables that Lambda sets and the endpoint the SDK's own name. Not from `aws-config`: that also
-/// looks for profiles, instance roles and web identities, and makes a client of another service for it, at twice the instructions of the whole start.
-#[must_use]
-pub fn environment() -> SdkConfig {
-    let variable = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-    let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-    let url = variable("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| variable("AWS_ENDPOINT_URL"));
-    let mut config = limits();
-    config.set_region(region.map(Region::new));
-    config.set_endpoint_url(url);
-    if let (Some(id), Some(secret)) = (
-        variable("AWS_ACCESS_KEY_ID"),
-        variable("AWS_SECRET_ACCESS_KEY"),
-    ) {
-        let session = variable("AWS_SESSION_TOKEN");
-        let keys = Keys::new(id, secret, session, None, "environment");
-        config.set_credentials_provider(Some(SharedCredentialsProvider::new(keys)));
-    }
-    config.build()
-}
-
-/// How the SDK asks, wherever DynamoDB is: every time-out and retry value stated here, because the SDK's own defaults would wait for minutes on a silent
-/// peer, and are changing.
-#[must_use]
-pub fn limits() -> sdk_config::Builder {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(ATTEMPT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(crate::service::LONGEST)
-        .build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(ATTEMPTS)
-        .with_initial_backoff(FIRST_BACKOFF)
-        .with_max_backoff(LONGEST_BACKOFF);
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(http_client())
-        .timeout_config(timeouts)
-        .retry_config(retries)
-        // The attempt's time-out says the same.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-}
-
-/// HTTPS with the one TLS stack that is linked.
-#[must_use]
-pub fn http_client() -> SharedHttpClient {
-    let ring = tls::rustls_provider::CryptoMode::Ring;
-    HttpClient::new()
-        .tls_provider(tls::Provider::Rustls(ring))
-        .build_https()
-}
-
-/// Starts no attempt that cannot finish before the answer is due, and counts those that it starts.
-#[derive(Debug)]
-struct Attempts {
-    until: Instant,
-    made: AtomicBool,
-}
-
-impl Attempts {
-    fn until(until: Instant) -> Self {
-        Self {
-            until,
-            made: AtomicBool::new(false),
-        }
-    }
-}
-
-impl Intercept for Attempts {
-    fn name(&self) -> &'static str {
-        "Attempts"
-    }
-
-    fn read_before_attempt(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if Instant::now() + SHORTEST_ATTEMPT > self.until {
-            return Err("too little time is left for another attempt".into());
-        }
-        tally::count(self.made.swap(true, Ordering::Relaxed));
-        Ok(())
-    }
-}
 
 /// Both tables.
 #[derive(Debug, Clone)]
@@ -154,24 +43,11 @@ impl DynamoDb {
     /// The tables that `PAYMENTS_TABLE` and `CREDENTIALS_TABLE` name, by default `payments` and `credentials`.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
-        let budget = TokenBucket::builder()
-            .capacity(RETRY_BUDGET)
-            .retry_cost(RETRY_COST)
-            .timeout_retry_cost(RETRY_COST)
-            .throttling_retry_cost(RETRY_COST)
-            .build();
-        let client = aws_sdk_dynamodb::config::Builder::from(config)
-            .retry_partition(
-                RetryPartition::custom("cancel")
-                    .token_bucket(budget)
-                    .build(),
-            )
-            .build();
         let table = |variable, default: &str| {
             std::env::var(variable).unwrap_or_else(|_| default.to_owned())
         };
         Self {
-            client: Client::from_conf(client),
+            client: Client::new(config),
             payments: table("PAYMENTS_TABLE", "payments"),
             credentials: table("CREDENTIALS_TABLE", "credentials"),
         }
@@ -181,16 +57,10 @@ impl DynamoDb {
     /// credentials, which the role may read and under which nothing is. A single attempt, so it takes a second at most; whatever comes of it
     /// is harmless, and takes nothing from the retry budget.
     pub async fn prime(&self, provider: &str) {
-        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
-        let look = self
-            .client
-            .get_item()
+        let look = GetItemInput::builder()
             .table_name(&self.credentials)
-            .key("pk", text(&format!("{provider}#")))
-            .customize()
-            .config_override(once)
-            .send();
-        match look.await {
+            .key("pk", text(&format!("{provider}#")));
+        match self.client.get_item(look.build(), once()).await {
             Ok(_) => debug!("connected to DynamoDB"),
             Err(failure) => warn!(
                 table = %self.credentials,
@@ -220,9 +90,7 @@ impl Payments for DynamoDb {
         let mut values = HashMap::with_capacity(fixed.len() + words.len());
         values.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
         values.extend(names.into_iter().zip(words.iter().map(|word| text(word))));
-        let request = self
-            .client
-            .update_item()
+        let request = UpdateItemInput::builder()
             .table_name(&self.payments)
             .key("pk", text(wanted.key.pk()))
             .update_expression(
@@ -239,12 +107,10 @@ impl Payments for DynamoDb {
             .set_expression_attribute_values(Some(values))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let (made, item) = match request
-            .customize()
-            .interceptor(Attempts::until(wanted.until))
-            .send()
-            .await
-        {
+        let asked = self
+            .client
+            .update_item(request.build(), within(wanted.until));
+        let (made, item) = match asked.await {
             Ok(output) => (true, output.attributes),
             Err(failure) => match failure.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
@@ -270,17 +136,13 @@ impl Payments for DynamoDb {
 
 impl Credentials for DynamoDb {
     async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
-        let request = self
-            .client
-            .get_item()
+        let request = GetItemInput::builder()
             .table_name(&self.credentials)
             .key("pk", text(pk))
             // So that a revoked one is not read as it was, nor one just issued as missing.
             .consistent_read(true);
-        let output = request
-            .customize()
-            .interceptor(Attempts::until(until))
-            .send()
+        let asked = self.client.get_item(request.build(), within(until));
+        let output = asked
             .await
             .map_err(|failure| store_error(&failure, &self.credentials))?;
         output.item.map(|item| credential(&item)).transpose().map_err(|attribute| {
@@ -294,20 +156,17 @@ impl Credentials for DynamoDb {
 impl Signatures for DynamoDb {
     /// One write unit, beside that of the payment. DynamoDB deletes the item some time after `signature_expires_at`, which no payment has.
     async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
-        let claimed = self
-            .client
-            .update_item()
+        let request = UpdateItemInput::builder()
             .table_name(&self.payments)
             .key("pk", text(&wanted.pk))
             .update_expression("SET payment_id = :payment, signature_expires_at = :end")
             .condition_expression("attribute_not_exists(pk) OR payment_id = :payment")
             .expression_attribute_values(":payment", text(&wanted.payment_id))
-            .expression_attribute_values(":end", AttributeValue::N(wanted.expires_at.to_string()))
-            .customize()
-            .interceptor(Attempts::until(wanted.until))
-            .send()
-            .await;
-        match claimed {
+            .expression_attribute_values(":end", AttributeValue::N(wanted.expires_at.to_string()));
+        let asked = self
+            .client
+            .update_item(request.build(), within(wanted.until));
+        match asked.await {
             Ok(_) => Ok(true),
             Err(failure) => match failure.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
