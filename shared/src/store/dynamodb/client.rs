@@ -6,6 +6,7 @@
 
 use std::{
     fmt::Debug,
+    pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -29,8 +30,10 @@ use aws_sdk_dynamodb::{
     },
     error::{BoxError, BuildError, SdkError},
     operation::{
-        get_item::{GetItem, GetItemError, GetItemInput, GetItemOutput},
-        update_item::{UpdateItem, UpdateItemError, UpdateItemInput, UpdateItemOutput},
+        get_item::{GetItem, GetItemError, GetItemOutput, builders::GetItemInputBuilder},
+        update_item::{
+            UpdateItem, UpdateItemError, UpdateItemOutput, builders::UpdateItemInputBuilder,
+        },
     },
 };
 use aws_smithy_http_client::{Builder as HttpClient, tls};
@@ -182,6 +185,9 @@ impl Intercept for Attempts {
     }
 }
 
+/// An answer to come. In a box, because its state takes kilobytes, which every future around it would hold and move.
+pub(super) type Asked<O, E> = Pin<Box<dyn Future<Output = Result<O, SdkError<E>>> + Send>>;
+
 /// What DynamoDB is asked through.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
@@ -205,39 +211,38 @@ impl Client {
         }
     }
 
-    pub(super) async fn get_item(
+    pub(super) fn get_item(
         &self,
-        input: Result<GetItemInput, BuildError>,
+        input: GetItemInputBuilder,
         how: StaticRuntimePlugin,
-    ) -> Result<GetItemOutput, SdkError<GetItemError>> {
-        self.ask("GetItem", GetItem::new(), input, how).await
+    ) -> Asked<GetItemOutput, GetItemError> {
+        self.ask("GetItem", GetItem::new(), input.build(), how)
     }
 
-    pub(super) async fn update_item(
+    pub(super) fn update_item(
         &self,
-        input: Result<UpdateItemInput, BuildError>,
+        input: UpdateItemInputBuilder,
         how: StaticRuntimePlugin,
-    ) -> Result<UpdateItemOutput, SdkError<UpdateItemError>> {
-        self.ask("UpdateItem", UpdateItem::new(), input, how).await
+    ) -> Asked<UpdateItemOutput, UpdateItemError> {
+        self.ask("UpdateItem", UpdateItem::new(), input.build(), how)
     }
 
     #[expect(
         clippy::expect_used,
         reason = "what comes back is of the types that the operation put in"
     )]
-    async fn ask<I, O, E>(
+    fn ask<I, O, E>(
         &self,
         name: &'static str,
         operation: impl RuntimePlugin + 'static,
         input: Result<I, BuildError>,
         how: StaticRuntimePlugin,
-    ) -> Result<O, SdkError<E>>
+    ) -> Asked<O, E>
     where
         I: Debug + Send + Sync + 'static,
         O: Debug + Send + Sync + 'static,
         E: std::error::Error + Send + Sync + 'static,
     {
-        let input = Input::erase(input.map_err(SdkError::construction_failure)?);
         let plugins = self.plugins.clone();
         let plugins = plugins
             .with_operation_plugin(operation)
@@ -249,16 +254,15 @@ impl Client {
             "rpc.service" = "DynamoDB",
             "rpc.method" = name,
         );
-        match invoke("DynamoDB", name, input, &plugins)
-            .instrument(call)
-            .await
-        {
-            Ok(output) => Ok(output.downcast::<O>().expect("the operation's output")),
-            Err(failure) => {
-                Err(failure
-                    .map_service_error(|error| error.downcast().expect("the operation's error")))
+        let asked = async move {
+            let input = Input::erase(input.map_err(SdkError::construction_failure)?);
+            match invoke("DynamoDB", name, input, &plugins).await {
+                Ok(output) => Ok(output.downcast().expect("the operation's output")),
+                Err(failure) => Err(failure
+                    .map_service_error(|error| error.downcast().expect("the operation's error"))),
             }
-        }
+        };
+        Box::pin(asked.instrument(call))
     }
 }
 

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         get_item::{GetItemError, GetItemInput},
-        update_item::{UpdateItemError, UpdateItemInput},
+        update_item::{UpdateItemError, UpdateItemInput, builders::UpdateItemInputBuilder},
     },
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
@@ -60,7 +60,7 @@ impl DynamoDb {
         let look = GetItemInput::builder()
             .table_name(&self.credentials)
             .key("pk", text(&format!("{provider}#")));
-        match self.client.get_item(look.build(), once()).await {
+        match self.client.get_item(look, once()).await {
             Ok(_) => debug!("connected to DynamoDB"),
             Err(failure) => warn!(
                 table = %self.credentials,
@@ -70,10 +70,9 @@ impl DynamoDb {
             ),
         }
     }
-}
 
-impl Payments for DynamoDb {
-    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+    /// The one write, and the condition it is made under.
+    fn update(&self, wanted: &Transition) -> UpdateItemInputBuilder {
         let words = wanted.statuses.cancelable;
         let names = (0..words.len()).map(|n| format!(":from{n}"));
         let names = names.collect::<Vec<_>>();
@@ -90,7 +89,7 @@ impl Payments for DynamoDb {
         let mut values = HashMap::with_capacity(fixed.len() + words.len());
         values.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
         values.extend(names.into_iter().zip(words.iter().map(|word| text(word))));
-        let request = UpdateItemInput::builder()
+        UpdateItemInput::builder()
             .table_name(&self.payments)
             .key("pk", text(wanted.key.pk()))
             .update_expression(
@@ -106,10 +105,15 @@ impl Payments for DynamoDb {
             .expression_attribute_names("#status", "status")
             .set_expression_attribute_values(Some(values))
             .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+impl Payments for DynamoDb {
+    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
         let asked = self
             .client
-            .update_item(request.build(), within(wanted.until));
+            .update_item(self.update(wanted), within(wanted.until));
         let (made, item) = match asked.await {
             Ok(output) => (true, output.attributes),
             Err(failure) => match failure.as_service_error() {
@@ -141,7 +145,7 @@ impl Credentials for DynamoDb {
             .key("pk", text(pk))
             // So that a revoked one is not read as it was, nor one just issued as missing.
             .consistent_read(true);
-        let asked = self.client.get_item(request.build(), within(until));
+        let asked = self.client.get_item(request, within(until));
         let output = asked
             .await
             .map_err(|failure| store_error(&failure, &self.credentials))?;
@@ -163,9 +167,7 @@ impl Signatures for DynamoDb {
             .condition_expression("attribute_not_exists(pk) OR payment_id = :payment")
             .expression_attribute_values(":payment", text(&wanted.payment_id))
             .expression_attribute_values(":end", AttributeValue::N(wanted.expires_at.to_string()));
-        let asked = self
-            .client
-            .update_item(request.build(), within(wanted.until));
+        let asked = self.client.update_item(request, within(wanted.until));
         match asked.await {
             Ok(_) => Ok(true),
             Err(failure) => match failure.as_service_error() {
