@@ -17,14 +17,14 @@ use aws_runtime::{
     recursion_detection::RecursionDetectionInterceptor,
     request_info::RequestInfoInterceptor,
     service_clock_skew::ServiceClockSkewInterceptor,
-    user_agent::{ApiMetadata, AwsUserAgent, UserAgentInterceptor},
+    user_agent::{ApiMetadata, AwsUserAgent},
 };
 use aws_sdk_dynamodb::{
     config::{
         BehaviorVersion, ConfigBag, Credentials as Keys, Intercept, Layer, Region,
         RuntimeComponents, RuntimeComponentsBuilder, RuntimePlugin, SharedCredentialsProvider,
         SharedHttpClient, SharedInterceptor, StalledStreamProtectionConfig,
-        interceptors::BeforeTransmitInterceptorContextRef,
+        interceptors::{BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef},
         retry::{RetryConfig, RetryPartition, TokenBucket},
         timeout::TimeoutConfig,
     },
@@ -185,6 +185,36 @@ impl Intercept for Attempts {
     }
 }
 
+/// Says who asks, in the SDK's own words. They are found once: the SDK's interceptor reads the environment for each request, and says the same in a second
+/// header, which is for browsers and takes its part of the signature.
+#[derive(Debug)]
+struct Agent(String);
+
+impl Agent {
+    fn new() -> Self {
+        let service = ApiMetadata::new(SERVICE, aws_sdk_dynamodb::meta::PKG_VERSION);
+        Self(AwsUserAgent::new_from_environment(Env::real(), service).ua_header())
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Agent {
+    fn name(&self) -> &'static str {
+        "Agent"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        headers.insert("user-agent", self.0.clone());
+        Ok(())
+    }
+}
+
 /// An answer to come. In a box, because its state takes kilobytes, which every future around it would hold and move.
 pub(super) type Asked<O, E> = Pin<Box<dyn Future<Output = Result<O, SdkError<E>>> + Send>>;
 
@@ -283,10 +313,6 @@ fn settings(config: &SdkConfig) -> Layer {
     settings.store_or_unset(config.region().cloned().map(SigningRegion::from));
     settings.store_put(SigningName::from_static(SERVICE));
     settings.store_put(AuthSchemeAndEndpointOrchestrationV2);
-    // Made once: without it each request asks the environment anew.
-    let version = aws_sdk_dynamodb::meta::PKG_VERSION;
-    let agent = AwsUserAgent::new_from_environment(Env::real(), ApiMetadata::new(SERVICE, version));
-    settings.store_put(agent);
     settings
 }
 
@@ -311,7 +337,7 @@ fn components(config: &SdkConfig) -> RuntimeComponentsBuilder {
             ServiceClockSkewInterceptor::new(),
         ))
         .with_interceptor(SharedInterceptor::permanent(RequestInfoInterceptor::new()))
-        .with_interceptor(SharedInterceptor::permanent(UserAgentInterceptor::new()))
+        .with_interceptor(SharedInterceptor::permanent(Agent::new()))
         .with_interceptor(SharedInterceptor::permanent(InvocationIdInterceptor::new()))
         .with_interceptor(SharedInterceptor::permanent(
             RecursionDetectionInterceptor::new(),
