@@ -9,10 +9,14 @@ use std::{
     env, fmt,
     io::{self, IsTerminal},
     panic,
+    sync::LazyLock,
 };
 
 use serde::{Serialize, Serializer as _, ser::SerializeMap};
-use serde_json::ser::{Formatter, Serializer};
+use serde_json::{
+    ser::{Formatter, Serializer},
+    value::{RawValue, to_raw_value},
+};
 use tracing::{
     Event, Subscriber, error,
     field::{Field, Visit},
@@ -126,7 +130,7 @@ fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
     if about.target() == REQUEST {
         let metrics = Metrics {
             timestamp: now.as_millisecond(),
-            cloud_watch_metrics: METRICS,
+            cloud_watch_metrics: &DIRECTIVES,
         };
         members.add("_aws", &metrics);
     }
@@ -179,10 +183,15 @@ impl<M: SerializeMap> Visit for Members<M> {
 /// The `_aws` member.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Metrics {
+struct Metrics<'m> {
     timestamp: i64,
-    cloud_watch_metrics: &'static [MetricDirective],
+    cloud_watch_metrics: &'m RawValue,
 }
+
+/// [`METRICS`], written once.
+#[expect(clippy::expect_used, reason = "names and lists always serialize")]
+static DIRECTIVES: LazyLock<Box<RawValue>> =
+    LazyLock::new(|| to_raw_value(METRICS).expect("METRICS as JSON"));
 
 /// Members of the line that are metrics, and the members that tell them apart.
 #[derive(Serialize)]

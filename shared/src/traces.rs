@@ -1,6 +1,6 @@
 //! Traces for OpenTelemetry, with the feature of that name; without it none of this is linked.
 //!
-//! A span for each request, within the trace that Lambda names; in it those that the AWS SDK makes of its call and of every attempt, and the request's log
+//! A span for each request, within the trace that Lambda names; in it those of the call to DynamoDB and of every attempt, which the AWS SDK makes, and the request's log
 //! event. They are sent by OTLP over HTTP to where `OTEL_EXPORTER_OTLP_ENDPOINT` says, by default `http://localhost:4318`, where a collector that runs
 //! as a Lambda extension listens. Nothing else of the SDK is sent: its events quote requests, signatures included.
 
@@ -57,7 +57,7 @@ pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> Option<impl Lay
 }
 
 fn is_traced(about: &Metadata<'_>) -> bool {
-    let of_the_call = about.target().starts_with("aws_sdk_dynamodb");
+    let of_the_call = about.target().starts_with("shared::store::dynamodb");
     let of_an_attempt =
         about.name() == "try_attempt" && about.target().starts_with("aws_smithy_runtime");
     let ours = about.target() == module_path!();

@@ -10,6 +10,8 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
+use serde_json::value::{RawValue, to_raw_value};
+
 use crate::{
     cancel::{Fault, FaultKind},
     headers::Headers,
@@ -199,10 +201,17 @@ fn request(event: &str) -> Option<(Incoming, FrontEnd)> {
     Some((incoming, front_end))
 }
 
+/// The answer that says `reply` to `front_end`, as JSON: written here and not by the runtime, whose code is generated in each function's own crate, for size.
+#[must_use]
+pub fn write(reply: Reply, front_end: FrontEnd) -> Box<RawValue> {
+    // Strings, numbers and maps of strings always serialize; what is not the form of an answer becomes the front end's own 5xx.
+    to_raw_value(&Answer::new(reply, front_end)).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
 /// An answer in the form that every front end takes.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+struct Answer {
     status_code: u16,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<&'static str, String>,
@@ -215,9 +224,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer that says `reply` to `front_end`.
-    #[must_use]
-    pub fn new(reply: Reply, front_end: FrontEnd) -> Self {
+    fn new(reply: Reply, front_end: FrontEnd) -> Self {
         let Reply {
             status,
             headers,
@@ -318,7 +325,7 @@ mod tests {
         for (name, event) in every_front_end() {
             let (_, front_end) = read(&event.to_string());
             let reply = Reply::json(200, &json!({})).header("x-request-id", "1");
-            let answer = serde_json::to_value(Answer::new(reply, front_end)).unwrap();
+            let answer = serde_json::to_value(write(reply, front_end)).unwrap();
             let expected = if name.ends_with("multi-value headers") {
                 json!({"statusCode": 200, "multiValueHeaders": {"x-request-id": ["1"]}, "body": "{}", "isBase64Encoded": false})
             } else if [

@@ -21,7 +21,7 @@ use lambda_runtime::{LambdaEvent, Runtime, tower::Service};
 use serde_json::value::RawValue;
 use tracing::Level;
 
-pub use event::{Answer, FrontEnd, read};
+pub use event::{FrontEnd, read, write};
 pub use lambda_runtime::Error;
 
 use crate::{
@@ -118,9 +118,9 @@ impl<P: Provider, S> Clone for Handler<P, S> {
 }
 
 impl<P: Provider, S: Store> Service<LambdaEvent<Box<RawValue>>> for Handler<P, S> {
-    type Response = Answer;
+    type Response = Box<RawValue>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Box<RawValue>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(context)
@@ -135,7 +135,7 @@ impl<P: Provider, S: Store> Service<LambdaEvent<Box<RawValue>>> for Handler<P, S
             .ok()
             .and_then(|at| Timestamp::from_millisecond(at).ok());
         let reply = self.0.call(incoming);
-        Box::pin(async move { reply.await.map(|reply| Answer::new(reply, front_end)) })
+        Box::pin(async move { reply.await.map(|reply| write(reply, front_end)) })
     }
 }
 

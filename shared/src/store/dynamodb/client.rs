@@ -21,11 +21,11 @@ use aws_runtime::{
 };
 use aws_sdk_dynamodb::{
     config::{
-        BehaviorVersion, ConfigBag, Credentials as Keys, Intercept, Layer, Region,
+        BehaviorVersion, ConfigBag, Credentials as Keys, IdentityCache, Intercept, Layer, Region,
         RuntimeComponents, RuntimeComponentsBuilder, RuntimePlugin, SharedCredentialsProvider,
         SharedHttpClient, SharedInterceptor, StalledStreamProtectionConfig,
         interceptors::{BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef},
-        retry::{RetryConfig, RetryPartition, TokenBucket},
+        retry::{RetryConfig, TokenBucket},
         timeout::TimeoutConfig,
     },
     error::{BoxError, BuildError, SdkError},
@@ -36,14 +36,17 @@ use aws_sdk_dynamodb::{
         },
     },
 };
+use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
 use aws_smithy_http_client::{Builder as HttpClient, tls};
 use aws_smithy_runtime::client::{
-    defaults::{DefaultPluginParams, default_plugins},
-    http::connection_poisoning::ConnectionPoisoningInterceptor,
+    http::{
+        body::content_length_enforcement::EnforceContentLengthRuntimePlugin,
+        connection_poisoning::ConnectionPoisoningInterceptor,
+    },
     orchestrator::{
         AuthSchemeAndEndpointOrchestrationV2, endpoints::StaticUriEndpointResolver, invoke,
     },
-    retries::classifiers::HttpStatusCodeClassifier,
+    retries::{classifiers::HttpStatusCodeClassifier, strategy::StandardRetryStrategy},
 };
 use aws_smithy_runtime_api::client::{
     auth::static_resolver::StaticAuthSchemeOptionResolver,
@@ -132,7 +135,7 @@ pub fn http_client() -> SharedHttpClient {
 fn endpoint(region: &str) -> String {
     let partition = match region.rsplitn(3, '-').last() {
         Some("cn") => "amazonaws.com.cn",
-        Some("eusc") => "amazonaws.eu",
+        Some("eusc-de") => "amazonaws.eu",
         Some("us-iso") => "c2s.ic.gov",
         Some("us-isob") => "sc2s.sgov.gov",
         Some("us-isof") => "csp.hci.ic.gov",
@@ -227,16 +230,12 @@ pub(super) struct Client {
 impl Client {
     /// Asks the endpoint that `config` names, or else that of its region. Where it names neither, or no credentials, every call fails before it is sent.
     pub(super) fn new(config: &SdkConfig) -> Self {
-        let defaults = DefaultPluginParams::new()
-            .with_behavior_version(BehaviorVersion::latest())
-            .with_retry_partition_name(SERVICE)
-            .with_is_aws_sdk(true);
         let ours = StaticRuntimePlugin::new()
             .with_config(settings(config).freeze())
             .with_runtime_components(components(config));
         Self {
             plugins: RuntimePlugins::new()
-                .with_client_plugins(default_plugins(defaults))
+                .with_client_plugin(EnforceContentLengthRuntimePlugin::new())
                 .with_client_plugin(ours),
         }
     }
@@ -305,8 +304,7 @@ fn settings(config: &SdkConfig) -> Layer {
         .timeout_retry_cost(RETRY_COST)
         .throttling_retry_cost(RETRY_COST)
         .build();
-    let budget = RetryPartition::custom("cancel").token_bucket(budget);
-    settings.store_put(budget.build());
+    settings.store_put(budget);
     settings.store_or_unset(config.retry_config().cloned());
     settings.store_or_unset(config.timeout_config().cloned());
     settings.store_or_unset(config.stalled_stream_protection());
@@ -329,6 +327,14 @@ fn components(config: &SdkConfig) -> RuntimeComponentsBuilder {
             sigv4::SCHEME_ID,
         ])))
         .with_auth_scheme(sigv4::SigV4AuthScheme::new())
+        .with_retry_strategy(Some(StandardRetryStrategy::new()))
+        .with_time_source(Some(SystemTimeSource::new()))
+        .with_sleep_impl(Some(TokioSleep::new()))
+        .with_identity_cache(Some(
+            config
+                .identity_cache()
+                .unwrap_or_else(|| IdentityCache::lazy().build()),
+        ))
         .with_retry_classifier(HttpStatusCodeClassifier::default())
         .with_interceptor(SharedInterceptor::permanent(
             ConnectionPoisoningInterceptor::new(),
@@ -342,9 +348,6 @@ fn components(config: &SdkConfig) -> RuntimeComponentsBuilder {
         .with_interceptor(SharedInterceptor::permanent(
             RecursionDetectionInterceptor::new(),
         ));
-    if let Some(cache) = config.identity_cache() {
-        components.set_identity_cache(Some(cache));
-    }
     if let Some(credentials) = config.credentials_provider() {
         components.set_identity_resolver(sigv4::SCHEME_ID, credentials);
     }
@@ -353,7 +356,20 @@ fn components(config: &SdkConfig) -> RuntimeComponentsBuilder {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+    use std::{
+        collections::BTreeMap,
+        sync::{Arc, Mutex},
+    };
+
+    use aws_sdk_dynamodb::{
+        config::endpoint::{DefaultResolver, Params, ResolveEndpoint},
+        types::{AttributeValue, ReturnValue},
+    };
+    use aws_smithy_runtime_api::client::{
+        http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+        orchestrator::HttpRequest,
+        result::ConnectorError,
+    };
 
     use super::*;
 
@@ -380,5 +396,79 @@ mod tests {
             let resolved = sdk.resolve_endpoint(&params).await.unwrap();
             assert_eq!(endpoint(region), resolved.url(), "{region}");
         }
+    }
+
+    /// Keeps a request instead of sending it.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Option<HttpRequest>>>);
+
+    impl HttpConnector for Kept {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            *self.0.lock().unwrap() = Some(request);
+            HttpConnectorFuture::ready(Err(ConnectorError::user("not sent".into())))
+        }
+    }
+
+    fn config(kept: &Kept) -> SdkConfig {
+        let kept = SharedHttpConnector::new(kept.clone());
+        let keys = Keys::new("AKID", "secret", Some("session".into()), None, "test");
+        limits()
+            .region(Region::from_static("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(keys))
+            .http_client(http_client_fn(move |_, _| kept.clone()))
+            .build()
+    }
+
+    /// Everything of the request but what differs from one to the next, and the second way to name the agent.
+    fn sent(kept: &Kept) -> BTreeMap<String, String> {
+        let request = kept.0.lock().unwrap().take().unwrap();
+        let mut sent = BTreeMap::from([
+            ("method".into(), request.method().to_owned()),
+            ("uri".into(), request.uri().to_owned()),
+            (
+                "body".into(),
+                String::from_utf8_lossy(request.body().bytes().unwrap()).into_owned(),
+            ),
+        ]);
+        for (name, value) in request.headers() {
+            let value = match name {
+                "amz-sdk-invocation-id" | "x-amz-date" => "another each time",
+                "user-agent" => value.split(' ').next().unwrap(),
+                "x-amz-user-agent" => continue,
+                // Its headers but the one above; the signature differs.
+                "authorization" => &value
+                    .split(", Signature=")
+                    .next()
+                    .unwrap()
+                    .replace(";x-amz-user-agent", ""),
+                _ => value,
+            };
+            sent.insert(name.to_owned(), value.to_owned());
+        }
+        sent
+    }
+
+    /// What the SDK's client puts in place, and we by hand: headers, signature, endpoint, body.
+    #[tokio::test]
+    async fn the_sdk_s_own_client_sends_the_same() {
+        let kept = Kept::default();
+        let config = config(&kept);
+        let input = UpdateItemInputBuilder::default()
+            .table_name("payments")
+            .key("pk", AttributeValue::S("p#m#pay".into()))
+            .update_expression("SET a = :a")
+            .expression_attribute_values(":a", AttributeValue::Bool(true))
+            .return_values(ReturnValue::AllNew);
+        let until = Instant::now() + Duration::from_secs(10);
+        let _ = Client::new(&config)
+            .update_item(input.clone(), within(until))
+            .await;
+        let ours = sent(&kept);
+        let _ = input
+            .send_with(&aws_sdk_dynamodb::Client::new(&config))
+            .await;
+        let sdk_s = sent(&kept);
+        assert_eq!(ours, sdk_s);
+        assert!(ours.contains_key("x-amz-security-token"));
     }
 }
