@@ -1,6 +1,6 @@
 //! Traces for OpenTelemetry, with the feature of that name; without it none of this is linked.
 //!
-//! A span for each request, within the trace that Lambda names; in it those of the call to DynamoDB and of every attempt, which the AWS SDK makes, and the request's log
+//! A span for each request, within the trace that Lambda names; in it those of the call to DynamoDB and, made by the AWS SDK, of every attempt, and the request's log
 //! event. They are sent by OTLP over HTTP to where `OTEL_EXPORTER_OTLP_ENDPOINT` says, by default `http://localhost:4318`, where a collector that runs
 //! as a Lambda extension listens. Nothing else of the SDK is sent: its events quote requests, signatures included.
 
