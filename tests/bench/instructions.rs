@@ -8,9 +8,8 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use harness::{
-    golden::case,
+    golden::{case, providers},
     measure::{Change, Ground},
-    openapi::providers,
 };
 use serde::{Deserialize, Serialize};
 

@@ -9,7 +9,7 @@ use std::{
     env, fs,
     iter::successors,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     sync::{
         Arc,
@@ -62,10 +62,15 @@ async fn main() -> Result<()> {
     let case = case("hyperswitch", "cancels_requires_capture")?;
 
     let mut text = format!(
-        "{}; debug build of the store, which is SQLite in one process on the same machine. {} requests a line.\n\n\
+        "{}; {} build of the store, which is SQLite in one process on the same machine. {} requests a line.\n\n\
          | load | cancels per second | milliseconds: median (first to third quartile) | 99 % | worst | processor time per cancel, ms: function | store and test |\n\
          |---|--:|--:|--:|--:|--:|--:|\n",
         machine(),
+        if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "optimized"
+        },
         options.requests
     );
     let tables = successors(Some(1_000), |rows| Some(rows * 10));
@@ -305,7 +310,8 @@ struct Stack {
 
 impl Stack {
     async fn start(store: &str) -> Result<Self> {
-        let binary = PathBuf::from("target/debug/local");
+        // Beside this one, in the folder of the same profile.
+        let binary = env::current_exe()?.with_file_name("../local");
         ensure!(
             binary.exists(),
             "{} is not there; build it with: cargo build -p local",

@@ -14,8 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use harness::{
-    golden::{Call, Case, cases},
-    openapi::providers,
+    golden::{Call, Case, cases, providers},
     runtime::{Function, TRACE},
     transport::{ALLOWED, Answer},
 };

@@ -122,12 +122,12 @@ pub struct Then {
     pub writes: usize,
 }
 
-/// The names of all providers that have cases.
+/// Every provider's name, which is that of its folder in `functions`, in order.
 ///
 /// # Errors
-/// Where the folder of the cases cannot be read.
+/// Where the folders cannot be listed.
 pub fn providers() -> Result<Vec<String>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -135,6 +135,7 @@ pub fn providers() -> Result<Vec<String>> {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
+    names.sort();
     Ok(names)
 }
 

@@ -164,20 +164,6 @@ impl Document {
     }
 }
 
-/// The folders in `functions`: every provider's name, in order.
-///
-/// # Errors
-/// Where they cannot be listed.
-pub fn providers() -> Result<BTreeSet<String>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
-    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    Ok(entries
-        .into_iter()
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect())
-}
-
 /// Whether our document has the provider `P` as its code does: the path, the method, and the status words.
 ///
 /// # Errors

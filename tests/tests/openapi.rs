@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    golden::{Case, cases},
-    openapi::{Document, Operation, providers},
+    golden::{Case, cases, providers},
+    openapi::{Document, Operation},
 };
 use serde_json::{Value, json};
 use shared::{
@@ -126,13 +126,14 @@ fn every_example_is_a_golden_case() {
 #[test]
 fn the_document_has_a_path_for_each_provider_and_nothing_that_is_not_used() {
     let document = Document::ours().unwrap();
+    let functions = BTreeSet::from_iter(providers().unwrap());
     let tagged = document
         .operations()
         .map(|operation| operation.object["tags"][0].as_str().unwrap().to_owned());
-    assert_eq!(tagged.collect::<BTreeSet<_>>(), providers().unwrap());
+    assert_eq!(tagged.collect::<BTreeSet<_>>(), functions);
     let tags = document.root()["tags"].as_array().unwrap();
     let tags = tags.iter().map(|tag| text(tag, "name").to_owned());
-    assert_eq!(tags.collect::<BTreeSet<_>>(), providers().unwrap());
+    assert_eq!(tags.collect::<BTreeSet<_>>(), functions);
 
     let all = document.root().to_string();
     for (kind, components) in object(&document.root()["components"]) {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use harness::{
-    golden::cases,
-    openapi::{Document, providers},
+    golden::{cases, providers},
+    openapi::Document,
 };
 use serde_json::Value;
 
