@@ -119,6 +119,8 @@ async fn main() -> Result<()> {
         stand.weigh(&root)?;
         bar.inc(1);
     }
+    // The requests take the longest; what is there already should not be lost with them.
+    write(&stands, &options, &machine)?;
     // All at once: what is in memory does not depend on how long it takes.
     let bar = progress("requests", (options.soak * stands.len()) as u64, 0);
     let memory = stands.iter().map(|stand| stand.soak(options.soak, &bar));
@@ -126,10 +128,16 @@ async fn main() -> Result<()> {
     for (stand, memory) in stands.iter_mut().zip(memory) {
         stand.figures.memory = memory;
     }
-    let table = table(&stands, &options, &machine) + &bars(&stands);
-    print!("{table}");
-    fs::write("tests/bench/results.md", &table)?;
-    fs::write("tests/bench/results.svg", chart(&stands))?;
+    write(&stands, &options, &machine)?;
+    print!("{}", fs::read_to_string(RESULTS)?);
+    Ok(())
+}
+
+const RESULTS: &str = "tests/bench/results.md";
+
+fn write(stands: &[Stand], options: &Options, machine: &str) -> Result<()> {
+    fs::write(RESULTS, table(stands, options, machine) + &bars(stands))?;
+    fs::write("tests/bench/results.svg", chart(stands))?;
     Ok(())
 }
 
