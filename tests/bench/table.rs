@@ -128,17 +128,16 @@ async fn main() -> Result<()> {
     for (stand, memory) in stands.iter_mut().zip(memory) {
         stand.figures.memory = memory;
     }
-    write(&stands, &options, &machine)?;
-    print!("{}", fs::read_to_string(RESULTS)?);
+    print!("{}", write(&stands, &options, &machine)?);
     Ok(())
 }
 
-const RESULTS: &str = "tests/bench/results.md";
-
-fn write(stands: &[Stand], options: &Options, machine: &str) -> Result<()> {
-    fs::write(RESULTS, table(stands, options, machine) + &bars(stands))?;
+/// Writes the table, which it gives back, and the chart.
+fn write(stands: &[Stand], options: &Options, machine: &str) -> Result<String> {
+    let table = table(stands, options, machine) + &bars(stands);
+    fs::write("tests/bench/results.md", &table)?;
     fs::write("tests/bench/results.svg", chart(stands))?;
-    Ok(())
+    Ok(table)
 }
 
 /// An arm with its own DynamoDB, which gives its answers again once it has given each.

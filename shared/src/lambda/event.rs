@@ -9,7 +9,6 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, MapAccess, Visitor},
 };
-
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
@@ -202,8 +201,7 @@ fn request(event: &str) -> Option<(Incoming, FrontEnd)> {
 }
 
 /// The answer that says `reply` to `front_end`, as JSON: written here and not by the runtime, whose code is generated in each function's own crate, for size.
-#[must_use]
-pub fn write(reply: Reply, front_end: FrontEnd) -> Box<RawValue> {
+pub(super) fn write(reply: Reply, front_end: FrontEnd) -> Box<RawValue> {
     // Strings, numbers and maps of strings always serialize; what is not the form of an answer becomes the front end's own 5xx.
     to_raw_value(&Answer::new(reply, front_end)).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }

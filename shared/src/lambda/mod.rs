@@ -21,7 +21,7 @@ use lambda_runtime::{LambdaEvent, Runtime, tower::Service};
 use serde_json::value::RawValue;
 use tracing::Level;
 
-pub use event::{FrontEnd, read, write};
+pub use event::{FrontEnd, read};
 pub use lambda_runtime::Error;
 
 use crate::{
@@ -135,7 +135,7 @@ impl<P: Provider, S: Store> Service<LambdaEvent<Box<RawValue>>> for Handler<P, S
             .ok()
             .and_then(|at| Timestamp::from_millisecond(at).ok());
         let reply = self.0.call(incoming);
-        Box::pin(async move { reply.await.map(|reply| write(reply, front_end)) })
+        Box::pin(async move { reply.await.map(|reply| event::write(reply, front_end)) })
     }
 }
 
