@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use clap::{Args, builder::PossibleValuesParser};
+use clap::Args;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{HeaderMap, Request, Uri, body::Bytes};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -34,8 +34,8 @@ pub(crate) struct Endpoints {
     #[arg(long, value_name = "PROVIDER=URL", value_parser = named_url)]
     url: Vec<(&'static Provider, String)>,
     /// Only this provider; may be repeated [default: all that have a URL]
-    #[arg(long, value_parser = PossibleValuesParser::new(providers::names()))]
-    provider: Vec<String>,
+    #[arg(long, value_parser = providers::parser())]
+    provider: Vec<&'static Provider>,
 }
 
 impl Endpoints {
@@ -48,7 +48,10 @@ impl Endpoints {
         });
         let mut chosen = Vec::new();
         for provider in &providers::PROVIDERS {
-            let named = self.provider.iter().any(|name| name == provider.name);
+            let named = self
+                .provider
+                .iter()
+                .any(|named| named.name == provider.name);
             let own = self.url.iter().find(|(own, _)| own.name == provider.name);
             let url = own.map(|(_, url)| url.clone()).or_else(|| all.clone());
             match url {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
@@ -277,9 +278,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.name == name)
 }
 
-/// For clap: the provider of that name.
-pub(crate) fn parse(name: &str) -> Result<&'static Provider, String> {
-    find(name).ok_or_else(|| format!("must be one of {}", names().join(", ")))
+/// Reads a provider's name on the command line.
+pub(crate) fn parser() -> impl TypedValueParser<Value = &'static Provider> {
+    PossibleValuesParser::new(names())
+        .try_map(|name| find(&name).ok_or_else(|| format!("no provider {name}")))
 }
 
 impl Provider {

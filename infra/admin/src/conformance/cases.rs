@@ -12,12 +12,11 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a client encodes in a path that API Gateway hands over decoded.
+/// What no path can hold as it is. The cases' paths are encoded otherwise.
 const RESERVED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
-    .add(b'%')
     .add(b'<')
     .add(b'>')
     .add(b'?')

@@ -26,7 +26,7 @@ const MAX_SECRET: usize = 4096;
 #[derive(Args)]
 pub(crate) struct Issue {
     /// The payment provider
-    #[arg(long, value_parser = providers::parse)]
+    #[arg(long, value_parser = providers::parser())]
     provider: &'static Provider,
     /// The merchant that will use it
     #[arg(long, value_parser = merchant_id)]

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct List {
     /// Only this provider's
-    #[arg(long, value_parser = providers::parse)]
+    #[arg(long, value_parser = providers::parser())]
     provider: Option<&'static Provider>,
     /// Only this merchant's
     #[arg(long)]

@@ -52,7 +52,7 @@ impl Command {
 #[derive(Args)]
 struct Named {
     /// The payment provider
-    #[arg(long, value_parser = providers::parse)]
+    #[arg(long, value_parser = providers::parser())]
     provider: &'static Provider,
     /// Its public id, or the digits that `list` shows, or the very secret where it has leaked and begins with pck_
     key: String,

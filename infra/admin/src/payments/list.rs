@@ -19,7 +19,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct List {
     /// The payment provider
-    #[arg(long, value_parser = providers::parse)]
+    #[arg(long, value_parser = providers::parser())]
     provider: &'static Provider,
     /// Only this merchant's
     #[arg(long, value_parser = merchant_id)]

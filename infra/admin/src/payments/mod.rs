@@ -59,7 +59,7 @@ impl Command {
 #[derive(Args)]
 struct Named {
     /// The payment provider
-    #[arg(long, value_parser = providers::parse)]
+    #[arg(long, value_parser = providers::parser())]
     provider: &'static Provider,
     /// Whose payment
     #[arg(long, value_parser = merchant_id)]

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct Put {
     /// The payment provider
-    #[arg(long, value_parser = providers::parse)]
+    #[arg(long, value_parser = providers::parser())]
     provider: &'static Provider,
     /// Whose payment
     #[arg(long, value_parser = merchant_id)]
