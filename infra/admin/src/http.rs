@@ -14,7 +14,7 @@ use hyper_util::{
 use serde_json::Value;
 
 use crate::{
-    aws::Account,
+    aws::{Account, Stack},
     providers::{self, Provider},
 };
 
@@ -27,7 +27,7 @@ const MAX_RESPONSE: usize = 1 << 20;
 /// Which endpoints are called.
 #[derive(Args)]
 pub(crate) struct Endpoints {
-    /// Where all endpoints are [default: the stack's output ApiUrl]
+    /// Where all endpoints are [default: the stack's outputs]
     #[arg(long, value_name = "URL", value_parser = base_url)]
     api_url: Option<String>,
     /// Where one provider's endpoint is, as vtex=https://…; may be repeated
@@ -41,20 +41,10 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// The chosen providers and the URL that each one's route is appended to.
     pub(crate) fn chosen(&self, account: &Account) -> Result<Vec<(&'static Provider, String)>> {
-        let stack = account.stack.as_ref();
-        let all = self.api_url.clone().or_else(|| {
-            let url = stack?.output("ApiUrl")?;
-            base_url(url).ok()
-        });
         let mut chosen = Vec::new();
         for provider in &providers::PROVIDERS {
-            let named = self
-                .provider
-                .iter()
-                .any(|named| named.name == provider.name);
-            let own = self.url.iter().find(|(own, _)| own.name == provider.name);
-            let url = own.map(|(_, url)| url.clone()).or_else(|| all.clone());
-            match url {
+            let named = self.provider.iter().any(|named| named.name == provider.name);
+            match self.base(provider, account.stack.as_ref()) {
                 Some(url) if named || self.provider.is_empty() => chosen.push((provider, url)),
                 None if named => bail!(
                     "there is no URL of {0}; give --api-url, --url {0}=…, or --stack",
@@ -68,6 +58,23 @@ impl Endpoints {
             "where are the endpoints? give --api-url, --url PROVIDER=URL, or --stack"
         );
         Ok(chosen)
+    }
+
+    fn base(&self, provider: &Provider, stack: Option<&Stack>) -> Option<String> {
+        let mut own = self.url.iter();
+        if let Some((_, url)) = own.find(|(own, _)| own.name == provider.name) {
+            return Some(url.clone());
+        }
+        if self.api_url.is_some() {
+            return self.api_url.clone();
+        }
+        let stack = stack?;
+        // `vtexUrl` ends with the route; `ApiUrl` is where all routes are.
+        let url = match stack.output(&format!("{}Url", provider.name)) {
+            Some(url) => url.strip_suffix(provider.route)?,
+            None => stack.output("ApiUrl")?,
+        };
+        base_url(url).ok()
     }
 }
 

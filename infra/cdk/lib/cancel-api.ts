@@ -29,7 +29,7 @@ export interface CancelApiProps {
   readonly memorySize?: number;
   /** How long a found credential is remembered, and so how long a revoked one may still work. @default 60 seconds */
   readonly credentialTtl?: Duration;
-  /** Whether only keys that the tool in `infra/credentials` made are looked up. @default false */
+  /** Whether only keys that the tool in `infra/admin` made are looked up. @default false */
   readonly issuedKeysOnly?: boolean;
   /** Whether a signature serves one payment only (One2Pays). One more write for each of its cancels. @default false */
   readonly signatureSingleUse?: boolean;

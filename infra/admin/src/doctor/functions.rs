@@ -192,6 +192,7 @@ async fn rights(
 ) {
     let leading = |provider: &str| Some(("dynamodb:LeadingKeys", format!("{provider}#key")));
     let other = PROVIDERS.iter().find(|other| other.name != provider.name);
+    let other = other.map_or("", |other| other.name);
     let region = account
         .config
         .region()
@@ -201,9 +202,16 @@ async fn rights(
         Right {
             action: "dynamodb:UpdateItem",
             resource: payments.arn.clone(),
-            context: None,
+            context: leading(provider.name),
             needed: true,
-            what: "cancel payments",
+            what: "cancel its payments",
+        },
+        Right {
+            action: "dynamodb:UpdateItem",
+            resource: payments.arn.clone(),
+            context: leading(other),
+            needed: false,
+            what: "change another provider's payments",
         },
         Right {
             action: "dynamodb:GetItem",
@@ -215,26 +223,31 @@ async fn rights(
         Right {
             action: "dynamodb:GetItem",
             resource: credentials.arn.clone(),
-            context: leading(other.map_or("", |other| other.name)),
+            context: leading(other),
             needed: false,
             what: "read another provider's credentials",
         },
         Right {
             action: "dynamodb:DeleteItem",
             resource: payments.arn.clone(),
-            context: None,
+            context: leading(provider.name),
             needed: false,
             what: "delete payments",
         },
     ];
-    if credentials.key_arn.is_some() {
-        rights.push(Right {
-            action: "kms:Decrypt",
-            resource: credentials.key_arn.clone(),
-            context: Some(("kms:ViaService", format!("dynamodb.{region}.amazonaws.com"))),
-            needed: true,
-            what: "decrypt its credentials",
-        });
+    for (key_arn, what) in [
+        (&payments.key_arn, "decrypt payments"),
+        (&credentials.key_arn, "decrypt credentials"),
+    ] {
+        if key_arn.is_some() {
+            rights.push(Right {
+                action: "kms:Decrypt",
+                resource: key_arn.clone(),
+                context: Some(("kms:ViaService", format!("dynamodb.{region}.amazonaws.com"))),
+                needed: true,
+                what,
+            });
+        }
     }
     let iam = aws_sdk_iam::Client::new(&account.config);
     for right in rights {

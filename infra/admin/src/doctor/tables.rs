@@ -1,7 +1,7 @@
 //! The two tables and the key of one.
 
 use aws_sdk_dynamodb::types::{
-    BillingMode, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus, ReplicaStatus,
+    BillingMode, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus, ReplicaDescription, ReplicaStatus,
     ScalarAttributeType, SseType, StreamViewType, TableDescription, TableStatus, TimeToLiveStatus,
 };
 use aws_sdk_kms::types::{KeyManagerType, KeyState};
@@ -24,6 +24,18 @@ pub(super) async fn payments(account: &Account, findings: &mut Findings) -> Opti
     let name = &account.payments;
     let subject = format!("table {name}");
     let table = describe(account, name, &subject, findings).await?;
+    let region = account.config.region().map_or("", |region| region.as_ref());
+    let is_replicated = replicas(&table, region).next().is_some();
+    let is_strong = table.multi_region_consistency == Some(MultiRegionConsistency::Strong);
+    if is_replicated && is_strong {
+        findings.ok(&subject, "is strongly consistent across Regions");
+    } else if is_replicated {
+        findings.fault(
+            &subject,
+            "is replicated with eventual consistency: a cancel and a capture in two Regions may both succeed",
+            "send all writers to one Region, or use multi-Region strong consistency",
+        );
+    }
     let stream = table.stream_specification.as_ref();
     let view = stream.and_then(|stream| stream.stream_view_type.as_ref());
     match view {
@@ -57,6 +69,8 @@ pub(super) async fn payments(account: &Account, findings: &mut Findings) -> Opti
                 format!("deletes items by {attribute}, which may be payments"),
                 format!("set its time to live to {EXPIRY}"),
             ),
+            // A strongly consistent global table has no time to live.
+            Some(_) | None if is_strong => {}
             Some(_) | None => findings.warning(
                 &subject,
                 "keeps used signatures for ever",
@@ -64,20 +78,37 @@ pub(super) async fn payments(account: &Account, findings: &mut Findings) -> Opti
             ),
         }
     }
+    let key_arn = match key_of(&table) {
+        Some(arn) => key(account, &arn, findings).await.then_some(arn),
+        None => None,
+    };
     Some(Described {
         arn: table.table_arn,
-        key_arn: None,
+        key_arn,
     })
+}
+
+/// The KMS key that encrypts a table, if it is not DynamoDB's own.
+fn key_of(table: &TableDescription) -> Option<String> {
+    let sse = table.sse_description.as_ref()?;
+    let kms = sse.sse_type == Some(SseType::Kms);
+    sse.kms_master_key_arn.clone().filter(|_| kms)
+}
+
+/// The table's copies in other Regions.
+fn replicas<'t>(
+    table: &'t TableDescription,
+    region: &'t str,
+) -> impl Iterator<Item = &'t ReplicaDescription> {
+    let replicas = table.replicas.as_deref().unwrap_or_default().iter();
+    replicas.filter(move |replica| replica.region_name.as_deref() != Some(region))
 }
 
 pub(super) async fn credentials(account: &Account, findings: &mut Findings) -> Option<Described> {
     let name = &account.credentials;
     let subject = format!("table {name}");
     let table = describe(account, name, &subject, findings).await?;
-    let encrypted = table.sse_description.as_ref();
-    let kms = encrypted.filter(|sse| sse.sse_type == Some(SseType::Kms));
-    let key_arn = kms.and_then(|sse| sse.kms_master_key_arn.clone());
-    let key_arn = match key_arn {
+    let key_arn = match key_of(&table) {
         Some(arn) => key(account, &arn, findings).await.then_some(arn),
         None => {
             findings.warning(
@@ -132,7 +163,8 @@ async fn describe(
     }
     let described = findings.looked(subject, "dynamodb:DescribeTable", described)?;
     let table = described.table?;
-    judge(&table, subject, findings);
+    let region = account.config.region().map_or("", |region| region.as_ref());
+    judge(&table, region, subject, findings);
 
     let backups = account
         .dynamodb
@@ -158,7 +190,7 @@ async fn describe(
 }
 
 /// A table's description alone.
-fn judge(table: &TableDescription, subject: &str, findings: &mut Findings) {
+fn judge(table: &TableDescription, region: &str, subject: &str, findings: &mut Findings) {
     match &table.table_status {
         Some(TableStatus::Active | TableStatus::Updating) | None => {}
         Some(status) => findings.fault(
@@ -200,27 +232,14 @@ fn judge(table: &TableDescription, subject: &str, findings: &mut Findings) {
             "enable deletion protection",
         );
     }
-    let replicas = table.replicas.as_deref().unwrap_or_default();
-    if replicas.is_empty() {
-        return;
-    }
-    if table.multi_region_consistency == Some(MultiRegionConsistency::Strong) {
-        findings.ok(subject, "is strongly consistent across Regions");
-    } else {
-        findings.fault(
-            subject,
-            "is replicated with eventual consistency: a cancel and a capture in two Regions may both succeed",
-            "send all writers to one Region, or use multi-Region strong consistency",
-        );
-    }
-    for replica in replicas {
-        let region = replica.region_name.as_deref().unwrap_or("unknown");
+    for replica in replicas(table, region) {
+        let elsewhere = replica.region_name.as_deref().unwrap_or("unknown");
         match &replica.replica_status {
             Some(ReplicaStatus::Active | ReplicaStatus::Updating) | None => {}
             Some(status) => findings.warning(
                 subject,
                 format!(
-                    "its replica in {region} is {}",
+                    "its replica in {elsewhere} is {}",
                     status.as_str().to_lowercase()
                 ),
                 "look at the replica in that Region",
@@ -286,9 +305,7 @@ async fn key(account: &Account, arn: &str, findings: &mut Findings) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::types::{
-        AttributeDefinition, BillingModeSummary, KeySchemaElement, ReplicaDescription,
-    };
+    use aws_sdk_dynamodb::types::{AttributeDefinition, BillingModeSummary, KeySchemaElement};
 
     use super::*;
 
@@ -310,7 +327,7 @@ mod tests {
 
     fn faults(table: TableDescription) -> Vec<String> {
         let mut findings = Findings::default();
-        judge(&table, "t", &mut findings);
+        judge(&table, "us-east-1", "t", &mut findings);
         let bad = findings
             .0
             .into_iter()
@@ -325,30 +342,20 @@ mod tests {
     }
 
     #[test]
-    fn replicas_need_strong_consistency() {
-        let replica = |status| {
-            ReplicaDescription::builder()
-                .region_name("eu-west-1")
-                .replica_status(status)
-                .build()
+    fn a_replica_counts_where_it_is_in_another_region() {
+        let replica = |region: &str, status| {
+            let replica = ReplicaDescription::builder().region_name(region);
+            replica.replica_status(status).build()
         };
-        let eventual = good().replicas(replica(ReplicaStatus::Active)).build();
-        let found = faults(eventual);
-        assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("Fault is replicated with eventual"),
-            "{found:?}"
-        );
-        let strong = good()
-            .multi_region_consistency(MultiRegionConsistency::Strong)
-            .replicas(replica(ReplicaStatus::InaccessibleEncryptionCredentials))
+        let lost = ReplicaStatus::InaccessibleEncryptionCredentials;
+        let table = good()
+            .replicas(replica("us-east-1", ReplicaStatus::Active))
+            .replicas(replica("eu-west-1", lost))
             .build();
-        let found = faults(strong);
+        assert_eq!(replicas(&table, "us-east-1").count(), 1);
+        let found = faults(table);
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("Warning its replica in eu-west-1"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("Warning its replica in eu-west-1"), "{found:?}");
     }
 
     #[test]
