@@ -271,6 +271,9 @@ where
                  A profile that signs in (SSO) needs a session: aws sso login --profile NAME"
             )
         }
+        (SdkError::ServiceError(_) | SdkError::ResponseError(_), None) if read_only => {
+            anyhow!("the response to {action} cannot be read; is it AWS that answers? {cause}")
+        }
         _ if read_only => anyhow!(
             "no response to {action}; check --endpoint-url, --region and the network: {cause}"
         ),

@@ -43,7 +43,10 @@ impl Endpoints {
     pub(crate) fn chosen(&self, account: &Account) -> Result<Vec<(&'static Provider, String)>> {
         let mut chosen = Vec::new();
         for provider in &providers::PROVIDERS {
-            let named = self.provider.iter().any(|named| named.name == provider.name);
+            let named = self
+                .provider
+                .iter()
+                .any(|named| named.name == provider.name);
             match self.base(provider, account.stack.as_ref()) {
                 Some(url) if named || self.provider.is_empty() => chosen.push((provider, url)),
                 None if named => bail!(

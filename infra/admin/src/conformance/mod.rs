@@ -90,7 +90,10 @@ impl Conformance {
         }
         ensure!(!chosen.is_empty(), "no case has such a name; check --only");
         let bar = progress(chosen.len() as u64, "cases".to_owned());
+        let total = chosen.len();
+        // After Ctrl-C the cases that are being played finish, and so remove what they made.
         let played = stream::iter(chosen)
+            .take_until(tokio::signal::ctrl_c())
             .map(|(provider, url, case)| {
                 let (http, bar) = (&http, &bar);
                 async move {
@@ -106,10 +109,14 @@ impl Conformance {
                 }
             })
             .buffered(self.at_once.into());
-        // Without a prompt end, the cases that are being played still remove what they made.
         let played: Vec<Result<Played>> = played.collect().await;
         drop(bar);
         let played = played.into_iter().collect::<Result<Vec<_>>>()?;
+        ensure!(
+            played.len() == total,
+            "interrupted after {} of {total} cases; what they stored is removed",
+            played.len()
+        );
         output.print(&played, || lines(&played))?;
         let failed = played
             .iter()

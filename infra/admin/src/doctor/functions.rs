@@ -41,16 +41,21 @@ pub(super) async fn of(
         .filter(|resource| resource.resource_type.as_deref() == Some("AWS::Lambda::Function"))
         .filter_map(|resource| resource.physical_resource_id)
         .collect();
+    let mut found = false;
     for provider in &PROVIDERS {
+        // A stack may serve some of the providers.
         let suffix = format!("-{}", provider.name);
-        match names.iter().find(|name| name.ends_with(&suffix)) {
-            Some(name) => function(account, provider, name, tables, findings).await,
-            None => findings.warning(
-                &subject,
-                format!("has no function of {}", provider.name),
-                "deploy it, if its payments shall be canceled",
-            ),
+        if let Some(name) = names.iter().find(|name| name.ends_with(&suffix)) {
+            found = true;
+            function(account, provider, name, tables, findings).await;
         }
+    }
+    if !found {
+        findings.fault(
+            &subject,
+            "has no function of any provider",
+            "check --stack, or deploy the functions",
+        );
     }
     for (table, metric) in [
         (&account.payments, "WriteThrottleEvents"),

@@ -1,8 +1,9 @@
 //! The two tables and the key of one.
 
 use aws_sdk_dynamodb::types::{
-    BillingMode, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus, ReplicaDescription, ReplicaStatus,
-    ScalarAttributeType, SseType, StreamViewType, TableDescription, TableStatus, TimeToLiveStatus,
+    BillingMode, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus, ReplicaDescription,
+    ReplicaStatus, ScalarAttributeType, SseType, StreamViewType, TableDescription, TableStatus,
+    TimeToLiveStatus,
 };
 use aws_sdk_kms::types::{KeyManagerType, KeyState};
 
@@ -355,7 +356,10 @@ mod tests {
         assert_eq!(replicas(&table, "us-east-1").count(), 1);
         let found = faults(table);
         assert_eq!(found.len(), 1);
-        assert!(found[0].starts_with("Warning its replica in eu-west-1"), "{found:?}");
+        assert!(
+            found[0].starts_with("Warning its replica in eu-west-1"),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -60,9 +60,9 @@ impl Shown {
         let mut lines = String::new();
         let members = self.item.as_object().into_iter().flatten();
         for (name, value) in members {
-            let value = match value {
-                Value::String(text) => shown(text),
-                other => other.to_string(),
+            let value = match value.as_str() {
+                Some(text) => shown(text),
+                None => value.to_string(),
             };
             lines += &format!("{:<20} {value}\n", shown(name));
         }
