@@ -735,19 +735,41 @@ async fn a_list_shows_states_and_filters_and_needs_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_with_keys_is_used() {
+async fn profiles_with_keys_a_process_and_a_sign_in_are_used() {
     let stage = Stage::set().await;
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(".aws");
     fs::create_dir_all(&home).unwrap();
-    let profile = "[profile operator]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-west-1\n";
-    fs::write(home.join("config"), profile).unwrap();
-    assert_eq!(
-        stage.credentials(&["list", "--profile", "operator"]).code,
-        Some(0)
-    );
-    let unknown = stage.credentials(&["list", "--profile", "nobody"]);
-    assert!(
-        unknown.error().contains("no AWS credentials"),
-        "{unknown:?}"
-    );
+    let profiles = r#"
+[profile operator]
+aws_access_key_id = a
+aws_secret_access_key = b
+region = eu-west-1
+[profile process]
+credential_process = printf '{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b"}'
+region = eu-west-1
+[profile signed-out]
+sso_session = work
+sso_account_id = 123456789012
+sso_role_name = operator
+region = eu-west-1
+[sso-session work]
+sso_start_url = https://example.com/start
+sso_region = eu-west-1
+"#;
+    fs::write(home.join("config"), profiles).unwrap();
+    let list = |profile: &str| stage.credentials(&["list", "--profile", profile]);
+    for profile in ["operator", "process"] {
+        let listed = list(profile);
+        assert_eq!(listed.code, Some(0), "{listed:?}");
+    }
+    for profile in ["nobody", "signed-out"] {
+        let refused = list(profile);
+        assert!(
+            refused.error().contains("no AWS credentials"),
+            "{refused:?}"
+        );
+        assert!(refused.error().contains("aws sso login"), "{refused:?}");
+    }
+    // It is the sign-in that is missing, not the tool's part of it.
+    assert!(list("signed-out").error().contains("token"));
 }
