@@ -5,6 +5,7 @@
 use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
     client::Waiters,
@@ -15,7 +16,6 @@ use aws_sdk_dynamodb::{
         ScalarAttributeType, TimeToLiveSpecification,
     },
 };
-use aws_config::SdkConfig;
 use serde_json::{Map, Value};
 use shared::store::dynamodb::{behavior_version, http_client};
 use tokio::net::TcpListener;

@@ -7,6 +7,8 @@
 mod attempts;
 mod config;
 mod item;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, future::Future, pin::Pin};
 
