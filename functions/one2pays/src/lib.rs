@@ -68,7 +68,7 @@ impl Provider for One2Pays {
     fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
         match exchange.outcome {
             Ok(canceled) => provider::json(200, &payment::success(&canceled.payment)),
-            Err(refused) => error(refused),
+            Err(refused) => error(exchange.request, refused),
         }
     }
 }
@@ -110,7 +110,7 @@ fn not_cancelable(payment: &Payment) -> String {
     format!("Payment cannot be cancelled because {why}")
 }
 
-fn error(refused: &CancelError) -> Response<String> {
+fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
     let (status, code, message, field) = match refused {
         CancelError::Malformed(fault) => {
             let field = fault.field.as_deref();
@@ -132,10 +132,12 @@ fn error(refused: &CancelError) -> Response<String> {
             (503, "SERVICE_UNAVAILABLE", message, None)
         }
         CancelError::Undecided { .. } => {
-            let message = "The payment may or may not have been canceled. \
-                           Retry the very same request to get the outcome, or sign a new one \
-                           with the same Idempotency-Key if it had one";
-            (503, "SERVICE_UNAVAILABLE", message.into(), None)
+            let retry = match request.idempotency_key() {
+                Ok(Some(_)) => "Retry with the same Idempotency-Key to get the outcome",
+                Ok(None) | Err(_) => "Retry the identical request to get the outcome",
+            };
+            let message = format!("The payment may or may not have been canceled. {retry}");
+            (503, "SERVICE_UNAVAILABLE", message, None)
         }
         CancelError::Internal => (500, "INTERNAL_ERROR", "Something went wrong".into(), None),
     };
