@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use harness::{
-    golden::{Call, Case, cases, providers},
+    golden::{Call, Case, cases, providers, put},
     runtime::{Function, TRACE},
     transport::{ALLOWED, Answer},
 };
@@ -186,7 +186,7 @@ async fn nobody_listens(binary: &str, case: &Case) -> Result<()> {
 /// A DynamoDB with what the case was given.
 async fn store(case: &Case) -> Result<String> {
     let (address, tables) = embedded::with_tables().await?;
-    case.given.put(&tables).await?;
+    put(&case.given, &tables).await?;
     Ok(format!("http://{address}"))
 }
 

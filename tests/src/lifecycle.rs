@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     contract::canceling,
     faults::{FaultProxy, unreachable},
-    golden::{Call, Case},
+    golden::{Call, Case, put},
     log,
     runtime::Function,
     transport::{ALLOWED, Answer},
@@ -71,7 +71,7 @@ pub(crate) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
     let case = canceling(cases)?;
     for number in [4, 32] {
         let (store, tables) = embedded::with_tables().await?;
-        case.given.put(&tables).await?;
+        put(&case.given, &tables).await?;
         let proxy = FaultProxy::start(store).await?;
         let (url, limit) = (proxy.url(), number.to_string());
         let environment = [

@@ -115,7 +115,7 @@ fn every_example_is_a_golden_case() {
             for content in object(&response["content"]).values() {
                 same(status, content, &|case| {
                     assert_eq!(&case.then.status.to_string(), status, "{}", case.name);
-                    case.then.body.clone()
+                    case.then.body.value()
                 });
             }
         }
@@ -195,7 +195,7 @@ fn answer(document: &Document, operation: Operation<'_>, case: &Case) -> Result<
         .context("no content type")?;
     let schema = &response["content"][kind]["schema"];
     ensure!(schema.is_object(), "content type {kind} is not documented");
-    let body = filled(&then.body);
+    let body = filled(&then.body.value());
     document.validate(schema, &body)?;
     shown.extend(document.shown(schema, &place, Some(&body))?);
 
@@ -228,7 +228,10 @@ fn request(document: &Document, operation: Operation<'_>, case: &Case) -> Result
             }
             shown.insert(format!("parameters/{name}"));
         } else {
-            ensure!(parameter["required"] != json!(true), "{name} is missing");
+            // And so is a path that names no payment.
+            let excused = parameter["in"] == json!("path") && !case.cancels();
+            let required = parameter["required"] == json!(true);
+            ensure!(!required || excused, "{name} is missing");
         }
     }
 
