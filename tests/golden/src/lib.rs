@@ -190,6 +190,22 @@ pub fn route(provider: &str) -> Result<String> {
     Ok(Provider::read(&folder().join(provider))?.route().to_owned())
 }
 
+/// The request that a provider's cases differ from.
+///
+/// # Errors
+/// As [`cases_in`].
+pub fn default_request(provider: &str) -> Result<Request> {
+    Provider::read(&folder().join(provider))?.default_request()
+}
+
+/// The provider's own statuses: `cancelable`, `canceled` and `final`.
+///
+/// # Errors
+/// As [`cases_in`].
+pub fn statuses(provider: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    Ok(Provider::read(&folder().join(provider))?.statuses())
+}
+
 /// Requests as each event source delivers them, in literal events by the source's name, with one expectation:
 /// `events/<provider>/sources`. One provider has them: they show what [`source`] renders.
 ///

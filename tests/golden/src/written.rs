@@ -117,6 +117,14 @@ impl Provider {
         &self.route
     }
 
+    pub(crate) fn default_request(&self) -> Result<Request> {
+        self.request(&self.id, WrittenRequest::default())
+    }
+
+    pub(crate) fn statuses(self) -> BTreeMap<String, Vec<String>> {
+        self.statuses
+    }
+
     /// The cases in a file; `events` is where the complete events of some of them lie.
     pub(crate) fn cases(&self, file: &Path, events: Option<&Path>) -> Result<Vec<Case>> {
         let Json::Object(written) = yaml(file)? else {
@@ -321,7 +329,7 @@ impl Provider {
     /// The response to an event that is not an HTTP request.
     pub(crate) fn malformed_event(mut self) -> Result<Then> {
         let written = std::mem::take(&mut self.malformed_event);
-        self.then(written, None, &str::to_owned)
+        self.then(written, None, &|text: &str| text.replace("{id}", ""))
     }
 }
 
