@@ -22,7 +22,7 @@ use crate::written::Provider;
 pub use crate::{json::Json, sign::Sign};
 
 /// One case.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Case {
     /// Its sentence, which is its name.
     pub name: String,
@@ -31,7 +31,6 @@ pub struct Case {
     /// The request.
     pub request: Request,
     /// The complete Lambda event that carries the request, where the case has one.
-    #[serde(skip)]
     pub event: Option<String>,
     /// What was stored before.
     pub given: Given,

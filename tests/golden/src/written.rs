@@ -162,9 +162,9 @@ impl Provider {
                 .map(|(each, with)| Ok((each, with.read()?)));
             return pairs.collect();
         }
-        let words: Vec<String> = match each {
-            Json::String(word) => vec![word],
-            list => list.read()?,
+        let words: Vec<String> = match each.text() {
+            Some(word) => vec![word.to_owned()],
+            None => each.read()?,
         };
         let words = words
             .into_iter()
@@ -336,13 +336,12 @@ impl Provider {
 /// An item: the name of one, or what differs from the one that `like` names, or one in full.
 fn item_of(
     items: &BTreeMap<String, Json>,
-    item: Json,
+    mut item: Json,
     of_id: &impl Fn(&str) -> String,
 ) -> Result<Json> {
-    let mut item = match item {
-        Json::String(name) => Json::Object(vec![("like".to_owned(), Json::String(name))]),
-        item => item,
-    };
+    if let Some(name) = item.text() {
+        item = Json::Object(vec![("like".to_owned(), Json::String(name.to_owned()))]);
+    }
     let Some(like) = item.take("like") else {
         item.map(of_id);
         return Ok(item);
