@@ -62,6 +62,15 @@ impl Json {
             .map(|(_, value)| value)
     }
 
+    /// The text of a string.
+    pub(crate) fn text(&self) -> Option<&str> {
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
     /// Takes the member of that name out of an object.
     pub(crate) fn take(&mut self, name: &str) -> Option<Self> {
         let Self::Object(members) = self else {
@@ -117,10 +126,8 @@ impl Json {
             return;
         };
         members.retain_mut(|(_, value)| {
-            let name = match value {
-                Self::String(text) => text.strip_prefix('{').and_then(|it| it.strip_suffix('}')),
-                _ => None,
-            };
+            let text = value.text();
+            let name = text.and_then(|text| text.strip_prefix('{')?.strip_suffix('}'));
             match name.map(|name| values.get(name).cloned()) {
                 Some(Some(found)) => *value = found,
                 Some(None) => return false,
@@ -249,9 +256,10 @@ impl<'de> Deserializer<'de> for Json {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        match self {
-            Self::Null => visitor.visit_none(),
-            some => visitor.visit_some(some),
+        if self == Self::Null {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
         }
     }
 

@@ -22,7 +22,7 @@ use crate::written::Provider;
 pub use crate::{json::Json, sign::Sign};
 
 /// One case.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Case {
     /// Its sentence, which is its name.
     pub name: String,
@@ -31,7 +31,6 @@ pub struct Case {
     /// The request.
     pub request: Request,
     /// The complete Lambda event that carries the request, where the case has one.
-    #[serde(skip)]
     pub event: Option<String>,
     /// What was stored before.
     pub given: Given,
@@ -188,6 +187,22 @@ pub fn malformed_event(provider: &str) -> Result<Then> {
 /// As [`cases_in`].
 pub fn route(provider: &str) -> Result<String> {
     Ok(Provider::read(&folder().join(provider))?.route().to_owned())
+}
+
+/// The request that a provider's cases differ from.
+///
+/// # Errors
+/// As [`cases_in`].
+pub fn default_request(provider: &str) -> Result<Request> {
+    Provider::read(&folder().join(provider))?.default_request()
+}
+
+/// The provider's own statuses: `cancelable`, `canceled` and `final`.
+///
+/// # Errors
+/// As [`cases_in`].
+pub fn statuses(provider: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    Ok(Provider::read(&folder().join(provider))?.statuses())
 }
 
 /// Requests as each event source delivers them, in literal events by the source's name, with one expectation:

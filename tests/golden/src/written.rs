@@ -117,6 +117,14 @@ impl Provider {
         &self.route
     }
 
+    pub(crate) fn default_request(&self) -> Result<Request> {
+        self.request(&self.id, WrittenRequest::default())
+    }
+
+    pub(crate) fn statuses(self) -> BTreeMap<String, Vec<String>> {
+        self.statuses
+    }
+
     /// The cases in a file; `events` is where the complete events of some of them lie.
     pub(crate) fn cases(&self, file: &Path, events: Option<&Path>) -> Result<Vec<Case>> {
         let Json::Object(written) = yaml(file)? else {
@@ -154,9 +162,9 @@ impl Provider {
                 .map(|(each, with)| Ok((each, with.read()?)));
             return pairs.collect();
         }
-        let words: Vec<String> = match each {
-            Json::String(word) => vec![word],
-            list => list.read()?,
+        let words: Vec<String> = match each.text() {
+            Some(word) => vec![word.to_owned()],
+            None => each.read()?,
         };
         let words = words
             .into_iter()
@@ -321,20 +329,19 @@ impl Provider {
     /// The response to an event that is not an HTTP request.
     pub(crate) fn malformed_event(mut self) -> Result<Then> {
         let written = std::mem::take(&mut self.malformed_event);
-        self.then(written, None, &str::to_owned)
+        self.then(written, None, &|text: &str| text.replace("{id}", ""))
     }
 }
 
 /// An item: the name of one, or what differs from the one that `like` names, or one in full.
 fn item_of(
     items: &BTreeMap<String, Json>,
-    item: Json,
+    mut item: Json,
     of_id: &impl Fn(&str) -> String,
 ) -> Result<Json> {
-    let mut item = match item {
-        Json::String(name) => Json::Object(vec![("like".to_owned(), Json::String(name))]),
-        item => item,
-    };
+    if let Some(name) = item.text() {
+        item = Json::Object(vec![("like".to_owned(), Json::String(name.to_owned()))]);
+    }
     let Some(like) = item.take("like") else {
         item.map(of_id);
         return Ok(item);
