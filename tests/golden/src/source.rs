@@ -275,11 +275,11 @@ pub fn event(request: &Request, route: &str, source: &str, variant: Variant) -> 
             "body": body, "isBase64Encoded": base64,
         })
     };
-    let balancer = |headers: &str, values: Value| {
+    let balancer = |query: &str, headers: &str, values: Value| {
         let group = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/t/1";
         json!({
             "requestContext": { "elb": { "targetGroupArn": group } },
-            "httpMethod": method, "path": encoded, "queryStringParameters": {}, headers: values,
+            "httpMethod": method, "path": encoded, query: {}, headers: values,
             "body": body.clone().unwrap_or_default(), "isBase64Encoded": base64,
         })
     };
@@ -295,8 +295,12 @@ pub fn event(request: &Request, route: &str, source: &str, variant: Variant) -> 
             with_parameters(event, parameters(id, &decoded))
         }
         "rest_api" => with_parameters(payload_1(&encoded), parameters(encoded_id, &encoded)),
-        "load_balancer" => balancer("headers", json!(joined)),
-        "load_balancer_multi_value" => balancer("multiValueHeaders", json!(lines)),
+        "load_balancer" => balancer("queryStringParameters", "headers", json!(joined)),
+        "load_balancer_multi_value" => balancer(
+            "multiValueQueryStringParameters",
+            "multiValueHeaders",
+            json!(lines),
+        ),
         "function_url" => payload_2(&encoded, "$default"),
         other => unreachable!("{other} is no event source"),
     }
