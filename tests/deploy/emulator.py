@@ -186,6 +186,36 @@ def least_privilege(stack, single_use=False):
             assert tried > 200, tried
 
 
+def foreign_keys(stack):
+    """The emulator asks for `dynamodb:LeadingKeys` at every call: with its function's role, another provider's items are out of reach."""
+    sts, iam = stack.cloud.client("sts"), stack.cloud.client("iam")
+    role, policy = stack.policy("vtex")
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    anybody = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(anybody))
+    session = sts.assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{role}", RoleSessionName="test")["Credentials"]
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
+    dynamodb = client("dynamodb", stack.cloud.port, session)
+
+    def update(pk):
+        dynamodb.update_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}}, UpdateExpression="SET a = :a", ExpressionAttributeValues={":a": {"S": "a"}})
+
+    def get(pk):
+        dynamodb.get_item(TableName=stack.tables.credentials, Key={"pk": {"S": pk}})
+
+    for what, call in (("payment", update), ("credential", get)):
+        with test(f"{stack.name}: with vtex's role, another provider's {what} is out of reach"):
+            call("vtex#m_role#1")
+            for pk in ("one2pays#m#1", "hyperswitch#m#1", "vtexx#m#1", "m#1", "vtex.signature#m#1"):
+                try:
+                    call(pk)
+                except botocore.exceptions.ClientError as refused:
+                    equal(refused.response["Error"]["Code"], "AccessDeniedException", pk)
+                else:
+                    raise AssertionError(f"{pk} was reached")
+    stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": "vtex#m_role#1"}})
+
+
 def missing_permission(stack):
     """Without either of its rights to DynamoDB a function answers the provider's 500, and one line says what to check."""
     for provider in stack.providers:
@@ -263,9 +293,11 @@ def with_sam(cloud):
     readme_credentials(stack)
     endpoints(stack)
     least_privilege(stack)
+    foreign_keys(stack)
     missing_permission(stack)
     watch.asked(stack, lines(stack))
     watched_and_told(stack)
+    watch.commands(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
     loopback_only("SAM on ministack")
     sam_delete(cloud, stack)

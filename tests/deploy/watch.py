@@ -162,7 +162,7 @@ def queries(text):
 
 def fields(query):
     """The fields that a query names, `@timestamp` and the like aside, and what it makes itself."""
-    text = re.sub(r"'[^']*'|\"[^\"]*\"", " ", query)
+    text = re.sub(r"'[^']*'|\"[^\"]*\"|/[^/]+/", " ", query)
     made = set(re.findall(r"\bas (\w+)", text))
     return set(re.findall(r"(?<![@\w])[a-z_]\w*", text)) - made - LANGUAGE
 
@@ -200,7 +200,6 @@ def deployed(stack, lines):
         for one in of_dashboard(dashboard):
             for name, values in one.dimensions.items() if not one.namespace.startswith(OURS) else ():
                 assert name not in there or values and set(values) <= there[name], (one.key(), values)
-    commands(stack)
 
 
 def commands(stack):
@@ -212,25 +211,28 @@ def commands(stack):
         "payments": [{"pk": pk, "amount": 1, "currency": "USD", "created_at": "2026-01-01T00:00:00.000Z"} | canceled],
         "credentials": [{"pk": f"{provider}#id_1", "merchant_id": "m_runbook", "active": True}, {"pk": f"{provider}#id_2", "merchant_id": "m_other", "active": True}],
     })
-    state = lambda: stack.tables.payment(pk)["status"]  # noqa: E731
+    status = lambda: stack.tables.payment(pk)["status"]  # noqa: E731
     active = lambda name: stack.tables.dynamodb.get_item(TableName=stack.tables.credentials, Key={"pk": {"S": f"{provider}#{name}"}})["Item"]["active"]["BOOL"]  # noqa: E731
     version = stack.cloud.client("lambda").get_alias(FunctionName=f"{stack.name}-{provider}", Name="live")["FunctionVersion"]
-    given = {"VERSION": version, "ID": "id_1", "CANCELED": "cancelled", "CANCELLATION": "c" * 32, "STATUS": "approved", "MOMENT": "2026-01-31T11:00:00Z", "MERCHANT": "m_runbook"}
-    said = {}
-    for n, (kind, block) in enumerate(every_block()):
-        if kind in ("setup", "record") or any(one in block for one in NOT_THERE):
-            continue
-        with test(f"{stack.name}: the runbook's command {n}: {' '.join(block.split())[:60]}", quiet=True):
-            said[n] = shell(stack, block, given)
-            if kind == "credential":
-                equal((active("id_1"), active("id_2")), (False, True))
-            if kind == "reopen":
-                equal(state(), "approved")
-            if kind == "everyone":
-                equal((active("id_1"), active("id_2")), (False, False))
-            if "get-item" in block and "cancellation.M.id" in block:
-                equal(json.loads(said[n]), [canceled["status"], canceled["canceled_at"], "c" * 32])
-    print(f"      {len(said)} commands of the runbook ran", flush=True)
+    given = {"VERSION": version, "ID": "id_1", "CANCELED": "cancelled", "CANCELLATION": "c" * 32, "STATUS": "approved", "MOMENT": "2026-01-31T11:00:00Z", "MERCHANT": "m_runbook", "PROVIDER": provider, "PAYMENT": "pay_1"}
+    plain = [(n, kind, block) for n, (kind, block) in enumerate(every_block()) if kind not in ("setup", "record") and not any(one in block for one in NOT_THERE)]
+    with test(f"{stack.name}: the runbook's commands run, as they are printed there"):
+        # In one shell, as a person would: with its setup once. What each prints follows its number.
+        printed = shell(stack, "".join(f"echo @@{n}\n{block}" for n, kind, block in plain if kind not in CHANGING), given)
+        said = dict(re.findall(r"^@@(\d+)\n(.*?)(?=^@@|\Z)", printed, re.MULTILINE | re.DOTALL))
+        equal(len(said), len([one for one in plain if one[1] not in CHANGING]))
+        items = [json.loads(said[str(n)]) for n, _, block in plain if "get-item" in block and "cancellation.M.id" in block]
+        equal(items, [[canceled["status"], canceled["canceled_at"], "c" * 32]])
+    for kind, state, before, after in (
+        ("credential", lambda: (active("id_1"), active("id_2")), (True, True), (False, True)),
+        ("reopen", status, "cancelled", "approved"),
+        ("everyone", lambda: (active("id_1"), active("id_2")), (False, True), (False, False)),
+    ):
+        with test(f"{stack.name}: the runbook's command that changes something changes that: {kind}"):
+            equal(state(), before)
+            shell(stack, blocks(RUNBOOK, f"sh {kind}")[0], given)
+            equal(state(), after)
+    print(f"      {len(plain)} commands of the runbook ran", flush=True)
     with test(f"{stack.name}: restored, the cancels of the old table are replayed onto the new one, and no other payment is touched"):
         dynamodb, restored = stack.tables.dynamodb, f"{stack.tables.payments}-restored"
         # The emulator restores no table: this one is as a restored one would be, with the payment as it was before.
@@ -252,6 +254,7 @@ def commands(stack):
     stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}})
 
 
+CHANGING = ("credential", "reopen", "everyone")
 # Commands that are run elsewhere, or whose subject the emulator or this stack has not.
 NOT_THERE = ("restore-table-to-point-in-time", "receive-message", "CanaryLogs", "-restored", "describe-continuous-backups")
 
