@@ -82,9 +82,9 @@ class Tables:
 class Dynoxide(Process):
     """The one-machine stack, for its DynamoDB."""
 
-    def __init__(self):
+    def __init__(self, name="dynoxide"):
         command = [TARGET / "debug/local", "--port", "0", "--dynamodb-port", "0"]
-        super().__init__("dynoxide", command, {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT)
+        super().__init__(name, command, {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT)
         ready = until(lambda: re.search(r"DynamoDB on http://127\.0\.0\.1:(\d+)", self.text()), 60, "the one-machine stack")
         self.port = int(ready[1])
         self.tables = Tables(client("dynamodb", self.port))
