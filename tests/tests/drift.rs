@@ -46,7 +46,6 @@ fn whatever_is_missing_or_left_over_is_told() {
         "events",
         "functions",
         "infra/template.yaml",
-        "infra/cdk/lib/providers.ts",
         "infra/local/demo",
     ] {
         copy_all(&root().join(part), &copy.join(part));
@@ -72,7 +71,6 @@ fn whatever_is_missing_or_left_over_is_told() {
     };
     fs::remove_file(copy.join(format!("functions/{one}/README.md"))).unwrap();
     without("infra/template.yaml", &format!("{two}: {{Path"));
-    without("infra/cdk/lib/providers.ts", &format!("{two}: '"));
     without("Cargo.toml", &format!("= \"{two}\""));
     without("README.md", &format!("functions/{two}/README.md"));
     fs::remove_file(copy.join(format!("infra/local/demo/{two}.json"))).unwrap();
@@ -99,7 +97,6 @@ fn whatever_is_missing_or_left_over_is_told() {
     for expected in [
         format!("functions/{one}/README.md: missing"),
         format!("infra/template.yaml: no route of {two}"),
-        format!("infra/cdk/lib/providers.ts: no route of {two}"),
         format!("Cargo.toml: the watch router has no route of {two}"),
         format!("README.md: no row of {two}"),
         format!("infra/local/demo/{two}.json: missing"),
@@ -377,33 +374,24 @@ impl Drift {
         if root.join(&readme).exists() && !self.read(root, &readme).contains(&called) {
             self.tell(format!("{readme}: does not begin with POST {route}"));
         }
-        for (file, line) in [
-            (
-                "infra/template.yaml",
-                format!("{provider}: {{Path: \"{route}\"}}"),
-            ),
-            (
-                "infra/cdk/lib/providers.ts",
-                format!("{provider}: '{route}',"),
-            ),
-        ] {
-            let text = self.read(root, file);
-            if !text.lines().any(|given| given.trim() == line) {
-                self.tell(format!("{file}: no route of {provider}"));
-            }
-        }
         let text = self.read(root, "infra/template.yaml");
-        let listed = |line: &str| {
-            let list = line
-                .trim()
-                .strip_prefix("- [")
-                .and_then(|rest| rest.strip_suffix(']'));
-            list.is_some_and(|list| list.split(", ").any(|name| name == provider))
-        };
-        if !text.lines().any(listed) {
-            self.tell(format!(
-                "infra/template.yaml: {provider} is not in the list"
-            ));
+        let given = |line: &str| text.lines().any(|one| one.trim() == line);
+        if !given(&format!("{provider}: {{Path: \"{route}\"}}")) {
+            self.tell(format!("infra/template.yaml: no route of {provider}"));
+        }
+        // The list that is deployed by default, and the one that conditions are made for.
+        for start in ["Default: ", "- ["] {
+            let listed = |line: &str| {
+                let list = line.trim().strip_prefix(start);
+                list.is_some_and(|list| {
+                    list.trim_end_matches(']').split(',').any(|name| name.trim() == provider)
+                })
+            };
+            if !text.lines().any(listed) {
+                self.tell(format!(
+                    "infra/template.yaml: {provider} is not in the list {start:?}"
+                ));
+            }
         }
         let manifest = manifest(root);
         let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
