@@ -172,11 +172,6 @@ fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
     members.add("level", about.level().as_str());
     members.add("target", about.target());
     event.record(&mut members);
-    if about.target() == TARGET
-        && let Some(stack) = &*STACK
-    {
-        members.add("stack", stack);
-    }
     if about.target() == TARGET {
         let metrics = Metrics {
             timestamp: now.as_millisecond(),
@@ -240,20 +235,21 @@ struct Metrics<'m> {
 
 /// The metrics and their dimensions, serialized once.
 #[expect(clippy::expect_used, reason = "names and lists always serialize")]
-static DIRECTIVES: LazyLock<Box<RawValue>> =
-    LazyLock::new(|| to_raw_value(&directives(STACK.is_some())).expect("directives as JSON"));
-
-/// `STACK_NAME`: the dimension that tells the metrics of two stacks apart.
-static STACK: LazyLock<Option<String>> =
-    LazyLock::new(|| env::var("STACK_NAME").ok().filter(|name| !name.is_empty()));
+static DIRECTIVES: LazyLock<Box<RawValue>> = LazyLock::new(|| {
+    // A namespace of its own tells the metrics of two stacks in one account apart.
+    let namespace = env::var("METRICS_NAMESPACE").ok();
+    let namespace = namespace.filter(|name| !name.is_empty());
+    let directives = directives(namespace.as_deref().unwrap_or("PaymentCancel"));
+    to_raw_value(&directives).expect("directives as JSON")
+});
 
 /// Members of the line that are metrics, and the members that tell them apart.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct MetricDirective {
-    namespace: &'static str,
-    dimensions: [Vec<&'static str>; 1],
-    metrics: Vec<MetricDefinition>,
+struct MetricDirective<'a> {
+    namespace: &'a str,
+    dimensions: [&'static [&'static str]; 1],
+    metrics: &'static [MetricDefinition],
 }
 
 #[derive(Serialize)]
@@ -263,27 +259,36 @@ struct MetricDefinition {
     unit: &'static str,
 }
 
+const REQUESTS: &[MetricDefinition] = &[MetricDefinition {
+    name: "requests",
+    unit: "Count",
+}];
+
+const DURATIONS: &[MetricDefinition] = &[
+    MetricDefinition {
+        name: "duration_ms",
+        unit: "Milliseconds",
+    },
+    MetricDefinition {
+        name: "store_retries",
+        unit: "Count",
+    },
+];
+
 /// Every combination of dimensions is a metric that is paid for: five providers, eleven outcomes,
 /// and nothing that a caller can choose.
-fn directives(stack: bool) -> [MetricDirective; 2] {
-    let directive = |dimensions: &[&'static str], metrics: &[(&'static str, &'static str)]| {
-        let stack = stack.then_some("stack");
-        let metric = |&(name, unit)| MetricDefinition { name, unit };
-        MetricDirective {
-            namespace: "PaymentCancel",
-            dimensions: [stack
-                .into_iter()
-                .chain(dimensions.iter().copied())
-                .collect()],
-            metrics: metrics.iter().map(metric).collect(),
-        }
-    };
+fn directives(namespace: &str) -> [MetricDirective<'_>; 2] {
     [
-        directive(&["provider", "outcome"], &[("requests", "Count")]),
-        directive(
-            &["provider"],
-            &[("duration_ms", "Milliseconds"), ("store_retries", "Count")],
-        ),
+        MetricDirective {
+            namespace,
+            dimensions: [&["provider", "outcome"]],
+            metrics: REQUESTS,
+        },
+        MetricDirective {
+            namespace,
+            dimensions: [&["provider"]],
+            metrics: DURATIONS,
+        },
     ]
 }
 
@@ -345,18 +350,5 @@ mod tests {
         }
         let targets = within_debug(&levels("info").expect("info"));
         assert!(!targets.would_enable("shared::service", &Level::DEBUG));
-    }
-
-    #[test]
-    fn metrics_name_the_stack_if_there_is_one() {
-        let dimensions = |stack| {
-            let all = directives(stack);
-            all.map(|directive| directive.dimensions.concat().join(" "))
-        };
-        assert_eq!(dimensions(false), ["provider outcome", "provider"]);
-        assert_eq!(
-            dimensions(true),
-            ["stack provider outcome", "stack provider"]
-        );
     }
 }

@@ -384,7 +384,9 @@ impl Drift {
             let listed = |line: &str| {
                 let list = line.trim().strip_prefix(start);
                 list.is_some_and(|list| {
-                    list.trim_end_matches(']').split(',').any(|name| name.trim() == provider)
+                    list.trim_end_matches(']')
+                        .split(',')
+                        .any(|name| name.trim() == provider)
                 })
             };
             if !text.lines().any(listed) {
