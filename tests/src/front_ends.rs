@@ -31,8 +31,9 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
+    clock::Still,
     golden::{Case, Given},
-    memory::{Still, credential, payment},
+    memory::{credential, payment},
     transport::{Answer, call},
 };
 

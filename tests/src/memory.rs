@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use shared::{
     auth::CredentialRecord,
     cancel::{Claim, Transition},
-    clock::{Clock, Timestamp},
+    clock::Timestamp,
     lambda::read,
     payment::{Cancellation, Payment},
     provider::{Provider, Reply},
@@ -21,6 +21,8 @@ use shared::{
 };
 use tokio::time::Instant;
 use tower_service::Service;
+
+use crate::clock::Still;
 
 /// One request to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub enum Asked {
 
 /// Both tables, and what they have been asked.
 #[derive(Debug, Clone, Default)]
-pub struct Tables(Arc<Inner>);
+pub struct Recorder(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -43,7 +45,7 @@ struct Inner {
     asked: Mutex<Vec<Asked>>,
 }
 
-impl Tables {
+impl Recorder {
     /// Tables with these items, in the plain JSON of the golden cases.
     ///
     /// # Errors
@@ -87,21 +89,21 @@ impl Tables {
     }
 }
 
-impl Payments for Tables {
+impl Payments for Recorder {
     async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
         self.note(Asked::Transition(wanted.key.pk().to_owned()));
         self.0.memory.transition(wanted).await
     }
 }
 
-impl Signatures for Tables {
+impl Signatures for Recorder {
     async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
         self.note(Asked::Claim(wanted.pk.clone()));
         self.0.memory.claim(wanted).await
     }
 }
 
-impl Credentials for Tables {
+impl Credentials for Recorder {
     async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
         self.note(Asked::Credential(pk.to_owned()));
         self.0.memory.find(pk, until).await
@@ -111,21 +113,11 @@ impl Credentials for Tables {
 /// The provider `P` over `tables`, at a time that stands still, with credentials remembered for `ttl`.
 #[must_use]
 pub fn service<P: Provider>(
-    tables: &Tables,
+    tables: &Recorder,
     ttl: Duration,
     now: Timestamp,
-) -> CancelService<P, Tables> {
+) -> CancelService<P, Recorder> {
     CancelService::with_clock(tables.clone(), ttl, Still(now))
-}
-
-/// A clock that stands still.
-#[derive(Debug, Clone, Copy)]
-pub struct Still(pub Timestamp);
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
 }
 
 /// The request that a Lambda event is.
@@ -137,7 +129,10 @@ pub fn request(event: &str) -> Incoming {
 }
 
 /// The answer to it.
-pub async fn ask<P: Provider>(service: &mut CancelService<P, Tables>, incoming: Incoming) -> Reply {
+pub async fn ask<P: Provider>(
+    service: &mut CancelService<P, Recorder>,
+    incoming: Incoming,
+) -> Reply {
     let Ok(reply) = service.call(incoming).await;
     reply
 }

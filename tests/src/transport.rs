@@ -6,10 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use aws_config::SdkConfig;
 use lambda_runtime::{Context as LambdaContext, LambdaEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::{
+    clock::Clock,
     lambda::{FrontEnd, Handler},
     provider::Provider,
     service::CancelService,
@@ -19,8 +21,8 @@ use tower_service::Service;
 
 use crate::runtime::Function;
 
-/// How long a function may take, as its Lambda time-out would say.
-pub const ALLOWED: Duration = Duration::from_secs(10);
+/// The Lambda timeout of a process under test: out of the way, because its own limits are what answers.
+pub const ALLOWED: Duration = Duration::from_secs(900);
 
 /// A provider behind one of the transports.
 pub enum Transport<P: Provider> {
@@ -104,10 +106,11 @@ where
 }
 
 impl<P: Provider> Transport<P> {
-    /// The service over the DynamoDB at `url`, with credentials remembered for `ttl`.
-    pub async fn service(url: &str, ttl: Duration) -> Self {
-        let store = DynamoDb::new(&embedded::config(url));
-        Self::Service(Box::new(Handler(CancelService::new(store, ttl))))
+    /// The service over the DynamoDB of that SDK configuration, with credentials cached for `ttl`, at the time that
+    /// `clock` shows.
+    pub fn service(config: &SdkConfig, ttl: Duration, clock: impl Clock) -> Self {
+        let service = CancelService::with_clock(DynamoDb::new(config), ttl, clock);
+        Self::Service(Box::new(Handler(service)))
     }
 
     /// The binary over the DynamoDB at `url`, with credentials remembered for `ttl`.
@@ -131,38 +134,21 @@ impl<P: Provider> Transport<P> {
     /// # Errors
     /// Where there is none, or it is not of the form that API Gateway takes.
     pub async fn invoke(&self, request_id: &str, event: &str) -> Result<Answer> {
-        self.invoke_within(request_id, event, ALLOWED).await
-    }
-
-    /// The same, with a Lambda time-out of `allowed`.
-    ///
-    /// # Errors
-    /// As [`Transport::invoke`].
-    pub async fn invoke_within(
-        &self,
-        request_id: &str,
-        event: &str,
-        allowed: Duration,
-    ) -> Result<Answer> {
         match self {
             Self::Binary(function) => {
-                let answer = function.invoke(request_id, event, allowed).await?;
+                let answer = function.invoke(request_id, event, ALLOWED).await?;
                 serde_json::from_str(&answer).with_context(|| format!("no answer: {answer}"))
             }
             Self::Service(handler) => {
-                let deadline = (SystemTime::now() + allowed).duration_since(UNIX_EPOCH)?;
-                let deadline = u64::try_from(deadline.as_millis())?;
-                call(handler, request_id, deadline, event).await
+                let deadline = (SystemTime::now() + ALLOWED).duration_since(UNIX_EPOCH)?;
+                call(
+                    handler,
+                    request_id,
+                    u64::try_from(deadline.as_millis())?,
+                    event,
+                )
+                .await
             }
-        }
-    }
-
-    /// What it has logged so far, where that can be told.
-    #[must_use]
-    pub fn log(&self) -> String {
-        match self {
-            Self::Service(_) => String::new(),
-            Self::Binary(function) => function.log(),
         }
     }
 }

@@ -15,9 +15,9 @@ use shared::{
 };
 
 use crate::{
-    contract::shortest,
     golden::Case,
-    memory::{Tables, ask, request, service},
+    memory::{Recorder, ask, request, service},
+    stage::shortest,
 };
 
 /// An event on one side of a limit, and on which.
@@ -29,7 +29,7 @@ struct Edge {
 }
 
 /// Every limit, from both sides.
-pub(crate) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
+pub(super) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
     let case = shortest(cases)?;
     for Edge {
         what,
@@ -37,7 +37,7 @@ pub(crate) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
         refused,
     } in all::<P>(case)?
     {
-        let tables = Tables::with(&case.given.credentials, &case.given.payments)?;
+        let tables = Recorder::with(&case.given.credentials, &case.given.payments)?;
         let mut service = service::<P>(&tables, Duration::from_secs(60), Timestamp::now());
         let reply = ask(&mut service, request(&event)).await;
         let asked = tables.take();
