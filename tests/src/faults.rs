@@ -19,6 +19,7 @@ use std::{
 };
 
 use aws_config::SdkConfig;
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -97,6 +98,8 @@ pub enum Instead {
 pub struct Done {
     /// `UpdateItem`, `GetItem`, …
     pub operation: String,
+    /// The key that it was asked for.
+    pub pk: String,
     /// The store's HTTP status: 200 where an update was made.
     pub status: u16,
     /// The request's `x-amzn-trace-id`, by which X-Ray knows what it belongs to.
@@ -389,6 +392,7 @@ impl Inside {
         self.change(|state| {
             state.log.push(Done {
                 operation: operation.to_owned(),
+                pk: pk(body(&text)),
                 status,
                 trace: header(&text, "x-amzn-trace-id").map(str::to_owned),
             });
@@ -491,6 +495,12 @@ fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
         .into_iter()
         .find(|(given, _)| given.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.trim())
+}
+
+fn pk(body: &str) -> String {
+    let body = serde_json::from_str::<Value>(body).unwrap_or_default();
+    let pk = body.pointer("/Key/pk/S").and_then(Value::as_str);
+    pk.unwrap_or_default().to_owned()
 }
 
 fn body(request: &str) -> &str {

@@ -102,6 +102,15 @@ impl Tables {
         Ok(())
     }
 
+    /// Drops a table.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn drop_table(&self, table: &str) -> Result<()> {
+        self.0.delete_table(read(json!({"TableName": table}))?)?;
+        Ok(())
+    }
+
     /// Moves a payment to `status` as another service must: under the condition that it is still in the status `seen`.
     /// `Err` has the payment as it was.
     ///

@@ -7,16 +7,12 @@
 
 use std::time::Duration;
 
-use harness::{golden::case, memory::Tables};
+use harness::{clock::Still, golden::case, memory::Recorder};
 use hmac::{Hmac, KeyInit, Mac};
 use one2pays::One2Pays;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use shared::{
-    clock::{Clock, Timestamp},
-    request::Incoming,
-    service::CancelService,
-};
+use shared::{clock::Timestamp, request::Incoming, service::CancelService};
 use tower_service::Service;
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
@@ -24,25 +20,17 @@ const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 const NOW: i64 = 1_704_067_200_000;
 const BODY: &[u8] = br#"{"reason":"requested_by_customer"}"#;
 
-struct Standing;
-
-impl Clock for Standing {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(NOW).unwrap()
-    }
-}
-
 /// The service over the tables of a golden case, with a payment that can be canceled.
-struct Endpoint(CancelService<One2Pays, Tables>);
+struct Endpoint(CancelService<One2Pays, Recorder>);
 
 impl Endpoint {
     fn new() -> Self {
         let given = case("one2pays", "cancels_processing").unwrap().given;
-        let store = Tables::with(&given.credentials, &given.payments).unwrap();
+        let store = Recorder::with(&given.credentials, &given.payments).unwrap();
         Self(CancelService::with_clock(
             store,
             Duration::from_secs(60),
-            Standing,
+            Still(Timestamp::from_millisecond(NOW).unwrap()),
         ))
     }
 

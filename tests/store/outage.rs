@@ -1,16 +1,12 @@
 //! A long outage of the store: the retry budget, and the recovery.
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, and its counts are worth reading"
-)]
+#![expect(clippy::print_stdout, reason = "its counts are worth reading")]
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use harness::{
     faults::{Cut, Fault, FaultProxy, Instead},
     merchant::merchant,
+    tables::Tables,
 };
 use serde_json::{Value, json};
 use shared::{
@@ -21,7 +17,7 @@ use shared::{
 };
 use tokio::time::Instant;
 
-fn transition() -> Transition {
+pub(crate) fn transition() -> Transition {
     Transition {
         key: PaymentKey::new("p", &merchant("p"), "pay".into()),
         statuses: Statuses {
@@ -40,22 +36,21 @@ fn transition() -> Transition {
 }
 
 /// A store with one pending payment, and a proxy before it.
-async fn stage() -> (Client, FaultProxy) {
-    let (store, tables) = embedded::with_tables().await.unwrap();
-    embedded::put(&tables, "payments", &pending())
-        .await
-        .unwrap();
-    (tables, FaultProxy::start(store).await.unwrap())
+fn stage() -> (Tables, FaultProxy) {
+    let tables = Tables::new().unwrap();
+    tables.put("payments", &pending()).unwrap();
+    let proxy = FaultProxy::in_memory(&tables);
+    (tables, proxy)
 }
 
-fn pending() -> Value {
+pub(crate) fn pending() -> Value {
     json!({"pk": "p#m#pay", "status": "pending", "amount": 1, "currency": "USD", "created_at": "2024-01-01T00:00:00.000Z"})
 }
 
 /// Runs an outage of 300 calls, and the first call after it.
 async fn outage(fault: Fault) {
-    let (_, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
+    let (_, proxy) = stage();
+    let payments = DynamoDb::new(&proxy.config());
 
     proxy.always(fault);
     let mut drained = 0;
@@ -82,14 +77,11 @@ async fn outage(fault: Fault) {
         payments.transition(&transition()).await,
         Ok(Verdict::Made(_))
     ));
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "recovered after {:?}",
-        began.elapsed()
-    );
+    assert_eq!(proxy.attempts(), 1);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
     outage(Fault::Instead {
         answer: Instead::InternalServerError,
@@ -98,7 +90,7 @@ async fn a_store_that_fails_is_asked_once_per_call_and_again_at_once_when_it_is_
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_up_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
     outage(Fault::Request {
         after: 0,
@@ -107,7 +99,7 @@ async fn a_store_that_hangs_up_is_asked_once_per_call_and_again_at_once_when_it_
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_throttles_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
     outage(Fault::Instead {
         answer: Instead::Throttled,
@@ -116,52 +108,59 @@ async fn a_store_that_throttles_is_asked_once_per_call_and_again_at_once_when_it
     .await;
 }
 
-#[tokio::test]
-async fn a_port_that_refuses_for_a_moment_is_tried_again_and_one_that_refuses_on_is_undecided() {
-    let (tables, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
-    // Random waits before the repetitions, at most 25 and 50 ms: now and then all three attempts are refused, and the next call finds it open.
-    let mut made = 0;
-    for _ in 0..20 {
-        embedded::put(&tables, "payments", &pending())
-            .await
-            .unwrap();
-        proxy.script([]);
-        proxy.refuse(Duration::from_millis(5)).await;
-        match payments.transition(&transition()).await {
-            Ok(Verdict::Made(_)) => made += 1,
-            Err(StoreError::Undecided) => assert_eq!(proxy.transitions(), 0),
-            other => panic!("{other:?}"),
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_refused_is_tried_twice_more() {
+    for refused in 0..6 {
+        let (_, proxy) = stage();
+        let payments = DynamoDb::new(&proxy.config());
+        proxy.refuse(refused);
+        let outcome = payments.transition(&transition()).await;
+        assert_eq!(proxy.refused(), refused.min(3));
+        if refused < 3 {
+            assert!(matches!(outcome, Ok(Verdict::Made(_))), "{outcome:?}");
+        } else {
+            assert_eq!(outcome, Err(StoreError::Undecided));
+            assert_eq!(proxy.transitions(), 0);
         }
     }
-    assert!(made > 10, "only {made} of 20 got through");
-    proxy.refuse(Duration::from_secs(60)).await;
-    assert_eq!(
-        payments.transition(&transition()).await,
-        Err(StoreError::Undecided)
-    );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_attempt_is_given_up_after_its_second_and_repeated() {
-    let (_, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
+    let (_, proxy) = stage();
+    let payments = DynamoDb::new(&proxy.config());
     let hang = Fault::Request {
         after: usize::MAX,
         how: Cut::Hang,
     };
     proxy.script([hang]);
-    assert!(matches!(
-        payments.transition(&transition()).await,
-        Ok(Verdict::Made(_))
-    ));
-    assert!(proxy.attempts() >= 2);
+    let began = Instant::now();
+    let outcome = payments.transition(&transition()).await;
+    assert!(matches!(outcome, Ok(Verdict::Made(_))), "{outcome:?}");
+    assert_eq!(proxy.attempts(), 2);
+    // The attempt's limit, and at most the first backoff.
+    let took = began.elapsed().as_millis();
+    assert!((1000..=1030).contains(&took), "{took} ms");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_silent_store_costs_a_start_one_attempt() {
+    let (_, proxy) = stage();
+    proxy.always(Fault::Request {
+        after: 0,
+        how: Cut::Hang,
+    });
+    let began = Instant::now();
+    DynamoDb::new(&proxy.config()).prime("p").await;
+    assert_eq!(proxy.attempts(), 1);
+    let took = began.elapsed().as_millis();
+    assert!((1000..=1001).contains(&took), "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_attempt_starts_that_cannot_finish() {
-    let (_, proxy) = stage().await;
-    let payments = DynamoDb::new(&embedded::config(&proxy.url()));
+    let (_, proxy) = stage();
+    let payments = DynamoDb::new(&proxy.config());
     proxy.always(Fault::Instead {
         answer: Instead::InternalServerError,
         committed: false,

@@ -1,4 +1,6 @@
 //! The store's contract, on both stores: DynamoDB's engine behind the real SDK, and memory.
+//!
+//! The SDK speaks over connections in memory, on the paused clock. [`network`] has the real ones.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -6,12 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{net::SocketAddr, time::Duration};
+mod network;
+mod outage;
 
-use anyhow::Result;
-use aws_sdk_dynamodb::{Client, error::ProvideErrorMetadata, types::AttributeValue};
+use std::time::Duration;
+
 use futures_util::future::join_all;
-use harness::merchant::merchant;
+use harness::{faults::FaultProxy, merchant::merchant, tables::Tables};
 use serde_json::{Map, Value, json};
 use shared::{
     auth::{CredentialRecord, Merchant},
@@ -27,7 +30,7 @@ use shared::{
         memory::MemoryStore,
     },
 };
-use tokio::time::{Instant, sleep};
+use tokio::{task::yield_now, time::Instant};
 
 const STATUSES: Statuses = Statuses {
     cancelable: &["authorized", "pending"],
@@ -37,7 +40,7 @@ const PK: &str = "p#m#pay";
 
 /// A store with one merchant, `m`.
 enum Store {
-    DynamoDb(DynamoDb, Client),
+    DynamoDb(DynamoDb, Tables),
     Memory(MemoryStore),
 }
 
@@ -69,18 +72,18 @@ impl Credentials for Store {
 }
 
 impl Store {
-    async fn dynamodb() -> Self {
-        let (address, tables) = embedded::with_tables().await.unwrap();
-        let config = embedded::config(&format!("http://{address}"));
+    fn dynamodb() -> Self {
+        let tables = Tables::new().unwrap();
+        let config = FaultProxy::in_memory(&tables).config();
         Self::DynamoDb(DynamoDb::new(&config), tables)
     }
 
-    async fn both() -> [Self; 2] {
-        [Self::dynamodb().await, Self::Memory(MemoryStore::default())]
+    fn both() -> [Self; 2] {
+        [Self::dynamodb(), Self::Memory(MemoryStore::default())]
     }
 
     /// Puts the payment `pay` of the merchant `m` there.
-    async fn put(&self, status: &str, manual: bool) {
+    fn put(&self, status: &str, manual: bool) {
         match self {
             Self::Memory(store) => store.put_payment(PK, payment(status, manual)),
             Self::DynamoDb(_, tables) => {
@@ -88,20 +91,19 @@ impl Store {
                 if manual {
                     item["manual_cancellation"] = json!(true);
                 }
-                embedded::put(tables, "payments", &item).await.unwrap();
+                tables.put("payments", &item).unwrap();
             }
         }
     }
 
     /// Its status now.
-    async fn status(&self) -> Option<String> {
+    fn status(&self) -> Option<String> {
         match self {
             Self::Memory(store) => store.payment(PK).map(|payment| payment.status),
-            Self::DynamoDb(_, tables) => embedded::scan(tables, "payments")
-                .await
-                .unwrap()
-                .first()
-                .map(|item| item["status"].as_str().unwrap().to_owned()),
+            Self::DynamoDb(_, tables) => {
+                let item = tables.get("payments", PK).unwrap();
+                item.map(|item| item["status"].as_str().unwrap().to_owned())
+            }
         }
     }
 
@@ -120,25 +122,8 @@ impl Store {
                 matches!(store.transition(&wanted).await.unwrap(), Verdict::Made(_))
             }
             Self::DynamoDb(_, tables) => {
-                let text = |text: &str| AttributeValue::S(text.to_owned());
-                let captured = tables
-                    .update_item()
-                    .table_name("payments")
-                    .key("pk", text(PK))
-                    .update_expression("SET #s = :succeeded")
-                    .condition_expression("#s = :authorized")
-                    .expression_attribute_names("#s", "status")
-                    .expression_attribute_values(":succeeded", text("succeeded"))
-                    .expression_attribute_values(":authorized", text("authorized"))
-                    .send()
-                    .await;
-                match captured {
-                    Ok(_) => true,
-                    Err(refused) if refused.code() == Some("ConditionalCheckFailedException") => {
-                        false
-                    }
-                    Err(failure) => panic!("{failure:?}"),
-                }
+                let moved = tables.move_on(PK, "authorized", "succeeded");
+                moved.unwrap().is_ok()
             }
         }
     }
@@ -215,12 +200,12 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(4)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cancelable_payment_moves_and_comes_back_as_it_is_now() {
     let merchant = merchant("p");
-    for store in Store::both().await {
+    for store in Store::both() {
         for status in STATUSES.cancelable {
-            store.put(status, false).await;
+            store.put(status, false);
             let wanted = transition(&merchant, "token");
             let expected = Payment {
                 status: "canceled".into(),
@@ -230,15 +215,15 @@ async fn a_cancelable_payment_moves_and_comes_back_as_it_is_now() {
                 ..payment(status, false)
             };
             assert_eq!(store.transition(&wanted).await, Ok(Verdict::Made(expected)));
-            assert_eq!(store.status().await.as_deref(), Some("canceled"));
+            assert_eq!(store.status().as_deref(), Some("canceled"));
         }
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_status_a_manual_payment_and_a_missing_one_are_refused_as_they_were() {
     let merchant = merchant("p");
-    for store in Store::both().await {
+    for store in Store::both() {
         let wanted = transition(&merchant, "token");
         assert_eq!(store.transition(&wanted).await, Ok(Verdict::Refused(None)));
         for (status, manual) in [
@@ -247,20 +232,20 @@ async fn another_status_a_manual_payment_and_a_missing_one_are_refused_as_they_w
             ("Pending", false),
             ("pending", true),
         ] {
-            store.put(status, manual).await;
+            store.put(status, manual);
             assert_eq!(
                 store.transition(&wanted).await,
                 Ok(Verdict::Refused(Some(payment(status, manual))))
             );
-            assert_eq!(store.status().await.as_deref(), Some(status));
+            assert_eq!(store.status().as_deref(), Some(status));
         }
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_64_concurrent_cancels_exactly_one_wins() {
-    for store in Store::both().await {
-        store.put("authorized", false).await;
+    for store in Store::both() {
+        store.put("authorized", false);
         let outcomes = join_all((0..64).map(|_| store.cancel(None, "same"))).await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
         for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
@@ -272,10 +257,10 @@ async fn of_64_concurrent_cancels_exactly_one_wins() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_64_concurrent_cancels_with_one_key_one_wins_and_the_rest_replay_it() {
-    for store in Store::both().await {
-        store.put("authorized", false).await;
+    for store in Store::both() {
+        store.put("authorized", false);
         let outcomes = join_all((0..64).map(|_| store.cancel(Some("key"), "same"))).await;
         let canceled = outcomes
             .iter()
@@ -296,27 +281,31 @@ async fn of_64_concurrent_cancels_with_one_key_one_wins_and_the_rest_replay_it()
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cancel_racing_a_capture_has_exactly_one_winner_and_both_are_told_truly() {
-    for store in Store::both().await {
+    for store in Store::both() {
         let mut canceled = 0;
         for round in 0..200 {
-            store.put("authorized", false).await;
-            // Each side in turn has a head start of 0 to 4 ms, so that both win now and then, on a slow machine too.
-            let head_start = Duration::from_millis(round / 2 % 5);
+            store.put("authorized", false);
+            // Each side in turn has a head start, of more and more steps of the other.
+            let head_start = async || {
+                for _ in 0..round / 2 {
+                    yield_now().await;
+                }
+            };
             let (outcome, captured) = if round % 2 == 0 {
                 tokio::join!(store.cancel(None, "race"), async {
-                    sleep(head_start).await;
+                    head_start().await;
                     store.capture().await
                 })
             } else {
                 let (captured, outcome) = tokio::join!(store.capture(), async {
-                    sleep(head_start).await;
+                    head_start().await;
                     store.cancel(None, "race").await
                 });
                 (outcome, captured)
             };
-            let status = store.status().await.unwrap();
+            let status = store.status().unwrap();
             match outcome {
                 Ok(made) => {
                     canceled += 1;
@@ -335,10 +324,10 @@ async fn a_cancel_racing_a_capture_has_exactly_one_winner_and_both_are_told_trul
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_replays_its_own_request_and_refuses_another() {
-    for store in Store::both().await {
-        store.put("pending", false).await;
+    for store in Store::both() {
+        store.put("pending", false);
         let first = store.cancel(Some("key"), "reason").await.unwrap();
         assert!(!first.replayed);
         let again = store.cancel(Some("key"), "reason").await.unwrap();
@@ -368,10 +357,10 @@ impl Payments for LosesTheFirstAnswer {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_does_not_become_a_conflict_that_did_not_happen() {
-    for store in Store::both().await {
-        store.put("pending", false).await;
+    for store in Store::both() {
+        store.put("pending", false);
         let command = CancelCommand {
             payment_id: "pay".into(),
             idempotency_key: None,
@@ -397,9 +386,9 @@ fn claim(digest: &str, payment_id: &str) -> Claim {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_signature_serves_the_payment_that_claims_it_first_and_no_other() {
-    for store in Store::both().await {
+    for store in Store::both() {
         for (digest, payment, served) in [
             ("a", "1", true),
             ("a", "1", true),
@@ -414,9 +403,9 @@ async fn a_signature_serves_the_payment_that_claims_it_first_and_no_other() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_64_concurrent_claims_for_two_payments_one_payments_are_granted() {
-    for store in Store::both().await {
+    for store in Store::both() {
         let mut first = 0;
         for round in 0..20 {
             let digest = round.to_string();
@@ -435,30 +424,34 @@ async fn of_64_concurrent_claims_for_two_payments_one_payments_are_granted() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_claim_is_no_payment_and_a_payment_is_no_claim() {
     // Whatever a payment is called: no provider's name has a dot.
-    let store = Store::dynamodb().await;
+    let store = Store::dynamodb();
     let Store::DynamoDb(_, tables) = &store else {
         unreachable!()
     };
-    store.put("pending", false).await;
+    store.put("pending", false);
     assert_eq!(store.claim(&claim("a", "pay")).await, Ok(true));
-    let items = embedded::scan(tables, "payments").await.unwrap();
+    let items = tables.scan("payments").unwrap();
     assert!(items.contains(&json!({
         "pk": "p.signature#m#a", "payment_id": "pay", "signature_expires_at": 1_704_067_200,
     })));
     assert!(items.contains(&item("pending")));
     assert_eq!(items.len(), 2);
-    // The table lets the one end, which no payment has an attribute for.
+}
+
+#[tokio::test]
+async fn a_signatures_claim_ends_by_itself() {
+    let (_, tables) = embedded::with_tables().await.unwrap();
     let ends = tables.describe_time_to_live().table_name("payments").send();
     let ends = ends.await.unwrap().time_to_live_description.unwrap();
     assert_eq!(ends.attribute_name(), Some("signature_expires_at"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_item_that_breaks_the_data_model_is_refused_before_it_is_changed() {
-    let store = Store::dynamodb().await;
+    let store = Store::dynamodb();
     let Store::DynamoDb(_, tables) = &store else {
         unreachable!()
     };
@@ -481,19 +474,19 @@ async fn an_item_that_breaks_the_data_model_is_refused_before_it_is_changed() {
             Some(value) => broken[attribute] = value,
             None => drop(broken.as_object_mut().unwrap().remove(attribute)),
         }
-        embedded::put(tables, "payments", &broken).await.unwrap();
+        tables.put("payments", &broken).unwrap();
         assert_eq!(
             store.cancel(None, "reason").await,
             Err(CancelError::Internal),
             "{broken}"
         );
-        assert_eq!(embedded::scan(tables, "payments").await.unwrap(), [broken]);
+        assert_eq!(tables.scan("payments").unwrap(), [broken]);
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_data_model() {
-    let store = Store::dynamodb().await;
+    let store = Store::dynamodb();
     let Store::DynamoDb(_, tables) = &store else {
         unreachable!()
     };
@@ -501,7 +494,7 @@ async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_da
         "pk": "p#key", "merchant_id": "m", "secret_sha256": "00ff", "signing_secret": "s", "active": true,
         "expires_at": "2030-01-01T00:00:00.000Z", "api_version": "2026-02-18",
     });
-    embedded::put(tables, "credentials", &whole).await.unwrap();
+    tables.put("credentials", &whole).unwrap();
     let expected = CredentialRecord {
         merchant_id: "m".into(),
         secret_sha256: Some("00ff".into()),
@@ -522,7 +515,7 @@ async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_da
     for (attribute, value) in broken {
         let mut item = whole.clone();
         item[attribute] = value;
-        embedded::put(tables, "credentials", &item).await.unwrap();
+        tables.put("credentials", &item).unwrap();
         assert_eq!(
             store.find("p#key", soon()).await,
             Err(StoreError::Internal),
@@ -531,21 +524,20 @@ async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_da
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_up_leaves_the_outcome_open_and_a_missing_table_does_not() {
-    let nobody = harness::faults::unreachable().await.unwrap();
-    let tables = Client::new(&embedded::config(&nobody));
-    let store = Store::DynamoDb(DynamoDb::new(&embedded::config(&nobody)), tables);
+    let tables = Tables::new().unwrap();
+    let proxy = FaultProxy::in_memory(&tables);
+    proxy.refuse(usize::MAX);
+    let nobody = Store::DynamoDb(DynamoDb::new(&proxy.config()), tables.clone());
     assert_eq!(
-        store.cancel(None, "reason").await,
+        nobody.cancel(None, "reason").await,
         Err(CancelError::Undecided)
     );
 
-    let address = embedded::start(SocketAddr::from(([127, 0, 0, 1], 0)), None)
-        .await
-        .unwrap();
-    let config = embedded::config(&format!("http://{address}"));
-    let store = Store::DynamoDb(DynamoDb::new(&config), Client::new(&config));
+    tables.drop_table("payments").unwrap();
+    let proxy = FaultProxy::in_memory(&tables);
+    let store = Store::DynamoDb(DynamoDb::new(&proxy.config()), tables);
     assert_eq!(
         store.cancel(None, "reason").await,
         Err(CancelError::Internal)

@@ -1,0 +1,6 @@
+//! Whether what is written agrees with what is done: the OpenAPI document, the providers' specifications, SECURITY.md.
+
+mod events;
+mod openapi;
+mod security;
+mod specifications;
