@@ -71,11 +71,11 @@ type Test = fn(&[Case], &'static str) -> Result<()>;
 fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
     vec![
         (
-            "every_front_end_gets_the_same_answer_to_every_golden_case",
+            "every_event_source_gets_the_same_response_to_every_golden_case",
             |cases, _| paused().block_on(transports::every_front_end::<P>(cases)),
         ),
         (
-            "no_event_ends_the_process_or_stays_without_the_providers_answer",
+            "every_event_gets_the_providers_response_and_ends_no_process",
             |cases, binary| {
                 paused().block_on(transports::malformed::<P>(cases, None))?;
                 sockets()?.block_on(transports::malformed::<P>(cases, Some(binary)))
@@ -90,15 +90,15 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
             |cases, binary| sockets()?.block_on(races::one_winner::<P>(cases, binary)),
         ),
         (
-            "a_replay_has_the_bytes_of_the_first_answer",
+            "a_replay_has_the_bytes_of_the_first_response",
             |cases, binary| sockets()?.block_on(races::replay::<P>(cases, binary)),
         ),
         (
-            "a_foreign_payment_is_byte_identical_to_a_missing_one",
+            "another_merchants_payment_is_byte_identical_to_a_missing_one",
             |cases, _| paused().block_on(strangers::foreign::<P>(cases)),
         ),
         (
-            "the_log_has_one_event_a_request_of_allowed_fields_and_no_credential",
+            "one_log_line_a_request_with_listed_fields_and_no_credential",
             |cases, binary| sockets()?.block_on(logs::of_golden_cases::<P>(cases, binary)),
         ),
         (
@@ -106,45 +106,46 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
             |cases, binary| sockets()?.block_on(logs::of_hostile_events(cases, binary)),
         ),
         (
-            "what_is_over_a_limit_is_refused_before_the_store_is_asked",
+            "a_request_over_a_limit_is_refused_before_any_store_request",
             |cases, _| paused().block_on(limits::edges::<P>(cases)),
         ),
-        ("no_stranger_cancels_or_learns_anything", |cases, _| {
-            paused().block_on(strangers::strangers::<P>(cases))
-        }),
-        ("no_answer_is_untrue_at_any_cut_point", |cases, _| {
+        (
+            "no_other_merchant_cancels_or_learns_anything",
+            |cases, _| paused().block_on(strangers::strangers::<P>(cases)),
+        ),
+        ("no_response_is_untrue_at_any_cut_point", |cases, _| {
             paused().block_on(cut_points::no_answer_is_untrue::<P>(cases))
         }),
         (
-            "no_answer_is_later_than_100_ms_before_the_deadline",
+            "every_response_leaves_100_ms_before_the_deadline",
             |cases, _| paused().block_on(deadlines::deadlines::<P>(cases)),
         ),
         (
-            "a_killed_process_leaves_one_transition_and_one_answer",
+            "a_killed_process_leaves_one_transition_and_one_response",
             |cases, binary| sockets()?.block_on(crash::killed::<P>(cases, binary)),
         ),
         ("a_process_connects_before_it_polls", |cases, binary| {
             sockets()?.block_on(lifecycle::primed(cases, P::NAME, binary))
         }),
         (
-            "a_process_serves_as_many_at_once_as_it_is_told",
+            "a_process_serves_as_many_requests_at_once_as_configured",
             |cases, binary| sockets()?.block_on(lifecycle::at_once(cases, binary)),
         ),
-        ("where_the_plain_way_is_untrue_this_is_not", |cases, _| {
-            paused().block_on(side_by_side::side_by_side::<P>(cases))
-        }),
         (
-            "in_no_history_of_the_service_is_any_client_told_an_untruth",
+            "where_a_plain_handler_is_untrue_this_one_is_not",
+            |cases, _| paused().block_on(side_by_side::side_by_side::<P>(cases)),
+        ),
+        (
+            "every_history_of_the_service_is_linearizable",
             |cases, _| paused().block_on(histories::<P>(cases, None)),
         ),
         (
-            "in_no_history_of_real_processes_is_any_client_told_an_untruth",
+            "every_history_of_real_processes_is_linearizable",
             |cases, binary| sockets()?.block_on(histories::<P>(cases, Some(binary))),
         ),
-        (
-            "the_openapi_document_has_its_route_and_its_words",
-            |_, _| openapi::describes::<P>(),
-        ),
+        ("the_openapi_document_has_its_route_and_statuses", |_, _| {
+            openapi::describes::<P>()
+        }),
     ]
 }
 
