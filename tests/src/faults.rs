@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! let proxy = FaultProxy::in_memory(&tables);        // an SDK in this process: proxy.config()
-//! let proxy = FaultProxy::start(&tables).await?; // a process of its own: proxy.url()
+//! let proxy = FaultProxy::listening(&tables).await?; // a process of its own: proxy.url()
 //! proxy.script([Fault::Answer { after: 0, how: Cut::Reset }]);   // the first attempt; those after the script pass
 //! …
 //! proxy.deliver_late().await;                        // what `Fault::Late` held back reaches the store now
@@ -113,24 +113,10 @@ pub struct FaultProxy {
     inside: Arc<Inside>,
 }
 
-/// What is behind it.
-pub enum Store {
-    /// Tables of this process.
+/// What is behind it: tables of this process, or a DynamoDB that listens there.
+enum Store {
     Tables(Tables),
-    /// A DynamoDB that listens there.
     Address(SocketAddr),
-}
-
-impl From<&Tables> for Store {
-    fn from(tables: &Tables) -> Self {
-        Self::Tables(tables.clone())
-    }
-}
-
-impl From<SocketAddr> for Store {
-    fn from(address: SocketAddr) -> Self {
-        Self::Address(address)
-    }
 }
 
 struct Inside {
@@ -156,36 +142,49 @@ struct State {
 impl FaultProxy {
     /// One that an SDK in this process reaches through [`FaultProxy::config`].
     #[must_use]
-    pub fn in_memory(store: impl Into<Store>) -> Self {
-        let inside = Arc::new(Inside {
-            store: store.into(),
-            state: Mutex::default(),
-            connections: Mutex::default(),
-            changed: watch::Sender::default(),
-        });
-        Self {
-            address: None,
-            inside,
-        }
+    pub fn in_memory(tables: &Tables) -> Self {
+        Self::new(Store::Tables(tables.clone()))
     }
 
     /// One on the loopback interface, for processes. It ends with the runtime.
     ///
     /// # Errors
     /// Where no port is free.
-    pub async fn start(store: impl Into<Store>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let proxy = Self {
-            address: Some(listener.local_addr()?),
-            ..Self::in_memory(store)
+    pub async fn listening(tables: &Tables) -> io::Result<Self> {
+        Self::new(Store::Tables(tables.clone())).listen().await
+    }
+
+    /// The same before a DynamoDB that listens itself.
+    ///
+    /// # Errors
+    /// Where no port is free.
+    pub async fn start(store: SocketAddr) -> io::Result<Self> {
+        Self::new(Store::Address(store)).listen().await
+    }
+
+    fn new(store: Store) -> Self {
+        let inside = Inside {
+            store,
+            state: Mutex::default(),
+            connections: Mutex::default(),
+            changed: watch::Sender::default(),
         };
-        let inside = Arc::clone(&proxy.inside);
+        Self {
+            address: None,
+            inside: Arc::new(inside),
+        }
+    }
+
+    async fn listen(mut self) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        self.address = Some(listener.local_addr()?);
+        let inside = Arc::clone(&self.inside);
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 inside.spawn(connection);
             }
         });
-        Ok(proxy)
+        Ok(self)
     }
 
     /// Where a process finds it: nowhere, if it does not listen.

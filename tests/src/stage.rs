@@ -33,7 +33,7 @@ impl<P: Provider> Stage<P> {
         let tables = Tables::new()?;
         let (provider, without_store, proxy) = match path {
             Some(path) => {
-                let proxy = FaultProxy::start(&tables).await?;
+                let proxy = FaultProxy::listening(&tables).await?;
                 let provider = Transport::binary(path, &proxy.url(), ttl).await?;
                 let without_store = Transport::binary(path, &unreachable().await?, ttl).await?;
                 (provider, without_store, proxy)

@@ -21,7 +21,7 @@ const PATIENT: Duration = Duration::from_secs(600);
 #[tokio::test]
 async fn what_a_real_network_breaks_is_tried_again_and_is_no_conflict() {
     let tables = Tables::new().unwrap();
-    let proxy = FaultProxy::start(&tables).await.unwrap();
+    let proxy = FaultProxy::listening(&tables).await.unwrap();
     let patient = TimeoutConfig::builder()
         .connect_timeout(PATIENT)
         .read_timeout(PATIENT)

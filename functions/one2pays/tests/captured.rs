@@ -74,7 +74,7 @@ impl Stage {
         let captured = Captured::now();
         let tables = Tables::new().unwrap();
         tables.give(&captured.given).unwrap();
-        let proxy = FaultProxy::start(&tables).await.unwrap();
+        let proxy = FaultProxy::listening(&tables).await.unwrap();
         let url = proxy.url();
         let mut started = Vec::new();
         for _ in 0..processes {

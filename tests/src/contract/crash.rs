@@ -81,7 +81,7 @@ async fn at_stage<P: Provider>(
     for credential in &case.given.credentials {
         tables.put("credentials", credential)?;
     }
-    let proxy = FaultProxy::start(&tables).await?;
+    let proxy = FaultProxy::listening(&tables).await?;
     let first = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
     // Warm the credential with a payment that is not there yet.
     first

@@ -16,7 +16,7 @@ use crate::{
 /// The connection is made before the first poll, by one look at a key of the provider's own, and by none where that is
 /// switched off. A store that is not there, or is silent, costs the start one attempt, is said once, and ends nothing.
 pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Result<()> {
-    let proxy = FaultProxy::start(&Tables::new()?).await?;
+    let proxy = FaultProxy::listening(&Tables::new()?).await?;
     let url = proxy.url();
     let function = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await?;
     function.polled().await?;
@@ -66,7 +66,7 @@ pub(super) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
     for number in [4, 32] {
         let tables = Tables::new()?;
         tables.give(&case.given)?;
-        let proxy = FaultProxy::start(&tables).await?;
+        let proxy = FaultProxy::listening(&tables).await?;
         let (url, limit) = (proxy.url(), number.to_string());
         let environment = [
             ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),

@@ -215,7 +215,7 @@ pub(super) async fn of_hostile_events(cases: &[Case], binary: &str) -> Result<()
     for credential in &case.given.credentials {
         tables.put("credentials", credential)?;
     }
-    let url = FaultProxy::start(&tables).await?.url();
+    let url = FaultProxy::listening(&tables).await?.url();
     let events = hostile(&serde_json::from_str(&case.event())?);
     ensure!(events.len() > 20, "only {} places", events.len());
     for format in ["JSON", "Text"] {

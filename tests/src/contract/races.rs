@@ -18,7 +18,7 @@ pub(super) async fn one_winner<P: Provider>(cases: &[Case], binary: &str) -> Res
     let case = canceling(cases)?;
     let tables = Tables::new()?;
     tables.give(&case.given)?;
-    let proxy = FaultProxy::start(&tables).await?;
+    let proxy = FaultProxy::listening(&tables).await?;
     let mut processes = Vec::new();
     for _ in 0..4 {
         processes.push(Transport::<P>::binary(binary, &proxy.url(), WARM).await?);
@@ -54,7 +54,7 @@ pub(super) async fn replay<P: Provider>(cases: &[Case], binary: &str) -> Result<
     case.event["headers"]["idempotency-key"] = json!("key-1");
     let tables = Tables::new()?;
     tables.give(&case.given)?;
-    let proxy = FaultProxy::start(&tables).await?;
+    let proxy = FaultProxy::listening(&tables).await?;
     let ask = async |process: &Transport<P>| {
         let call = Call::begin();
         process.invoke(&call.request_id, &case.event()).await

@@ -97,7 +97,7 @@ impl<P: Provider> Pool<P> {
     async fn start(&self) -> Result<Process<P>> {
         let (function, proxy) = match self.binary {
             Some(binary) => {
-                let proxy = FaultProxy::start(&self.tables).await?;
+                let proxy = FaultProxy::listening(&self.tables).await?;
                 (Transport::binary(binary, &proxy.url(), WARM).await?, proxy)
             }
             None => {
