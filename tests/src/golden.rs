@@ -339,7 +339,7 @@ impl Case {
             answer.body
         );
         let body: Value = serde_json::from_str(&answer.body).context("the body is not JSON")?;
-        shared::body::Object::parse(answer.body.as_bytes()).map_err(|fault| {
+        shared::json::Object::parse(&answer.body).map_err(|fault| {
             anyhow::anyhow!("the body is not a clean JSON object: {}", fault.message)
         })?;
         same("body", &body, &fill(&self.then.body, known))?;

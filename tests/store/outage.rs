@@ -10,12 +10,19 @@ use harness::{
 };
 use serde_json::{Value, json};
 use shared::{
-    cancel::Transition,
-    payment::{Cancellation, PaymentKey},
-    provider::Statuses,
-    store::{Payments, StoreError, Verdict, dynamodb::DynamoDb},
+    budget::Budget,
+    cancel::{PaymentKey, Payments, Transition, TransitionResult},
+    error::StoreError,
+    limits::MAX_ATTEMPTS,
+    payment::{Cancellation, Statuses},
 };
 use tokio::time::Instant;
+
+use super::dynamodb;
+
+fn within(milliseconds: u64) -> Budget {
+    Budget::until(Instant::now() + Duration::from_millis(milliseconds))
+}
 
 pub(crate) fn transition() -> Transition {
     Transition {
@@ -24,6 +31,7 @@ pub(crate) fn transition() -> Transition {
             cancelable: &["pending"],
             canceled: "canceled",
         },
+        required: &[],
         at: "2024-01-01T00:10:00.000Z".into(),
         cancellation: Cancellation {
             id: "id".into(),
@@ -31,7 +39,6 @@ pub(crate) fn transition() -> Transition {
             fingerprint: "f".into(),
             reason: None,
         },
-        until: Instant::now() + Duration::from_secs(4),
     }
 }
 
@@ -48,17 +55,15 @@ pub(crate) fn pending() -> Value {
 }
 
 /// Runs an outage of 300 calls, and the first call after it.
-async fn outage(fault: Fault) {
+async fn outage(fault: Fault, error: StoreError) {
     let (_, proxy) = stage();
-    let payments = DynamoDb::new(&proxy.config());
+    let payments = dynamodb(&proxy);
 
     proxy.always(fault);
     let mut drained = 0;
     for call in 0..300 {
-        assert_eq!(
-            payments.transition(&transition()).await,
-            Err(StoreError::Undecided)
-        );
+        let outcome = payments.transition(&transition(), &within(4500)).await;
+        assert_eq!(outcome, Err(error));
         if call == 49 {
             drained = proxy.attempts();
         }
@@ -74,8 +79,8 @@ async fn outage(fault: Fault) {
     proxy.always(Fault::None);
     let began = Instant::now();
     assert!(matches!(
-        payments.transition(&transition()).await,
-        Ok(Verdict::Made(_))
+        payments.transition(&transition(), &within(4500)).await,
+        Ok(TransitionResult::Transitioned(_))
     ));
     assert_eq!(proxy.attempts(), 1);
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -83,43 +88,47 @@ async fn outage(fault: Fault) {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
-    outage(Fault::Instead {
+    let fault = Fault::Instead {
         answer: Instead::InternalServerError,
         committed: false,
-    })
-    .await;
+    };
+    outage(fault, StoreError::Undecided).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_up_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
-    outage(Fault::Request {
+    let fault = Fault::Request {
         after: 0,
         how: Cut::Reset,
-    })
-    .await;
+    };
+    outage(fault, StoreError::Undecided).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_throttles_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
-    outage(Fault::Instead {
+    let fault = Fault::Instead {
         answer: Instead::Throttled,
         committed: false,
-    })
-    .await;
+    };
+    outage(fault, StoreError::Unavailable).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_refused_is_tried_twice_more() {
-    for refused in 0..6 {
+async fn a_refused_connection_is_tried_again_and_is_certainly_no_write() {
+    let attempts = MAX_ATTEMPTS as usize;
+    for refused in 0..=2 * attempts {
         let (_, proxy) = stage();
-        let payments = DynamoDb::new(&proxy.config());
+        let payments = dynamodb(&proxy);
         proxy.refuse(refused);
-        let outcome = payments.transition(&transition()).await;
-        assert_eq!(proxy.refused(), refused.min(3));
-        if refused < 3 {
-            assert!(matches!(outcome, Ok(Verdict::Made(_))), "{outcome:?}");
+        let outcome = payments.transition(&transition(), &within(4500)).await;
+        assert_eq!(proxy.refused(), refused.min(attempts));
+        if refused < attempts {
+            assert!(
+                matches!(outcome, Ok(TransitionResult::Transitioned(_))),
+                "{outcome:?}"
+            );
         } else {
-            assert_eq!(outcome, Err(StoreError::Undecided));
+            assert_eq!(outcome, Err(StoreError::Unavailable));
             assert_eq!(proxy.transitions(), 0);
         }
     }
@@ -128,15 +137,18 @@ async fn a_connection_that_is_refused_is_tried_twice_more() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_attempt_is_given_up_after_its_second_and_repeated() {
     let (_, proxy) = stage();
-    let payments = DynamoDb::new(&proxy.config());
+    let payments = dynamodb(&proxy);
     let hang = Fault::Request {
         after: usize::MAX,
         how: Cut::Hang,
     };
     proxy.script([hang]);
     let began = Instant::now();
-    let outcome = payments.transition(&transition()).await;
-    assert!(matches!(outcome, Ok(Verdict::Made(_))), "{outcome:?}");
+    let outcome = payments.transition(&transition(), &within(4500)).await;
+    assert!(
+        matches!(outcome, Ok(TransitionResult::Transitioned(_))),
+        "{outcome:?}"
+    );
     assert_eq!(proxy.attempts(), 2);
     // The attempt's limit, and at most the first backoff.
     let took = began.elapsed().as_millis();
@@ -151,7 +163,7 @@ async fn a_silent_store_costs_a_start_one_attempt() {
         how: Cut::Hang,
     });
     let began = Instant::now();
-    DynamoDb::new(&proxy.config()).prime("p").await;
+    dynamodb(&proxy).prime("p").await;
     assert_eq!(proxy.attempts(), 1);
     let took = began.elapsed().as_millis();
     assert!((1000..=1001).contains(&took), "{took} ms");
@@ -160,17 +172,14 @@ async fn a_silent_store_costs_a_start_one_attempt() {
 #[tokio::test(start_paused = true)]
 async fn no_attempt_starts_that_cannot_finish() {
     let (_, proxy) = stage();
-    let payments = DynamoDb::new(&proxy.config());
+    let payments = dynamodb(&proxy);
     proxy.always(Fault::Instead {
         answer: Instead::InternalServerError,
         committed: false,
     });
 
-    let soon = Transition {
-        until: Instant::now() + Duration::from_millis(90),
-        ..transition()
-    };
-    assert_eq!(payments.transition(&soon).await, Err(StoreError::Undecided));
+    let outcome = payments.transition(&transition(), &within(90)).await;
+    assert_eq!(outcome, Err(StoreError::Unavailable));
     assert_eq!(proxy.attempts(), 0);
 
     // The first attempt hangs for its second; a second one would have no time.
@@ -178,10 +187,7 @@ async fn no_attempt_starts_that_cannot_finish() {
         after: usize::MAX,
         how: Cut::Hang,
     });
-    let soon = Transition {
-        until: Instant::now() + Duration::from_millis(1090),
-        ..transition()
-    };
-    assert_eq!(payments.transition(&soon).await, Err(StoreError::Undecided));
+    let outcome = payments.transition(&transition(), &within(1090)).await;
+    assert_eq!(outcome, Err(StoreError::Undecided));
     assert_eq!(proxy.attempts(), 1);
 }

@@ -7,13 +7,15 @@
 
 use std::time::Duration;
 
-use harness::{clock::Still, golden::case, memory::Recorder};
+use harness::{
+    golden::case,
+    memory::{Recorder, respond, service},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use one2pays::One2Pays;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use shared::{clock::Timestamp, request::Incoming, service::CancelService};
-use tower_service::Service;
+use shared::{clock::Timestamp, service::CancelService};
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 /// 2024-01-01T00:00:00Z.
@@ -27,29 +29,19 @@ impl Endpoint {
     fn new() -> Self {
         let given = case("one2pays", "cancels_processing").unwrap().given;
         let store = Recorder::with(&given.credentials, &given.payments).unwrap();
-        Self(CancelService::with_clock(
-            store,
-            Duration::from_secs(60),
-            Still(Timestamp::from_millisecond(NOW).unwrap()),
-        ))
+        let now = Timestamp::from_millisecond(NOW).unwrap();
+        Self(service(&store, Duration::from_secs(60), now))
     }
 
     async fn ask(&mut self, timestamp: &str, signature: &str, body: &[u8]) -> (u16, Value) {
-        let headers = [
-            ("X-API-Key", "pk_test_demo"),
-            ("X-Timestamp", timestamp),
-            ("X-Signature", signature),
-        ];
-        let incoming = Incoming {
-            request_id: "r".into(),
-            method: "POST".into(),
-            path: format!("/api/v1/payments/{ID}/cancel"),
-            headers: headers.into_iter().collect(),
-            body: body.to_vec(),
-            ..Incoming::default()
-        };
-        let Ok(reply) = self.0.call(incoming).await;
-        (reply.status, serde_json::from_str(&reply.body).unwrap())
+        let request = http::Request::post(format!("/api/v1/payments/{ID}/cancel"))
+            .header("X-API-Key", "pk_test_demo")
+            .header("X-Timestamp", timestamp)
+            .header("X-Signature", signature)
+            .body(body.to_vec().into());
+        let response = respond(&self.0, request.unwrap()).await;
+        let body = serde_json::from_str(response.body()).unwrap();
+        (response.status().as_u16(), body)
     }
 
     async fn cancels(&mut self, timestamp: &str, signature: &str, body: &[u8]) {

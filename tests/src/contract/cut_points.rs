@@ -33,6 +33,8 @@ enum State {
     OursOtherwise,
     /// Canceled under another token.
     Theirs,
+    /// Canceled by this very request, and re-opened by another service.
+    Reopened,
     /// There is no such payment.
     Absent,
 }
@@ -43,6 +45,8 @@ struct Cell {
     faults: Vec<Fault>,
     state: State,
     keyed: bool,
+    /// The provider's word.
+    canceled: &'static str,
 }
 
 /// What the matrix counted.
@@ -113,7 +117,7 @@ pub(super) fn faults() -> Vec<Fault> {
 
 /// The cells to try: every single fault in every state with and without a key, and then sequences of two and three faults, drawn by a
 /// fixed rule, up to `number` cells.
-fn cells(states: &[State], number: usize) -> Vec<Cell> {
+fn cells(states: &[State], canceled: &'static str, number: usize) -> Vec<Cell> {
     let faults = faults();
     let mut cells = Vec::new();
     for state in states {
@@ -123,6 +127,7 @@ fn cells(states: &[State], number: usize) -> Vec<Cell> {
                     faults: vec![*fault],
                     state: state.clone(),
                     keyed,
+                    canceled,
                 });
             }
         }
@@ -144,6 +149,7 @@ fn cells(states: &[State], number: usize) -> Vec<Cell> {
             faults: (0..length).map(|_| faults[draw(faults.len())]).collect(),
             state: states[draw(states.len())].clone(),
             keyed: draw(2) == 0,
+            canceled,
         });
     }
     cells.truncate(number);
@@ -167,7 +173,10 @@ async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
     let bar = progress(P::NAME, number as u64, SAMPLE as u64);
     let bench = Bench::set()?;
     let mut counted = Counted::default();
-    for (n, cell) in cells(&states::<P>(cases), number).iter().enumerate() {
+    for (n, cell) in cells(&states::<P>(cases), P::STATUSES.canceled, number)
+        .iter()
+        .enumerate()
+    {
         let played = bench.play::<P>(case, cell).await;
         match played.with_context(|| format!("cell {n}, {cell:?}"))? {
             Ok(outcome) => *counted.outcomes.entry(outcome).or_default() += 1,
@@ -194,6 +203,7 @@ fn states<P: Provider>(cases: &[Case]) -> Vec<State> {
             State::Ours,
             State::OursOtherwise,
             State::Theirs,
+            State::Reopened,
             State::Absent,
         ])
         .collect()
@@ -318,6 +328,10 @@ fn prepare<P: Provider>(state: &State, given: &Value, ours: &Value) -> Option<Va
             other["token"] = json!("another");
             canceled(&mut item, other);
         }
+        State::Reopened => {
+            canceled(&mut item, ours.clone());
+            item["status"] = given["status"].clone();
+        }
         State::Absent => return None,
     }
     Some(item)
@@ -333,9 +347,10 @@ fn judge(
     transitions: usize,
 ) -> Result<(), String> {
     let made = settled.map(|item| &item["cancellation"]);
+    let canceled = settled.is_some_and(|item| item["status"] == cell.canceled);
     let ours_on_it = made.is_some_and(|made| {
         made["token"] == ours["token"] && made["fingerprint"] == ours["fingerprint"]
-    });
+    }) && canceled;
     let told = |truth: bool, untruth: &str| {
         if truth {
             Ok(())
@@ -351,18 +366,20 @@ fn judge(
             "a conflict where our own write did it",
         )?,
         "key_reused" => told(
-            cell.state == State::OursOtherwise,
+            [State::OursOtherwise, State::Reopened].contains(&cell.state),
             "a key reused that was not",
         )?,
+        // Of a retry: what the first delivery of this call did is told as undecided.
+        "unavailable" => {
+            let wrote = ours_on_it && cell.state != State::Ours;
+            told(!wrote, "unavailable, and it is canceled")?;
+            told(says_to_retry(first), "unavailable, but not said so")?;
+        }
         "not_found" => told(settled.is_none(), "not found, and there it is")?,
         "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
             told(false, "undecided, with two attempts left")?;
         }
-        "undecided" => {
-            let said =
-                first.answer.status >= 500 && first.answer.headers.contains_key("retry-after");
-            told(said, "undecided, but not said so")?;
-        }
+        "undecided" => told(says_to_retry(first), "undecided, but not said so")?,
         _ => told(false, "an answer for which there was no cause")?,
     }
     // A sound network again: the same request must be told something definite, and with its key what it was told first.
@@ -388,6 +405,10 @@ fn judge(
         }
     }
     Ok(())
+}
+
+fn says_to_retry(asked: &Asked) -> bool {
+    asked.answer.status >= 500 && asked.answer.headers.contains_key("retry-after")
 }
 
 /// What reads as an answer is not asked for again.

@@ -28,7 +28,7 @@ const ROOM: Duration = Duration::from_millis(250);
 
 /// Requests with Lambda timeouts from a third of a second to two seconds, on a store that says nothing or is late, with
 /// the credential in the cache and without. To the millisecond: no answer comes later than 100 ms before the timeout;
-/// where the store said nothing it is undecided, and where it was prompt it is not. `DEADLINES` says how many requests;
+/// where the store said nothing to the write it is undecided, and where it was prompt it is not. `DEADLINES` says how many requests;
 /// by default it is a sample.
 #[expect(clippy::print_stdout, reason = "the counts are what it is for")]
 pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
@@ -81,6 +81,10 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
         let outcome = answer.headers.get(OUTCOME).context("no outcome")?;
         let prompt = cached && delay <= PROMPT && delay + ROOM <= allowed;
         match outcome.as_str() {
+            "unavailable" => {
+                ensure!(!cached, "unavailable, and the write was sent");
+                ensure!(answer.status >= 500 && answer.headers.contains_key("retry-after"));
+            }
             "undecided" => {
                 ensure!(
                     silent || !prompt,

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use shared::{provider::Provider, service::REQUEST};
+use shared::{provider::Provider, service::TARGET};
 
 use crate::{
     faults::FaultProxy,
@@ -54,7 +54,7 @@ const OTHER_MEMBERS: [&str; 10] = [
 ];
 
 /// Every word for what came of a request.
-const OUTCOMES: [&str; 9] = [
+const OUTCOMES: [&str; 11] = [
     "canceled",
     "malformed",
     "unauthenticated",
@@ -62,6 +62,8 @@ const OUTCOMES: [&str; 9] = [
     "not_found",
     "not_cancelable",
     "key_reused",
+    "no_such_endpoint",
+    "unavailable",
     "undecided",
     "internal",
 ];
@@ -90,7 +92,7 @@ pub(super) async fn of_golden_cases<P: Provider>(cases: &[Case], binary: &str) -
     let mut cold_starts = 0;
     for line in log.lines() {
         let event = serde_json::from_str::<Value>(line).with_context(|| line.to_owned())?;
-        if event["target"] != REQUEST {
+        if event["target"] != TARGET {
             members(&event, &OTHER_MEMBERS)?;
             continue;
         }
@@ -234,8 +236,8 @@ pub(super) async fn of_hostile_events(cases: &[Case], binary: &str) -> Result<()
         for line in log.lines() {
             ensure!(!line.contains(char::is_control), "{line:?}");
             let whole = match format {
-                "JSON" => serde_json::from_str::<Value>(line)?["target"] == REQUEST,
-                _ => line.starts_with("20") && line.contains(REQUEST),
+                "JSON" => serde_json::from_str::<Value>(line)?["target"] == TARGET,
+                _ => line.starts_with("20") && line.contains(TARGET),
             };
             ensure!(whole, "no event of its own: {line}");
         }

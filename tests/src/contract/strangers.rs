@@ -13,7 +13,7 @@ use shared::{clock::Timestamp, payment::Payment, provider::Provider};
 
 use crate::{
     golden::{Call, Case, providers},
-    memory::{Recorder, ask, credential, payment, request, service},
+    memory::{Recorder, credential, payment, request, respond, service},
     progress::progress,
     stage::{Stage, WARM, canceling, shortest},
 };
@@ -128,8 +128,9 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
         for (pk, payment) in strangers.iter().filter(|_| full) {
             tables.put(pk, payment.clone());
         }
-        let mut service = service::<P>(&tables, Duration::from_secs(60), now);
-        let reply = ask(&mut service, request(&event)).await;
+        let service = service::<P>(&tables, Duration::from_secs(60), now);
+        let reply = respond(&service, request(&event)).await;
+        let reply = (reply.status(), reply.headers().clone(), reply.into_body());
         for (pk, payment) in strangers.iter().filter(|_| full) {
             ensure!(
                 tables.payment(pk).as_ref() == Some(payment),

@@ -376,6 +376,15 @@ impl<P: Provider> World<P> {
             }
             Some(Told::Outcome { answer, outcome }) => (answer, outcome),
         };
+        if outcome == "unavailable" {
+            let said = answer.status >= 500 && answer.headers.contains_key("retry-after");
+            return match said {
+                true => Ok(Answer::Unavailable),
+                false => Err(format!(
+                    "#{number} is unavailable, but not said so: {answer:?}"
+                )),
+            };
+        }
         let token = record.token(number, self.requests.may_lack_a_key());
         let payment_id = payment_id(payment).map_err(|error| error.to_string())?;
         let read = self.dictionary.read(
@@ -549,10 +558,10 @@ impl<P: Provider> Play<'_, P> {
             befell,
             attempts,
         } = called.with_context(|| format!("#{number}, {script:?}"))?;
-        if outcome == "undecided" {
+        if ["undecided", "unavailable"].contains(&outcome.as_str()) {
             ensure!(
                 !befell.is_empty() || (self.pool.has_processes() && attempts > 1),
-                "#{number} is undecided without a fault: {answer:?}"
+                "#{number} is {outcome} without a fault: {answer:?}"
             );
             let said = answer.status >= 500 && answer.headers.contains_key("retry-after");
             ensure!(said, "#{number} is undecided, but not said so: {answer:?}");

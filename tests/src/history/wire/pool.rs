@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use shared::{clock::SystemClock, provider::Provider, service::REQUEST};
+use shared::{clock::SystemClock, provider::Provider, service::TARGET};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
@@ -213,6 +213,6 @@ fn lines(log: &str, request_id: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.contains(request_id));
     let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     parsed
-        .filter(|line| line["target"] == REQUEST && line["request_id"] == request_id)
+        .filter(|line| line["target"] == TARGET && line["request_id"] == request_id)
         .collect()
 }

@@ -1,21 +1,68 @@
-//! A JSON request body: read strictly, refused precisely, and never quoted.
+//! JSON: request bodies, read strictly and never quoted, and stored values, written exactly.
 //!
-//! `serde_json` alone accepts a field given twice and puts the offending value into its messages. Here a field given twice
-//! is a fault, because two readers of the same bytes could disagree about it, and messages name kinds and positions only, because a
-//! body may carry secrets.
+//! `serde_json` alone accepts a field given twice and puts the offending value into its messages.
+//! Here a field given twice is a fault, because two readers of the same bytes could disagree about
+//! it. Messages name kinds and positions only, because a body may carry secrets.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
-use serde::de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Serialize, Serializer,
+    de::{DeserializeSeed, Deserializer as _, Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
-use crate::cancel::{Fault, FaultKind};
+use crate::error::{Fault, FaultKind};
 
-/// How deep objects and arrays may lie in one another, the outermost counted: `serde_json`'s own limit.
-pub const MAX_DEPTH: usize = 127;
+/// The body as text, without a byte order mark.
+///
+/// A surrogate without its other half, which JavaScript strings may contain, becomes U+FFFD: it has
+/// no form in UTF-8, and free text must not stop a cancel.
+///
+/// # Errors
+/// [`FaultKind::Json`] with the position of the first byte that is not UTF-8.
+pub fn text(body: &[u8]) -> Result<Cow<'_, str>, Fault> {
+    let text = std::str::from_utf8(body).map_err(|fault| {
+        let position = position(body.get(..fault.valid_up_to()).unwrap_or(body));
+        Fault::new(FaultKind::Json, format!("invalid UTF-8 at {position}"))
+    })?;
+    Ok(without_lone_surrogates(
+        text.strip_prefix('\u{feff}').unwrap_or(text),
+    ))
+}
 
-/// A JSON object whose text has been checked as a whole: well-formed, at most [`MAX_DEPTH`] levels deep, no field given twice at
-/// any level.
+fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    /// The code unit of the escape `\uXXXX` at the start of `text`.
+    fn unit(text: &str) -> Option<u16> {
+        u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
+    }
+    if !text.contains("\\u") {
+        return Cow::Borrowed(text);
+    }
+    let mut rest = text;
+    let mut clean = String::with_capacity(text.len());
+    while let Some((plain, escape)) = rest.find('\\').map(|at| rest.split_at(at)) {
+        let (length, kept) = match (unit(escape), escape.get(6..).and_then(unit)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => (12, true),
+            (Some(0xd800..0xe000), _) => (6, false),
+            (Some(_), _) => (6, true),
+            (None, _) => (2, true),
+        };
+        let (escape, after) = escape.split_at_checked(length).unwrap_or((escape, ""));
+        clean.push_str(plain);
+        clean.push_str(if kept { escape } else { "\\ufffd" });
+        rest = after;
+    }
+    clean.push_str(rest);
+    Cow::Owned(clean)
+}
+
+/// A JSON object whose text has been checked as a whole: well-formed, at most
+/// [`MAX_JSON_DEPTH`](crate::limits::MAX_JSON_DEPTH) levels deep, no field given twice at any level.
 #[derive(Debug, Clone)]
 pub struct Object<'a> {
     root: &'a str,
@@ -28,11 +75,7 @@ impl<'a> Object<'a> {
     ///
     /// # Errors
     /// A [`Fault`] that names what is wrong and where; never the value.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Fault> {
-        let root = std::str::from_utf8(body).map_err(|fault| {
-            let position = position(body.get(..fault.valid_up_to()).unwrap_or(body));
-            Fault::new(FaultKind::Json, format!("invalid UTF-8 at {position}"))
-        })?;
+    pub fn parse(root: &'a str) -> Result<Self, Fault> {
         let mut reader = serde_json::Deserializer::from_str(root);
         Distinct
             .deserialize(&mut reader)
@@ -290,12 +333,88 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
+/// A stored value, written as JSON exactly: numbers keep all their digits, which JSON readers' binary
+/// floating point does not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Json {
+    /// `null`.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as its decimal digits.
+    Number(String),
+    /// A string.
+    Text(String),
+    /// An array.
+    List(Vec<Json>),
+    /// An object. Its members have a fixed order, so that a replay has the same bytes.
+    Object(BTreeMap<String, Json>),
+}
+
+impl Json {
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::List(_) | Self::Object(_) => None,
+        }
+    }
+}
+
+impl From<&str> for Json {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(flag) => serializer.serialize_bool(*flag),
+            Self::Number(digits) => match serde_json::from_str::<&RawValue>(digits) {
+                Ok(number) => number.serialize(serializer),
+                Err(_) => serializer.serialize_str(digits),
+            },
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(list) => serializer.collect_seq(list),
+            Self::Object(members) => serializer.collect_map(members),
+        }
+    }
+}
+
+/// A documented object, and after its fields whatever else is stored under other names.
+#[derive(Debug)]
+pub struct WithDetails<'a> {
+    /// The documented fields, in their order.
+    pub fields: Vec<(&'a str, Json)>,
+    /// The stored members. Those named in `fields` or `hidden` are left out.
+    pub details: &'a BTreeMap<String, Json>,
+    /// Stored members that are not shown.
+    pub hidden: &'a [&'a str],
+}
+
+impl Serialize for WithDetails<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = |name: &str| self.fields.iter().any(|(field, _)| *field == name);
+        let others = self
+            .details
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+            .filter(|(name, _)| !named(name) && !self.hidden.contains(name));
+        let fields = self.fields.iter().map(|(name, value)| (*name, value));
+        serializer.collect_map(fields.chain(others))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fault(body: &str) -> String {
-        Object::parse(body.as_bytes()).expect_err("a fault").message
+        Object::parse(body).expect_err("a fault").message
     }
 
     #[test]
@@ -332,19 +451,19 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let deep = |levels| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
-        assert!(Object::parse(deep(100).as_bytes()).is_ok());
+        assert!(Object::parse(&deep(100)).is_ok());
         assert!(fault(&deep(100_000)).starts_with("recursion limit exceeded"));
     }
 
     #[test]
     fn bytes_that_are_not_utf8_are_refused_with_their_place() {
-        let fault = Object::parse(b"{\"a\":\n\"\xff\"}").expect_err("a fault");
+        let fault = text(b"{\"a\":\n\"\xff\"}").expect_err("a fault");
         assert_eq!(fault.message, "invalid UTF-8 at line 2 column 2");
     }
 
     #[test]
     fn fields_are_typed_and_null_is_absent() {
-        let body = Object::parse(br#"{"s":"x","n":null,"b":true,"o":{"s":1}}"#).expect("an object");
+        let body = Object::parse(r#"{"s":"x","n":null,"b":true,"o":{"s":1}}"#).expect("an object");
         assert_eq!(body.string("s"), Ok(Some("x".into())));
         assert_eq!(body.string("n"), Ok(None));
         assert_eq!(body.string("absent"), Ok(None));
@@ -354,8 +473,7 @@ mod tests {
 
     #[test]
     fn a_wrong_type_names_the_field_the_kinds_and_the_place_but_not_the_value() {
-        let body =
-            Object::parse(b"{\"o\": {\"s\":\n  12345}, \"b\": \"true\"}").expect("an object");
+        let body = Object::parse("{\"o\": {\"s\":\n  12345}, \"b\": \"true\"}").expect("an object");
         let nested = body.object("o").expect("an object").expect("present");
         let fault = nested.string("s").expect_err("a fault");
         assert_eq!(
@@ -375,16 +493,77 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        assert_eq!(text(b"\xef\xbb\xbf{}").as_deref(), Ok("{}"));
+    }
+
+    #[test]
+    fn a_surrogate_without_its_half_is_replaced_and_nothing_else() {
+        for (sent, read) in [
+            (r#"{"s":"\ud83d"}"#, "\u{fffd}"),
+            (r#"{"s":"\ude00 x"}"#, "\u{fffd} x"),
+            (r#"{"s":"\ud83d\ud83d\ude00"}"#, "\u{fffd}😀"),
+            (r#"{"s":"\uD83D\uDE00\u00e9"}"#, "😀é"),
+            (r#"{"s":"\\ud83d"}"#, r"\ud83d"),
+            (r#"{"s":"\n\ud83dé"}"#, "\n\u{fffd}é"),
+        ] {
+            let text = text(sent.as_bytes()).expect("text");
+            let body = Object::parse(&text).expect("an object");
+            assert_eq!(body.string("s"), Ok(Some(read.into())), "{sent}");
+        }
+        for broken in [
+            r#"{"s":"\ud8"#,
+            r#"{"s":"\u"#,
+            r#"{"s":"\"#,
+            r#"{"s":"\uzzzz"}"#,
+        ] {
+            let text = text(broken.as_bytes()).expect("text");
+            assert_eq!(text, broken);
+            assert!(Object::parse(&text).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_stored_number_keeps_all_its_digits() {
+        for digits in [
+            "74512345678901234567890",
+            "4307.23",
+            "0.18981702153870114",
+            "-1E-130",
+        ] {
+            let written = serde_json::to_string(&Json::Number(digits.into()));
+            assert_eq!(written.as_deref().ok(), Some(digits));
+        }
+    }
+
+    #[test]
+    fn details_follow_the_fields_and_repeat_none() {
+        let details = [("b", "2"), ("a", "1"), ("id", "x"), ("secret", "y")]
+            .map(|(name, value)| (name.to_owned(), Json::from(value)));
+        let object = WithDetails {
+            fields: vec![("id", "p".into()), ("none", Json::Null)],
+            details: &details.into(),
+            hidden: &["secret"],
+        };
+        assert_eq!(
+            serde_json::to_string(&object).ok().as_deref(),
+            Some(r#"{"id":"p","none":null,"a":"1","b":"2"}"#)
+        );
+    }
+
+    #[test]
     fn sizes_count_characters() {
-        let body = Object::parse(r#"{"ключ":"ééé","n":[1, 2]}"#.as_bytes()).expect("an object");
+        let body = Object::parse(r#"{"ключ":"ééé","n":[1, 2]}"#).expect("an object");
         assert_eq!(body.sizes().collect::<Vec<_>>(), [("ключ", 3), ("n", 6)]);
     }
 
     proptest::proptest! {
         /// Whatever the bytes are, reading them neither panics nor quotes them.
         #[test]
-        fn any_bytes_get_an_answer(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-            let _ = Object::parse(&bytes);
+        fn any_bytes_are_read_or_refused(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        ) {
+            let _ = text(&bytes).map(|text| Object::parse(&text).map(drop));
         }
     }
 }
