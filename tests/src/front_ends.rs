@@ -17,31 +17,33 @@ use golden::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
-    auth::CredentialRecord,
-    cancel::{Claim, Transition},
+    auth::{CredentialRecord, Credentials},
+    budget::Budget,
+    cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
     clock::{milliseconds, whole_seconds},
-    lambda::{FrontEnd, Handler},
+    error::StoreError,
+    lambda::{EventSource, Handler},
     payment::Payment,
     provider::Provider,
     service::CancelService,
-    store::{Credentials, Payments, Signatures, StoreError, Verdict, memory::MemoryStore},
+    store::memory::MemoryStore,
 };
-use tokio::time::Instant;
 
 use crate::{
+    clock::Still,
     golden::{Case, Given},
-    memory::{Still, credential, payment},
+    memory::{caching, credential, payment},
     transport::{Answer, call},
 };
 
 /// The front ends by the names that the files in `tests/front_ends` use, and the form of answer that each takes.
-pub const FRONT_ENDS: [(&str, FrontEnd); 6] = [
-    ("http_api_2.0", FrontEnd::Payload2),
-    ("http_api_1.0", FrontEnd::SingleValueHeaders),
-    ("rest_api", FrontEnd::SingleValueHeaders),
-    ("load_balancer", FrontEnd::SingleValueHeaders),
-    ("load_balancer_multi_value", FrontEnd::MultiValueHeaders),
-    ("function_url", FrontEnd::Payload2),
+pub const FRONT_ENDS: [(&str, EventSource); 6] = [
+    ("http_api_2.0", EventSource::HttpApi),
+    ("http_api_1.0", EventSource::RestApi),
+    ("rest_api", EventSource::RestApi),
+    ("load_balancer", EventSource::LoadBalancer),
+    ("load_balancer_multi_value", EventSource::LoadBalancer),
+    ("function_url", EventSource::HttpApi),
 ];
 
 /// Events that are JSON, and no HTTP request; among them `ordinary`, a request to `route`, broken as
@@ -139,9 +141,9 @@ pub fn check_form(front_end: &str, answer: &Answer) -> Result<()> {
     let known = FRONT_ENDS.iter().find(|(name, _)| *name == front_end);
     let (_, form) = known.with_context(|| format!("{front_end} is no front end"))?;
     ensure!(
-        answer.form == *form,
+        answer.source == *form,
         "{front_end} got the form {:?}",
-        answer.form
+        answer.source
     );
     Ok(())
 }
@@ -229,7 +231,8 @@ async fn tell<P: Provider>(
     event: &str,
 ) -> Result<(Answer, BTreeMap<String, Option<Payment>>)> {
     let tables = Tables::with(&case.given)?;
-    let service = CancelService::<P, _>::with_clock(tables.clone(), Duration::ZERO, Still(now));
+    let service =
+        CancelService::<P, _>::with_clock(tables.clone(), &caching(Duration::ZERO), Still(now));
     let answer = call(&Handler(service), REQUEST_ID, 0, event).await?;
     let keys = case.given.payments.iter();
     let keys = keys.filter_map(|item| item["pk"].as_str());
@@ -271,7 +274,7 @@ impl Tables {
 
     fn reach(&self, pk: &str) -> Result<(), StoreError> {
         if self.unreachable {
-            return Err(StoreError::Undecided);
+            return Err(StoreError::Unavailable);
         }
         if self.broken.contains(pk) {
             return Err(StoreError::Internal);
@@ -281,26 +284,34 @@ impl Tables {
 }
 
 impl Payments for Tables {
-    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
-        self.reach(wanted.key.pk())?;
+    async fn transition(
+        &self,
+        transition: &Transition,
+        budget: &Budget,
+    ) -> Result<TransitionResult, StoreError> {
+        self.reach(transition.key.pk())?;
         // The one thing in an answer that would differ from call to call.
-        let mut wanted = wanted.clone();
-        CANCELLATION_ID.clone_into(&mut wanted.cancellation.id);
-        self.memory.transition(&wanted).await
+        let mut transition = transition.clone();
+        CANCELLATION_ID.clone_into(&mut transition.cancellation.id);
+        self.memory.transition(&transition, budget).await
     }
 }
 
 impl Credentials for Tables {
-    async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
+    async fn find(
+        &self,
+        pk: &str,
+        budget: &Budget,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
         self.reach(pk)?;
-        self.memory.find(pk, until).await
+        self.memory.find(pk, budget).await
     }
 }
 
 impl Signatures for Tables {
-    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
-        self.reach(&wanted.pk)?;
-        self.memory.claim(wanted).await
+    async fn claim(&self, signature: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
+        self.reach(&signature.pk)?;
+        self.memory.claim(signature, budget).await
     }
 }
 

@@ -182,6 +182,9 @@ impl Case {
             self.then.status,
             answer.body
         );
+        shared::json::Object::parse(&answer.body).map_err(|fault| {
+            anyhow::anyhow!("the body is not a clean JSON object: {}", fault.message)
+        })?;
         // Byte for byte: members in another order are another body.
         let body = filled(&self.then.body.to_string(), known);
         ensure!(

@@ -5,8 +5,8 @@
 //! store do in them is `shared::cancel` and the one write's condition, line by line.
 //!
 //! ```sh
-//! cargo test -p harness --test model -- --nocapture                            # tells the number of states
-//! MODEL_FAULTS=5 cargo test --release -p harness --test model -- --nocapture   # with more that goes wrong
+//! cargo test -p harness --test histories model -- --nocapture                            # tells the number of states
+//! MODEL_FAULTS=5 cargo test --release -p harness --test histories model -- --nocapture   # with more that goes wrong
 //! ```
 #![expect(
     clippy::indexing_slicing,

@@ -12,16 +12,19 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use futures_util::future::try_join_all;
-use serde_json::{Value, json};
-use shared::provider::{Provider, Statuses};
+use shared::{
+    clock::SystemClock,
+    provider::{Provider, Statuses},
+};
 use tokio::time::timeout;
 
+use super::cut_points::faults;
 use crate::{
-    contract::canceling,
-    cut_points::faults,
     faults::{Fault, FaultProxy},
     golden::{Call, Case},
     spy::{OUTCOME, Spy},
+    stage::{WARM, canceling},
+    tables::Tables,
     transport::Transport,
 };
 
@@ -30,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Every single fault on a cancelable payment, both ways. Prints how often each way was untrue or silent; with `SIDE_BY_SIDE=1` the whole table.
 #[expect(clippy::print_stdout, reason = "the table is what it is for")]
-pub(crate) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
+pub(super) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
     let case = canceling(cases)?;
     let rows = try_join_all(faults().into_iter().map(|fault| async move {
         let ours = try_once::<P>(case, fault, true).await?;
@@ -84,6 +87,7 @@ impl Told {
         match self.outcome.as_deref() {
             None => "silent",
             Some("undecided") => "undecided",
+            Some("unavailable") if !self.canceled => "true",
             Some("canceled") if self.canceled => "true",
             Some(_) => "UNTRUE",
         }
@@ -101,12 +105,12 @@ impl Told {
 }
 
 async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<Told> {
-    let (store, tables) = embedded::with_tables().await?;
+    let tables = Tables::new()?;
     for credential in &case.given.credentials {
-        embedded::put(&tables, "credentials", credential).await?;
+        tables.put("credentials", credential)?;
     }
-    let proxy = FaultProxy::start(store).await?;
-    let service = Transport::<Spy<P>>::service(&proxy.url(), Duration::from_secs(600)).await;
+    let proxy = FaultProxy::in_memory(&tables);
+    let service = Transport::<Spy<P>>::service(&proxy.config(), WARM, SystemClock);
     service
         .invoke(&Call::begin().request_id, &case.event())
         .await?; // The credential is warm.
@@ -115,7 +119,7 @@ async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<
         .payments
         .first()
         .context("the case has no payment")?;
-    embedded::put(&tables, "payments", payment).await?;
+    tables.put("payments", payment)?;
 
     proxy.script([fault]);
     let outcome = if ours {
@@ -125,24 +129,21 @@ async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<
         answer.headers.get(OUTCOME).cloned()
     } else {
         let pk = payment["pk"].as_str().context("the payment has no pk")?;
-        let answer = timeout(PATIENCE, plain_cancel(&proxy.url(), P::STATUSES, pk)).await;
+        let answer = timeout(PATIENCE, plain_cancel(&proxy, P::STATUSES, pk)).await;
         answer.ok().transpose()?.map(str::to_owned)
     };
-    let items = embedded::scan(&tables, "payments").await?;
-    let canceled =
-        |item: &Value| item["pk"] == payment["pk"] && item["status"] == json!(P::STATUSES.canceled);
-    Ok(Told {
-        outcome,
-        canceled: items.iter().any(canceled),
-    })
+    let pk = payment["pk"].as_str().unwrap_or_default();
+    let item = tables.get("payments", pk)?;
+    let canceled = item.is_some_and(|item| item["status"] == P::STATUSES.canceled);
+    Ok(Told { outcome, canceled })
 }
 
 /// The ordinary handler: SDK defaults, but for the TLS library, which no request here uses.
-async fn plain_cancel(url: &str, statuses: Statuses, pk: &str) -> Result<&'static str> {
+async fn plain_cancel(proxy: &FaultProxy, statuses: Statuses, pk: &str) -> Result<&'static str> {
     let credentials = Credentials::new("local", "local", None, None, "plain");
     let config = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .endpoint_url(url)
+        .http_client(proxy.config().http_client().context("no HTTP client")?)
+        .endpoint_url(proxy.url())
         .region(Region::from_static("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .load()

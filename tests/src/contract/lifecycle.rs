@@ -1,28 +1,22 @@
 //! How a function's process begins, and how many requests it serves at once.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    contract::canceling,
-    faults::{FaultProxy, unreachable},
-    golden::{Call, Case, put},
-    log,
+    faults::{Cut, Fault, FaultProxy},
+    golden::{Call, Case},
     runtime::Function,
+    stage::canceling,
+    tables::Tables,
     transport::{ALLOWED, Answer},
 };
 
-/// More than the one attempt that a process makes before it polls, on a busy machine.
-const BOUND: Duration = Duration::from_secs(5);
-
-/// The connection is made before the first poll, by one look at a key of the provider's own, and by none where that is switched off. A store
-/// that is not there delays the start by no more than an attempt, is said once, and ends nothing.
-pub(crate) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Result<()> {
-    let (store, _) = embedded::with_tables().await?;
-    let proxy = FaultProxy::start(store).await?;
+/// The connection is made before the first poll, by one look at a key of the provider's own, and by none where that is
+/// switched off. A store that is not there, or is silent, costs the start one attempt, is said once, and ends nothing.
+pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Result<()> {
+    let proxy = FaultProxy::listening(&Tables::new()?).await?;
     let url = proxy.url();
     let function = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await?;
     function.polled().await?;
@@ -47,38 +41,41 @@ pub(crate) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Resu
     let seen = proxy.take();
     ensure!(seen.is_empty(), "before the first poll: {seen:?}");
 
-    let nowhere = unreachable().await?;
-    let alone = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &nowhere)]).await?;
-    let waited = alone.polled().await?;
-    ensure!(waited < BOUND, "the first poll came after {waited:?}");
-    let said = log::once(|| alone.log(), 1).await?;
-    ensure!(
-        said.lines().count() == 1 && said.contains("no connection to DynamoDB"),
-        "the log says {said}"
-    );
-    let event = canceling(cases)?.event();
-    let answer = alone
-        .invoke(&Call::begin().request_id, &event, ALLOWED)
-        .await?;
-    let answer: Answer = serde_json::from_str(&answer)?;
-    ensure!(answer.status >= 500, "without a store: {answer:?}");
+    for how in [Cut::Reset, Cut::Hang] {
+        proxy.always(Fault::Request { after: 0, how });
+        let alone = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &url)]).await?;
+        alone.polled().await?;
+        let attempts = proxy.attempts();
+        ensure!(attempts == 1, "{attempts} attempts before the first poll");
+        let event = canceling(cases)?.event();
+        let id = Call::begin().request_id;
+        let answer = alone.invoke(&id, &event, ALLOWED).await?;
+        let answer: Answer = serde_json::from_str(&answer)?;
+        ensure!(answer.status >= 500, "without a store: {answer:?}");
+        let log = alone.finish().await?;
+        let said = log
+            .matches("cannot connect to DynamoDB before the first request")
+            .count();
+        ensure!(said == 1, "the log says {log}");
+    }
     Ok(())
 }
 
-/// With `AWS_LAMBDA_MAX_CONCURRENCY`, as Lambda Managed Instances set it: so many requests are in flight at once, each gets its own answer, and
-/// of those that cancel one payment one wins.
-pub(crate) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
+/// With `AWS_LAMBDA_MAX_CONCURRENCY`, as Lambda Managed Instances set it: so many requests are asked for at once and never
+/// more are in hand, each gets its own answer, and of those that cancel one payment one wins.
+pub(super) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
     let case = canceling(cases)?;
     for number in [4, 32] {
-        let (store, tables) = embedded::with_tables().await?;
-        put(&case.given, &tables).await?;
-        let proxy = FaultProxy::start(store).await?;
+        let tables = Tables::new()?;
+        tables.give(&case.given)?;
+        let proxy = FaultProxy::listening(&tables).await?;
         let (url, limit) = (proxy.url(), number.to_string());
         let environment = [
             ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
             ("AWS_LAMBDA_MAX_CONCURRENCY", &limit),
         ];
         let function = Function::start(binary, &environment).await?;
+        function.polling(number).await?;
         let event = case.event();
         let requests = (0..2 * number).map(|_| {
             let (function, event) = (&function, &event);

@@ -7,17 +7,15 @@ use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use shared::{
-    body::MAX_DEPTH,
     clock::Timestamp,
-    headers::{MAX_BYTES, MAX_LINES},
+    limits::{MAX_BODY, MAX_HEADER_BYTES, MAX_HEADER_LINES, MAX_IDEMPOTENCY_KEY, MAX_JSON_DEPTH},
     provider::{Body, Provider},
-    request::MAX_BODY,
 };
 
 use crate::{
-    contract::shortest,
     golden::Case,
-    memory::{Tables, ask, request, service},
+    memory::{Recorder, request, respond, service},
+    stage::shortest,
 };
 
 /// An event on one side of a limit, and on which.
@@ -29,7 +27,7 @@ struct Edge {
 }
 
 /// Every limit, from both sides.
-pub(crate) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
+pub(super) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
     let case = shortest(cases)?;
     for Edge {
         what,
@@ -37,22 +35,22 @@ pub(crate) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
         refused,
     } in all::<P>(case)?
     {
-        let tables = Tables::with(&case.given.credentials, &case.given.payments)?;
-        let mut service = service::<P>(&tables, Duration::from_secs(60), Timestamp::now());
-        let reply = ask(&mut service, request(&event)).await;
+        let tables = Recorder::with(&case.given.credentials, &case.given.payments)?;
+        let service = service::<P>(&tables, Duration::from_secs(60), Timestamp::now());
+        let reply = respond(&service, request(&event)).await;
         let asked = tables.take();
         match refused {
             None => ensure!(
-                reply.status == 200 && asked.len() == 2,
+                reply.status() == 200 && asked.len() == 2,
                 "within {what}: {reply:?}, {asked:?}"
             ),
             Some(status) => {
-                ensure!(reply.status == status, "over {what}: {reply:?}");
+                ensure!(reply.status() == status, "over {what}: {reply:?}");
                 ensure!(
                     asked.is_empty(),
                     "over {what} the store was asked {asked:?}"
                 );
-                let body: Value = serde_json::from_str(&reply.body)?;
+                let body: Value = serde_json::from_str(reply.body())?;
                 ensure!(body.is_object(), "over {what}: {reply:?}");
             }
         }
@@ -79,21 +77,21 @@ fn all<P: Provider>(case: &Case) -> Result<Vec<Edge>> {
     for (over, refused) in [(0, None), (1, Some(400))] {
         edge(
             "the number of headers",
-            &with_lines(case, MAX_LINES + over)?,
+            &with_lines(case, MAX_HEADER_LINES + over)?,
             refused,
         );
         edge(
             "the headers' length",
-            &with_bytes(case, MAX_BYTES + over)?,
+            &with_bytes(case, MAX_HEADER_BYTES + over)?,
             refused,
         );
         let mut key = case.clone();
-        key.event["headers"]["idempotency-key"] = json!("k".repeat(255 + over));
+        key.event["headers"]["idempotency-key"] = json!("k".repeat(MAX_IDEMPOTENCY_KEY + over));
         edge("an idempotency key's length", &key, refused);
         if P::BODY != Body::Bytes {
             let within = over == 0;
             let depth = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-            let deep = with_field(case, &format!("\"x\":{}", depth(MAX_DEPTH - 1 + over)))?;
+            let deep = with_field(case, &format!("\"x\":{}", depth(MAX_JSON_DEPTH - 1 + over)))?;
             edge("a body's depth", &deep, refused);
             let twice = if within {
                 "\"x\":1,\"y\":1"

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use shared::{clock::Timestamp, payment::Payment, provider::Provider};
 
 use crate::{
-    contract::shortest,
-    golden::{Case, providers},
-    memory::{Tables, ask, credential, payment, request, service},
+    golden::{Call, Case, providers},
+    memory::{Recorder, credential, payment, request, respond, service},
     progress::progress,
+    stage::{Stage, WARM, canceling, shortest},
 };
 
 /// So many attempts unless `STRANGERS` says otherwise.
@@ -23,7 +23,7 @@ const ATTEMPTS: usize = 1_000;
 
 const MERCHANTS: [&str; 6] = ["m_1", "m_2", "m_11", "M_1", "m_1 ", "m_demo"];
 /// Tries `STRANGERS` attempts, from a seed that is printed where one succeeds.
-pub(crate) async fn strangers<P: Provider>(cases: &[Case]) -> Result<()> {
+pub(super) async fn strangers<P: Provider>(cases: &[Case]) -> Result<()> {
     let number = env::var("STRANGERS")
         .ok()
         .map(|text| text.parse())
@@ -114,7 +114,7 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
     let now = Timestamp::now();
     let mut seen = Vec::new();
     for full in [true, false] {
-        let tables = Tables::default();
+        let tables = Recorder::default();
         if kind == Kind::ForeignCredential {
             for provider in providers
                 .iter()
@@ -128,8 +128,9 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
         for (pk, payment) in strangers.iter().filter(|_| full) {
             tables.put(pk, payment.clone());
         }
-        let mut service = service::<P>(&tables, Duration::from_secs(60), now);
-        let reply = ask(&mut service, request(&event)).await;
+        let service = service::<P>(&tables, Duration::from_secs(60), now);
+        let reply = respond(&service, request(&event)).await;
+        let reply = (reply.status(), reply.headers().clone(), reply.into_body());
         for (pk, payment) in strangers.iter().filter(|_| full) {
             ensure!(
                 tables.payment(pk).as_ref() == Some(payment),
@@ -196,4 +197,38 @@ fn addressed(case: &Case, known: &str, id: &str) -> Result<String> {
 
 fn replaced(value: &Value, known: &str, id: &str) -> Result<String> {
     Ok(value.as_str().context("a text")?.replace(known, id))
+}
+
+/// Another merchant's payment: same status, same headers, same bytes, same requests to the store as one that does not exist.
+pub(super) async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
+    let case = canceling(cases)?;
+    let stage = Stage::<P>::set(None, WARM).await?;
+    for credential in &case.given.credentials {
+        stage.tables.put("credentials", credential)?;
+    }
+    let call = Call::begin();
+    let event = case.event();
+    stage.provider.invoke(&call.request_id, &event).await?;
+    let _ = stage.proxy.take();
+
+    let missing = stage.provider.invoke(&call.request_id, &event).await?;
+    let asked_for_missing = stage.proxy.take();
+    let mut theirs = case.given.payments.clone();
+    for item in &mut theirs {
+        let pk = item["pk"].as_str().context("an item has no pk")?;
+        let mut parts = pk.splitn(3, '#');
+        let (provider, payment) = (
+            parts.next().unwrap_or_default(),
+            parts.nth(1).unwrap_or_default(),
+        );
+        item["pk"] = json!(format!("{provider}#m_somebody_else#{payment}"));
+        stage.tables.put("payments", item)?;
+    }
+    let foreign = stage.provider.invoke(&call.request_id, &event).await?;
+    ensure!(foreign == missing, "{foreign:?}\ninstead of\n{missing:?}");
+    ensure!(
+        stage.proxy.take() == asked_for_missing,
+        "the store was asked differently"
+    );
+    Ok(())
 }

@@ -4,32 +4,21 @@
 //! A cell is one request of one client, through the real service and the real SDK, with a [`FaultProxy`] before an embedded DynamoDB. Then what was
 //! held back arrives, and the client repeats its request on a sound network.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, env};
 
-use anyhow::{Context, Result, bail};
-use aws_sdk_dynamodb::Client;
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use shared::provider::Provider;
-use tokio::{sync::Mutex, task::JoinSet};
+use shared::{clock::SystemClock, provider::Provider};
 
 use crate::{
     faults::{Cut, Fault, FaultProxy, Instead},
     golden::{Call, Case},
     progress::progress,
     spy::{OUTCOME, Spy},
+    stage::{WARM, canceling},
+    tables::Tables,
     transport::{Answer, Transport},
 };
-
-/// How many cells are tried at once. Most of them wait for a time-out.
-const AT_ONCE: usize = 64;
-
-/// Three attempts that each took their second: the machine was so busy that the sound ones among them timed out as well.
-const BUSY: Duration = Duration::from_millis(2900);
 
 /// The state of the payment when the request arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +33,8 @@ enum State {
     OursOtherwise,
     /// Canceled under another token.
     Theirs,
+    /// Canceled by this very request, and re-opened by another service.
+    Reopened,
     /// There is no such payment.
     Absent,
 }
@@ -54,20 +45,54 @@ struct Cell {
     faults: Vec<Fault>,
     state: State,
     keyed: bool,
+    /// The provider's word.
+    canceled: &'static str,
 }
 
 /// What the matrix counted.
 #[derive(Debug, Default)]
-pub struct Counted {
+struct Counted {
     /// How often each outcome was answered.
-    pub outcomes: BTreeMap<String, usize>,
+    outcomes: BTreeMap<String, usize>,
     /// The cells with an untrue answer, each with what was wrong.
-    pub wrong: Vec<String>,
+    wrong: Vec<String>,
+}
+
+/// The cut-point matrix, and its counts.
+#[expect(clippy::print_stdout, reason = "the counts are what the matrix is for")]
+pub(super) async fn no_answer_is_untrue<P: Provider>(cases: &[Case]) -> Result<()> {
+    let number = number();
+    let counted = matrix::<P>(cases, number).await?;
+    println!(
+        "{}: {number} cells, {} wrong, outcomes {:?}",
+        P::NAME,
+        counted.wrong.len(),
+        counted.outcomes
+    );
+    ensure!(
+        counted.wrong.is_empty(),
+        "{} wrong, the first: {}",
+        counted.wrong.len(),
+        counted.wrong[0]
+    );
+    for outcome in [
+        "canceled",
+        "not_cancelable",
+        "not_found",
+        "key_reused",
+        "undecided",
+    ] {
+        ensure!(
+            counted.outcomes.contains_key(outcome),
+            "{outcome} never came of it: {:?}",
+            counted.outcomes
+        );
+    }
+    Ok(())
 }
 
 /// Every single fault.
-#[must_use]
-pub fn faults() -> Vec<Fault> {
+pub(super) fn faults() -> Vec<Fault> {
     let cuts = [Cut::Reset, Cut::Close, Cut::Hang];
     let mut faults = vec![Fault::None, Fault::Twice];
     for how in cuts {
@@ -92,7 +117,7 @@ pub fn faults() -> Vec<Fault> {
 
 /// The cells to try: every single fault in every state with and without a key, and then sequences of two and three faults, drawn by a
 /// fixed rule, up to `number` cells.
-fn cells(states: &[State], number: usize) -> Vec<Cell> {
+fn cells(states: &[State], canceled: &'static str, number: usize) -> Vec<Cell> {
     let faults = faults();
     let mut cells = Vec::new();
     for state in states {
@@ -102,6 +127,7 @@ fn cells(states: &[State], number: usize) -> Vec<Cell> {
                     faults: vec![*fault],
                     state: state.clone(),
                     keyed,
+                    canceled,
                 });
             }
         }
@@ -123,6 +149,7 @@ fn cells(states: &[State], number: usize) -> Vec<Cell> {
             faults: (0..length).map(|_| faults[draw(faults.len())]).collect(),
             state: states[draw(states.len())].clone(),
             keyed: draw(2) == 0,
+            canceled,
         });
     }
     cells.truncate(number);
@@ -133,8 +160,7 @@ fn cells(states: &[State], number: usize) -> Vec<Cell> {
 const SAMPLE: usize = 400;
 
 /// How many cells a provider's matrix has: `CUT_POINT_CELLS`, or a sample.
-#[must_use]
-pub fn number() -> usize {
+fn number() -> usize {
     env::var("CUT_POINT_CELLS")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -142,51 +168,23 @@ pub fn number() -> usize {
 }
 
 /// Tries `number` cells of the provider `P`.
-///
-/// # Errors
-/// Where a cell could not be tried at all.
-pub async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
-    let case = Arc::new(crate::contract::canceling(cases)?.clone());
-    let cells = cells(&states::<P>(cases), number);
+async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
+    let case = canceling(cases)?;
     let bar = progress(P::NAME, number as u64, SAMPLE as u64);
-    let waiting = Arc::new(Mutex::new(
-        cells.into_iter().enumerate().collect::<Vec<_>>(),
-    ));
-    let mut workers = JoinSet::new();
-    for _ in 0..AT_ONCE.min(number) {
-        let (case, waiting) = (Arc::clone(&case), Arc::clone(&waiting));
-        let bar = bar.clone();
-        workers.spawn(async move {
-            let bench = Bench::set().await?;
-            let mut counted = Counted::default();
-            loop {
-                let mut queue = waiting.lock().await;
-                let Some((n, cell)) = queue.pop() else {
-                    return Ok(counted);
-                };
-                drop(queue);
-                match bench
-                    .play::<P>(&case, &cell)
-                    .await
-                    .with_context(|| format!("cell {n}, {cell:?}"))?
-                {
-                    Ok(outcome) => *counted.outcomes.entry(outcome).or_default() += 1,
-                    Err(wrong) => counted.wrong.push(format!("cell {n}, {cell:?}: {wrong}")),
-                }
-                bar.inc(1);
-            }
-        });
-    }
-    let mut all = Counted::default();
-    while let Some(one) = workers.join_next().await {
-        let one: Result<Counted> = one?;
-        let one = one?;
-        for (outcome, count) in one.outcomes {
-            *all.outcomes.entry(outcome).or_default() += count;
+    let bench = Bench::set()?;
+    let mut counted = Counted::default();
+    for (n, cell) in cells(&states::<P>(cases), P::STATUSES.canceled, number)
+        .iter()
+        .enumerate()
+    {
+        let played = bench.play::<P>(case, cell).await;
+        match played.with_context(|| format!("cell {n}, {cell:?}"))? {
+            Ok(outcome) => *counted.outcomes.entry(outcome).or_default() += 1,
+            Err(wrong) => counted.wrong.push(format!("cell {n}, {cell:?}: {wrong}")),
         }
-        all.wrong.extend(one.wrong);
+        bar.inc(1);
     }
-    Ok(all)
+    Ok(counted)
 }
 
 /// The states of the provider: each of its cancelable words, each other word its golden cases know, and the special ones.
@@ -205,6 +203,7 @@ fn states<P: Provider>(cases: &[Case]) -> Vec<State> {
             State::Ours,
             State::OursOtherwise,
             State::Theirs,
+            State::Reopened,
             State::Absent,
         ])
         .collect()
@@ -213,22 +212,21 @@ fn states<P: Provider>(cases: &[Case]) -> Vec<State> {
 /// One store, with a proxy before it.
 struct Bench {
     proxy: FaultProxy,
-    tables: Client,
+    tables: Tables,
 }
 
 /// What a client saw and what the store holds.
 struct Asked {
     answer: Answer,
     outcome: String,
-    took: Duration,
     item: Option<Value>,
 }
 
 impl Bench {
-    async fn set() -> Result<Self> {
-        let (store, tables) = embedded::with_tables().await?;
+    fn set() -> Result<Self> {
+        let tables = Tables::new()?;
         Ok(Self {
-            proxy: FaultProxy::start(store).await?,
+            proxy: FaultProxy::in_memory(&tables),
             tables,
         })
     }
@@ -250,34 +248,31 @@ impl Bench {
             .context("the payment has no pk")?
             .to_owned();
         for credential in &case.given.credentials {
-            embedded::put(&self.tables, "credentials", credential).await?;
+            self.tables.put("credentials", credential)?;
         }
 
         // A service of its own, for a retry budget of its own; its credential is made warm by asking for a payment that is not there. What our token and
         // fingerprint are, an undisturbed run tells.
         self.proxy.script([]);
-        let service =
-            Transport::<Spy<P>>::service(&self.proxy.url(), Duration::from_secs(600)).await;
+        let service = Transport::<Spy<P>>::service(&self.proxy.config(), WARM, SystemClock);
         let call = Call::begin();
-        let ours = loop {
-            self.put(&pk, Some(&given)).await?;
-            let undisturbed = self.ask(&service, &call, &case, &pk).await?;
-            match undisturbed.outcome.as_str() {
-                "canceled" => {
-                    break undisturbed.item.context("the payment is gone")?["cancellation"].clone();
-                }
-                "undecided" if undisturbed.took >= BUSY => {}
-                other => bail!("undisturbed: {other}"),
-            }
-        };
+        self.put(&pk, Some(&given))?;
+        let undisturbed = self.ask(&service, &call, &case, &pk).await?;
+        ensure!(
+            undisturbed.outcome == "canceled",
+            "undisturbed: {}",
+            undisturbed.outcome
+        );
+        let canceled = undisturbed.item.context("the payment is gone")?;
+        let ours = canceled["cancellation"].clone();
 
         let before = prepare::<P>(&cell.state, &given, &ours);
-        self.put(&pk, before.as_ref()).await?;
+        self.put(&pk, before.as_ref())?;
         self.proxy.script(cell.faults.iter().copied());
         let first = self.ask(&service, &call, &case, &pk).await?;
         self.proxy.calm();
         self.proxy.deliver_late().await;
-        let settled = self.item(&pk).await?;
+        let settled = self.tables.get("payments", &pk)?;
         let again = self.ask(&service, &Call::begin(), &case, &pk).await?;
         let transitions = self.proxy.transitions();
         Ok(
@@ -286,16 +281,11 @@ impl Bench {
         )
     }
 
-    async fn put(&self, pk: &str, item: Option<&Value>) -> Result<()> {
+    fn put(&self, pk: &str, item: Option<&Value>) -> Result<()> {
         match item {
-            Some(item) => embedded::put(&self.tables, "payments", item).await,
-            None => embedded::delete(&self.tables, "payments", pk).await,
+            Some(item) => self.tables.put("payments", item),
+            None => self.tables.delete("payments", pk),
         }
-    }
-
-    async fn item(&self, pk: &str) -> Result<Option<Value>> {
-        let items = embedded::scan(&self.tables, "payments").await?;
-        Ok(items.into_iter().find(|item| item["pk"] == pk))
     }
 
     async fn ask<P: Provider>(
@@ -305,15 +295,12 @@ impl Bench {
         case: &Case,
         pk: &str,
     ) -> Result<Asked> {
-        let began = Instant::now();
         let answer = service.invoke(&call.request_id, &case.event()).await?;
-        let took = began.elapsed();
         let outcome = answer.headers.get(OUTCOME).context("no outcome")?.clone();
         Ok(Asked {
             answer,
             outcome,
-            took,
-            item: self.item(pk).await?,
+            item: self.tables.get("payments", pk)?,
         })
     }
 }
@@ -341,6 +328,10 @@ fn prepare<P: Provider>(state: &State, given: &Value, ours: &Value) -> Option<Va
             other["token"] = json!("another");
             canceled(&mut item, other);
         }
+        State::Reopened => {
+            canceled(&mut item, ours.clone());
+            item["status"] = given["status"].clone();
+        }
         State::Absent => return None,
     }
     Some(item)
@@ -356,9 +347,10 @@ fn judge(
     transitions: usize,
 ) -> Result<(), String> {
     let made = settled.map(|item| &item["cancellation"]);
+    let canceled = settled.is_some_and(|item| item["status"] == cell.canceled);
     let ours_on_it = made.is_some_and(|made| {
         made["token"] == ours["token"] && made["fingerprint"] == ours["fingerprint"]
-    });
+    }) && canceled;
     let told = |truth: bool, untruth: &str| {
         if truth {
             Ok(())
@@ -374,21 +366,20 @@ fn judge(
             "a conflict where our own write did it",
         )?,
         "key_reused" => told(
-            cell.state == State::OursOtherwise,
+            [State::OursOtherwise, State::Reopened].contains(&cell.state),
             "a key reused that was not",
         )?,
+        // Of a retry: what the first delivery of this call did is told as undecided.
+        "unavailable" => {
+            let wrote = ours_on_it && cell.state != State::Ours;
+            told(!wrote, "unavailable, and it is canceled")?;
+            told(says_to_retry(first), "unavailable, but not said so")?;
+        }
         "not_found" => told(settled.is_none(), "not found, and there it is")?,
-        "undecided"
-            if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault))
-                && first.took < BUSY =>
-        {
+        "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
             told(false, "undecided, with two attempts left")?;
         }
-        "undecided" => {
-            let said =
-                first.answer.status >= 500 && first.answer.headers.contains_key("retry-after");
-            told(said, "undecided, but not said so")?;
-        }
+        "undecided" => told(says_to_retry(first), "undecided, but not said so")?,
         _ => told(false, "an answer for which there was no cause")?,
     }
     // A sound network again: the same request must be told something definite, and with its key what it was told first.
@@ -414,6 +405,10 @@ fn judge(
         }
     }
     Ok(())
+}
+
+fn says_to_retry(asked: &Asked) -> bool {
+    asked.answer.status >= 500 && asked.answer.headers.contains_key("retry-after")
 }
 
 /// What reads as an answer is not asked for again.

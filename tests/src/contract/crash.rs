@@ -1,20 +1,16 @@
 //! A function's process is killed at every stage of an invocation, and the client repeats its request.
 
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use shared::provider::Provider;
-use tokio::time::{sleep, timeout};
 
 use crate::{
-    contract::canceling,
     faults::{Cut, Fault, FaultProxy},
     golden::{Call, Case},
+    stage::{WARM, canceling},
+    tables::Tables,
     transport::Transport,
 };
-
-const WARM: Duration = Duration::from_secs(600);
 
 /// Where the process is when it is killed, and whether the store has made the transition by then.
 const STAGES: [(&str, Fault, bool); 5] = [
@@ -55,10 +51,10 @@ const STAGES: [(&str, Fault, bool); 5] = [
 
 /// Killed at each stage, and after its answer but before the client has it; with a key and without. The repeated request, in a new process,
 /// finds one transition, and with its key it gets one body however often it asks.
-pub(crate) async fn killed<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
+pub(super) async fn killed<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
     for keyed in [true, false] {
-        for (stage, fault, _) in STAGES {
-            at_stage::<P>(cases, binary, keyed, Some(fault))
+        for (stage, fault, committed) in STAGES {
+            at_stage::<P>(cases, binary, keyed, Some((fault, committed)))
                 .await
                 .with_context(|| format!("killed {stage}, keyed: {keyed}"))?;
         }
@@ -75,47 +71,46 @@ async fn at_stage<P: Provider>(
     cases: &[Case],
     binary: &str,
     keyed: bool,
-    fault: Option<Fault>,
+    at: Option<(Fault, bool)>,
 ) -> Result<()> {
     let mut case = canceling(cases)?.clone();
     if keyed {
         case.event["headers"]["idempotency-key"] = json!("key-1");
     }
-    let (store, tables) = embedded::with_tables().await?;
+    let tables = Tables::new()?;
     for credential in &case.given.credentials {
-        embedded::put(&tables, "credentials", credential).await?;
+        tables.put("credentials", credential)?;
     }
-    let proxy = FaultProxy::start(store).await?;
+    let proxy = FaultProxy::listening(&tables).await?;
     let first = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
     // Warm the credential with a payment that is not there yet.
     first
         .invoke(&Call::begin().request_id, &case.event())
         .await?;
     for payment in &case.given.payments {
-        embedded::put(&tables, "payments", payment).await?;
+        tables.put("payments", payment)?;
     }
 
-    proxy.script(fault);
+    proxy.script([]);
     let event = case.event();
     let call = Call::begin();
     let mut lost = None;
-    if let Some(fault) = fault {
-        let committed = STAGES
-            .iter()
-            .any(|(_, staged, committed)| *staged == fault && *committed);
-        let reached = async {
-            while proxy.attempts() == 0 || (committed && proxy.transitions() == 0) {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
+    if let Some((fault, committed)) = at {
+        // Of every attempt: a process that is not killed before it gives the first one up makes a second.
+        proxy.always(fault);
         tokio::select! {
-            answer = first.invoke(&call.request_id, &event) => bail!("it was answered: {answer:?}"),
-            reached = timeout(Duration::from_secs(5), reached) => reached.context("the stage was not reached")?,
+            biased;
+            () = proxy.reached(1, usize::from(committed)) => {}
+            answer = first.invoke(&call.request_id, &event) => {
+                let answer = answer?;
+                ensure!(answer.status >= 500, "it was answered: {answer:?}");
+            }
         }
     } else {
         lost = Some(first.invoke(&call.request_id, &event).await?);
     }
     drop(first); // Kills it.
+    proxy.calm();
     proxy.deliver_late().await;
 
     let second = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
@@ -130,7 +125,7 @@ async fn at_stage<P: Provider>(
         "{} transitions",
         proxy.transitions()
     );
-    let item = embedded::scan(&tables, "payments").await?;
+    let item = tables.scan("payments")?;
     ensure!(
         item.iter()
             .any(|item| item["status"] == P::STATUSES.canceled),

@@ -10,15 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use harness::{
     golden::{Case, cases, providers},
     openapi::{Document, Operation},
 };
 use serde_json::{Value, json};
-use shared::{
-    clock::Timestamp,
-    request::{Incoming, Request},
-};
+use shared::{request::PathParameters, route};
 
 /// What clients and front ends send with every request, whatever the endpoint.
 const CARRIED: &[&str] = &[
@@ -108,7 +106,7 @@ fn every_example_is_a_golden_case() {
         }
         for (kind, content) in object(&operation.object["requestBody"]["content"]) {
             same(kind, content, &|case| {
-                serde_json::from_slice(&incoming(case).body).unwrap()
+                serde_json::from_slice(incoming(case).body()).unwrap()
             });
         }
         for (status, response) in object(&operation.object["responses"]) {
@@ -151,7 +149,10 @@ fn the_document_has_a_path_for_each_provider_and_nothing_that_is_not_used() {
 /// Checks a golden answer against the document: what it shows of it.
 fn answer(document: &Document, operation: Operation<'_>, case: &Case) -> Result<BTreeSet<String>> {
     let then = &case.then;
-    let of_the_method = incoming(case).method.eq_ignore_ascii_case(operation.method);
+    let of_the_method = incoming(case)
+        .method()
+        .as_str()
+        .eq_ignore_ascii_case(operation.method);
     ensure!(
         of_the_method == (then.status != 405),
         "405 is for other methods"
@@ -241,7 +242,7 @@ fn request(document: &Document, operation: Operation<'_>, case: &Case) -> Result
         let names = names.collect::<BTreeSet<_>>();
         if names
             .iter()
-            .all(|name| incoming.headers.lines(name).next().is_some())
+            .all(|name| incoming.headers().contains_key(name))
         {
             shown.insert(format!("security/{n}"));
         }
@@ -262,10 +263,10 @@ fn request(document: &Document, operation: Operation<'_>, case: &Case) -> Result
 
     let body = &operation.object["requestBody"];
     let schema = &body["content"]["application/json"]["schema"];
-    if incoming.body.is_empty() {
+    if incoming.body().is_empty() {
         ensure!(body["required"] == json!(false), "the body is missing");
     } else if schema.is_object() {
-        let value = serde_json::from_slice(&incoming.body)?;
+        let value = serde_json::from_slice(incoming.body())?;
         document.validate(schema, &value)?;
         shown.extend(document.shown(schema, "requestBody", Some(&value))?);
     }
@@ -329,27 +330,31 @@ fn header(document: &Document, scheme: &str) -> String {
 }
 
 /// What a request gives for a parameter.
-fn given(incoming: &Incoming, operation: Operation<'_>, parameter: &Value) -> Option<String> {
+fn given(
+    incoming: &http::Request<Bytes>,
+    operation: Operation<'_>,
+    parameter: &Value,
+) -> Option<String> {
     let name = text(parameter, "name");
     match text(parameter, "in") {
         "header" => {
-            let mut values = incoming
-                .headers
-                .lines(name)
-                .flat_map(|line| line.split(',').map(str::trim));
+            let lines = incoming.headers().get_all(name).iter();
+            let lines = lines.filter_map(|line| line.to_str().ok());
+            let mut values = lines.flat_map(|line| line.split(',').map(str::trim));
             let first = values.next()?;
             assert!(values.all(|other| other == first), "{name} has two values");
             Some(first.to_owned())
         }
         "path" => {
-            let request = Request::new(incoming, operation.path, Timestamp::UNIX_EPOCH);
-            request.on_route.then_some(request.payment_id)
+            let parameters = incoming.extensions().get::<PathParameters>();
+            let id = parameters.and_then(|all| all.get(route::parameter(operation.path)));
+            route::payment_id(operation.path, incoming.uri().path(), id)
         }
         other => panic!("no parameter is known in {other}"),
     }
 }
 
-fn incoming(case: &Case) -> Incoming {
+fn incoming(case: &Case) -> http::Request<Bytes> {
     shared::lambda::read(&case.event()).0
 }
 

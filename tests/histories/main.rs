@@ -6,6 +6,8 @@
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod model;
+
 use std::{
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
