@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { parse } from 'yaml';
 
-const FUNCTIONS = ['And', 'EachMemberIn', 'Equals', 'FindInMap', 'GetAtt', 'If', 'Join', 'Not', 'Or', 'Select', 'Split', 'Sub'];
+const FUNCTIONS = ['And', 'EachMemberIn', 'Equals', 'FindInMap', 'GetAtt', 'If', 'Join', 'Not', 'Or', 'Select', 'Split', 'Sub', 'ToJsonString'];
 
 /** `!Sub x` is `{"Fn::Sub": x}`, as a scalar, a list or a map. */
 function tag(name) {

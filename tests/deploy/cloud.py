@@ -46,6 +46,27 @@ for kind, name in NAMES.items():
     provisioners._RESOURCE_HANDLERS[kind] = keep(name)
 provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = alarm | {action: metric_math(action) for action in ("create", "update", "delete")}
 
+table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"]
+
+
+def of_its_region(action):
+    """A global table has its protection and its key with its replica; here there is one."""
+
+    def plain(*arguments):
+        arguments = list(arguments)
+        for n, one in enumerate(arguments):
+            if isinstance(one, dict) and one.get("Replicas"):
+                replica = one["Replicas"][0]
+                key = replica.get("SSESpecification") or {}
+                arguments[n] = one | {"DeletionProtectionEnabled": replica.get("DeletionProtectionEnabled", False)}
+                arguments[n]["SSESpecification"] = (one.get("SSESpecification") or {}) | key
+        return table[action](*arguments)
+
+    return plain
+
+
+provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"] = table | {action: of_its_region(action) for action in ("create", "update")}
+
 known = iam_actions.dynamodb_service_context
 
 

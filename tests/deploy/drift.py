@@ -132,6 +132,8 @@ def written_out(node, bound, parameters):
             variable, items, body = value
             for item in parameters[items["Ref"]] if isinstance(items, dict) else items:
                 result |= written_out(body, bound | {variable: item}, parameters)
+        elif key == "Fn::ToJsonString":
+            result = json.dumps([parameters[one["Ref"]] for one in value])
         elif key == "Fn::Sub":
             given = value if isinstance(value, list) else [value]
             filled = [fill(given[0]), *written_out(given[1:], bound, parameters)]
@@ -266,6 +268,8 @@ class Template:
             properties = self.properties(logical)
             for key in ("Code", "Tags") if resource["Type"] == "AWS::Lambda::Function" and "ZipFile" not in properties["Code"] else ():
                 properties.pop(key, None)
+            # The text by which SAM publishes versions.
+            properties.get("Environment", {}).get("Variables", {}).pop("SETTINGS", None)
             policies = {f"({policy})": self.value(resource.get(policy, "Delete")) for policy in ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy")}
             # SAM keeps old versions, and says nothing of a replacement, which a version never has.
             if resource["Type"] == "AWS::Lambda::Version":
@@ -333,6 +337,16 @@ def compare():
     return plain
 
 
+def checkov():
+    """What checkov finds in the defaults and in a production setup, synthesized."""
+    with test("checkov finds nothing that is not acknowledged with a reason"):
+        setups = {"defaults": {}, "production": REST | DOMAIN | EVENTS | CHANGES["CanarySecretArn"] | {"PaymentsKey": "new", "AlarmEmail": "night@example.com"}}
+        synthesize(setups)
+        files = [part for name in setups for part in ("--file", WORK / "cdk.out" / f"{name}.template.json")]
+        command = [ROOT / "target/tools/checkov/bin/checkov", "--config-file", ROOT / "tests/deploy/checkov.yaml", *files]
+        run("checkov", command, os.environ)
+
+
 def refused():
     for why, options in REFUSED.items():
         with test(f"the CDK refuses what SAM's rules refuse: {why}", quiet=True):
@@ -361,9 +375,18 @@ def refused():
 
 def main():
     group("SAM and CDK make the same thing")
+    with test("a change of an option of the functions is a new version of them with SAM, too"):
+        version = lambda options: [name for name in sam(options).resources if name.startswith("vtexFunctionVersion")]  # noqa: E731
+        changed = (
+            "PaymentsTableName", "CredentialsTableName", "MemorySize", "CredentialTtlSeconds", "IssuedKeysOnly", "SignatureSingleUse", "SubnetIds",
+            "DynamoDbEndpointUrl", "FipsEndpoint", "DualStackEndpoint", "LogLevel", "Tracing", "Architecture",
+        )
+        for name in changed:
+            assert version(CHANGES[name]) != version({}), name
     with test("every parameter is among the changes"):
         equal({name.split(",")[0] for name in CHANGES}, set(source()["Parameters"]))
     plain = compare()
+    checkov()
     refused()
     with test("no events, no canary and no topic by default"):
         kinds = {facts["(Type)"] for facts in plain.values()}

@@ -55,8 +55,9 @@ def allowed(policy, request):
 class World:
     """The things of a stack, as requests name them. `keys` are the KMS keys of its tables."""
 
-    def __init__(self, stack, payments, credentials, keys, logs, single_use=False, region="us-east-1", account="000000000000"):
-        self.stack, self.payments, self.credentials, self.keys, self.logs, self.single_use = stack, payments, credentials, keys, logs, single_use
+    def __init__(self, stack, payments, credentials, keys, logs, single_use=False, traced=False, region="us-east-1", account="000000000000"):
+        self.stack, self.payments, self.credentials, self.keys, self.logs = stack, payments, credentials, keys, logs
+        self.single_use, self.traced = single_use, traced
         self.region, self.account = region, account
 
     def table(self, name):
@@ -80,6 +81,7 @@ class World:
             ("logs:CreateLogStream", self.stream(self.logs[provider]), {}),
             ("logs:PutLogEvents", self.stream(self.logs[provider]), {}),
             *used,
+            *((f"xray:{action}", "*", {}) for action in ("PutTelemetryRecords", "PutTraceSegments") if self.traced),
             *(("kms:Decrypt", key, self.via("dynamodb")) for key in self.keys),
         ]
 

@@ -128,6 +128,8 @@ export class CancelApi extends Construct {
     for (const name of ['CodeUri', 'Role', 'AutoPublishAliasAllProperties']) {
       delete plain[name];
     }
+    const { SETTINGS: _text, ...variables } = plain.Environment.Variables;
+    plain.Environment = { Variables: Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, String(value)])) };
     // Made with the CDK's own classes, so that what an app grants is granted; what is in them, the template says.
     const role = new iam.Role(this, `${provider}Role`, { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
     override(role, `${this.prefix}${provider}Role`, rights);

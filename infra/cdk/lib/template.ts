@@ -195,6 +195,8 @@ export class CancelTemplate {
         const [delimiter, text] = values();
         return Token.isUnresolved(text) || typeof text !== 'string' ? { 'Fn::Split': [delimiter, text] } : text.split(delimiter);
       }
+      case 'Fn::ToJsonString':
+        return '';
       case 'Fn::Sub':
         return this.sub(argument);
       default:
