@@ -35,6 +35,7 @@ use shared::{
 use tokio::net::TcpListener;
 use tracing::Level;
 
+use case::Case;
 use data::Tables;
 use demo::Demo;
 use endpoint::Endpoint;
@@ -106,8 +107,9 @@ struct Arguments {
     #[arg(long)]
     env: bool,
 
-    /// Put the items that a case of events/ is given into the running stack's DynamoDB, and end.
-    #[arg(long, value_name = "PATH", conflicts_with = "env")]
+    /// Put the items that a case of events/ is given into the running stack's DynamoDB, print the command that
+    /// invokes it, and end.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "env")]
     case: Option<PathBuf>,
 }
 
@@ -171,17 +173,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    if arguments.env {
+    let printed = if arguments.env {
         let (url, config) = arguments.running().await;
-        return Ok(io::stdout().write_all(case::environment(&url, &config).await?.as_bytes())?);
-    }
-    if let Some(path) = &arguments.case {
+        case::environment(&url, &config).await?
+    } else if let Some(folder) = &arguments.case {
+        let case = Case::read(folder)?;
         let (url, config) = arguments.running().await;
-        return case::put(&Tables::new(&config), path)
+        case.put(&Tables::new(&config))
             .await
-            .with_context(|| format!("cannot use the DynamoDB on {url}"));
-    }
-    start(arguments).await
+            .with_context(|| format!("cannot use the DynamoDB on {url}"))?;
+        case::invocation(folder)
+    } else {
+        return start(arguments).await;
+    };
+    Ok(io::stdout().write_all(printed.as_bytes())?)
 }
 
 async fn start(arguments: Arguments) -> Result<()> {
@@ -221,11 +226,15 @@ async fn start(arguments: Arguments) -> Result<()> {
         .await
         .with_context(|| format!("cannot use the DynamoDB on {dynamodb}"))?;
     if settings().map_err(Error::msg)?.issued_keys_only {
-        terminal::warning(&format!(
-            "ISSUED_KEYS_ONLY is on, so the demo keys are refused, as any key that was not issued; unset it, or \
+        let explanation = format!(
+            "ISSUED_KEYS_ONLY is on, so the demo keys are refused, as is every key that was not issued; unset it, or \
              issue one: cargo run -p admin -- credentials issue --endpoint-url {dynamodb} --provider hyperswitch \
              --merchant m_demo"
-        ));
+        );
+        if arguments.demo {
+            bail!(explanation);
+        }
+        terminal::warning(&explanation);
     }
     let window = Window {
         dynamodb: dynamodb.clone(),

@@ -70,7 +70,7 @@ pub(crate) fn in_words(error: &Error) -> String {
     let says = |words: &[&str]| words.iter().any(|word| causes.contains(word));
     let reason = match io_kind(error) {
         Some(io::ErrorKind::ConnectionRefused) => {
-            "nothing is listening there; start it, or correct --endpoint-url"
+            "nothing is listening there; start it, or correct the address"
         }
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
             "it ended the connection; is it a DynamoDB, and is https or http right?"
@@ -83,6 +83,10 @@ pub(crate) fn in_words(error: &Error) -> String {
         }
         _ if says(&["certificate", "tls", "corrupt message"]) => {
             "no TLS connection with it; is https right, and its certificate valid?"
+        }
+        // A DynamoDB always says which error it is.
+        _ if says(&["unhandled error: error"]) => {
+            "it does not respond as a DynamoDB does; is it another server?"
         }
         _ if says(&["credentials"]) => {
             "no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (aws sso login)"

@@ -39,12 +39,12 @@ pub(crate) fn command(name: &str, what: &str, command: &str) -> io::Result<()> {
 /// The start in five lines; the last one says that it is ready.
 pub(crate) fn banner(url: &str, dynamodb: &str, kept: &str, example: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{FAINT}page{FAINT:#}      {NAME}{url}{NAME:#}")?;
-    writeln!(out, "{FAINT}DynamoDB{FAINT:#}  {dynamodb}, {kept}")?;
-    writeln!(out, "{FAINT}try{FAINT:#}       {example}")?;
+    writeln!(out, "{FAINT}page{FAINT:#}   {NAME}{url}{NAME:#}")?;
+    writeln!(out, "{FAINT}store{FAINT:#}  DynamoDB on {dynamodb}, {kept}")?;
+    writeln!(out, "{FAINT}try{FAINT:#}    {example}")?;
     writeln!(
         out,
-        "{FAINT}more{FAINT:#}      --commands prints one for each of the five; Ctrl-C ends the stack"
+        "{FAINT}more{FAINT:#}   --commands prints one for each of the five; Ctrl-C ends the stack"
     )?;
     writeln!(
         out,
