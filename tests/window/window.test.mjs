@@ -625,7 +625,7 @@ test('whatever has the focus shows it, and everything can have it', async () => 
   await page.click('#edit summary');
   await page.evaluate(() => document.activeElement.blur());
   const seen = new Set();
-  for (let times = 0; times < 45; times += 1) {
+  for (let times = 0; times < 60; times += 1) {
     await page.keyboard.press('Tab');
     const [name, outline] = await page.evaluate(() => {
       const { activeElement } = document;
@@ -633,7 +633,7 @@ test('whatever has the focus shows it, and everything can have it', async () => 
       const outlined = style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2;
       return [activeElement === document.body ? 'BODY' : activeElement.id || activeElement.className || activeElement.tagName, outlined];
     });
-    if (seen.has('A') && name === 'BODY') break;
+    // Once around: the first Tab goes on from where the focus was.
     if (name === 'BODY') continue;
     assert.ok(outline, `${name} has the focus and does not show it`);
     seen.add(name);

@@ -57,7 +57,7 @@ impl Case {
         let case: Self = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
         ensure!(
             case.sign.is_none(),
-            "the signature in {} is out of date: it is good for five minutes, and the tests make it anew",
+            "the signature in {} is out of date: it is good for five minutes; the tests renew it",
             folder.display()
         );
         Ok(case)

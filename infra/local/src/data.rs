@@ -62,8 +62,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Puts the demo items into the tables. What is there already stays as it is: a payment that was
-    /// canceled yesterday is canceled.
+    /// Puts the demo items into the tables. What is there already stays as it is: a payment that
+    /// was canceled yesterday is canceled.
     pub(crate) async fn fill(&self, endpoints: &[Endpoint], progress: &ProgressBar) -> Result<()> {
         progress.set_message("demo data");
         for demo in endpoints.iter().map(|endpoint| &endpoint.demo) {
@@ -100,8 +100,8 @@ impl Tables {
         }
     }
 
-    /// Whether the store returns the item of a failed condition: without it, every refused cancel would be
-    /// answered with "not found". Asks with an update that changes nothing.
+    /// Whether the store returns the item of a failed condition: without it, every refused cancel
+    /// would be answered with "not found". Asks with an update that changes nothing.
     pub(crate) async fn returns_refused_items(&self, endpoints: &[Endpoint]) -> Result<bool> {
         let Some(pk) = endpoints.iter().find_map(first_demo_pk) else {
             return Ok(true);
@@ -198,8 +198,8 @@ impl Tables {
         Ok(found)
     }
 
-    /// Adds a payment: one of the provider's demo payments, with another id, status and amount. False
-    /// where there is one with that id.
+    /// Adds a payment: one of the provider's demo payments, with another id, status and amount.
+    /// False where there is one with that id.
     pub(crate) async fn add(&self, endpoint: &Endpoint, payment: &NewPayment) -> Result<bool> {
         let mut item = endpoint.demo.payments.first().cloned().unwrap_or_default();
         let now = milliseconds(Timestamp::now());
@@ -219,8 +219,8 @@ impl Tables {
         self.put_if_absent(&self.payments, &item).await
     }
 
-    /// Moves a payment's status as every other writer must, a capture for one: only where it is still the
-    /// one that was seen. False where it is not.
+    /// Moves a payment's status as every other writer must, a capture for one: only where it is
+    /// still the one that was seen. False where it is not.
     pub(crate) async fn move_status(
         &self,
         endpoint: &Endpoint,

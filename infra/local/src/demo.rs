@@ -1,5 +1,5 @@
-//! The demo: each provider's cancel over HTTP, retried under the same key and tried under another; then what
-//! the service is for, a lost response and a race.
+//! The demo: each provider's cancel over HTTP, retried under the same key and tried under another;
+//! then what the service is for, a lost response and a race.
 
 use std::{sync::Arc, time::Duration};
 
@@ -333,8 +333,9 @@ fn is_replay(headers: &HeaderMap) -> bool {
     headers.contains_key("idempotent-replayed")
 }
 
-/// The same conditional write as an ordinary handler makes it: the SDK's client with its defaults, and a
-/// condition that knows the status alone. The status that its refusal would name, where it is refused.
+/// The same conditional write as an ordinary handler makes it: the SDK's client with its defaults,
+/// and a condition that knows the status alone. The status that its refusal would name, where it is
+/// refused.
 async fn ordinary(
     dynamodb: &str,
     table: &str,

@@ -16,8 +16,8 @@ use crate::{example::Cancel, serve};
 /// Whose the demo payments are.
 const MERCHANT: &str = "m_demo";
 
-/// A provider's file in `demo/`: how to cancel, as whom, and what. The items are plain JSON; a string is
-/// `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
+/// A provider's file in `demo/`: how to cancel, as whom, and what. The items are plain JSON; a
+/// string is `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Demo {
@@ -25,7 +25,8 @@ pub(crate) struct Demo {
     pub(crate) cancel: Cancel,
     /// Items of the credentials table.
     pub(crate) credentials: Vec<Value>,
-    /// Items of the payments table. The first ones that can be canceled are the first ones to be shown.
+    /// Items of the payments table. The first ones that can be canceled are the first ones to be
+    /// shown.
     pub(crate) payments: Vec<Value>,
 }
 
@@ -111,8 +112,8 @@ impl Endpoint {
         self.statuses.cancelable.contains(&text(item, "status")) && !manual
     }
 
-    /// The provider's status words: those that can be canceled, the one for canceled, and what else its
-    /// demo payments have.
+    /// The provider's status words: those that can be canceled, the one for canceled, and what else
+    /// its demo payments have.
     pub(crate) fn words(&self) -> Vec<&str> {
         let mut words = self.statuses.cancelable.to_vec();
         words.push(self.statuses.canceled);

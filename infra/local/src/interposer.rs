@@ -211,8 +211,8 @@ async fn serve(listener: TcpListener, interposer: Arc<Interposer>) {
     }
 }
 
-/// The embedded DynamoDB, out of web pages' reach: dynoxide answers all of them. Linux and Windows have
-/// sixteen million addresses for loopback; elsewhere, at least nobody is told the port.
+/// The embedded DynamoDB, out of web pages' reach: dynoxide answers all of them. Linux and Windows
+/// have sixteen million addresses for loopback; elsewhere, at least nobody is told the port.
 async fn inner(data: Option<&Path>) -> Result<SocketAddr> {
     let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
     let hidden = Ipv4Addr::new(127, a, b, c.clamp(1, 254));

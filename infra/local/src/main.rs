@@ -1,8 +1,8 @@
-//! The five cancel endpoints on one machine: an embedded DynamoDB, demo payments in it, and the real URLs in
-//! front.
+//! The five cancel endpoints on one machine: an embedded DynamoDB, demo payments in it, and the
+//! real URLs in front.
 //!
-//! Each URL is answered by the very [`CancelService`](shared::service::CancelService) that Lambda runs;
-//! nothing here knows how a payment is canceled.
+//! Each URL is answered by the very [`CancelService`](shared::service::CancelService) that Lambda
+//! runs; nothing here knows how a payment is canceled.
 
 mod case;
 mod data;
@@ -66,13 +66,13 @@ fn endpoints(store: &DynamoDb) -> Result<Vec<Endpoint>> {
 #[derive(Parser)]
 #[command(name = "local", version)]
 struct Arguments {
-    /// Serve the endpoints on this port of 127.0.0.1 [default: 9000, with --demo any free one]; 0 takes any
-    /// free one.
+    /// Serve the endpoints on this port of 127.0.0.1 [default: 9000, with --demo any free one]; 0
+    /// takes any free one.
     #[arg(long)]
     port: Option<u16>,
 
-    /// Serve the embedded DynamoDB on this port of 127.0.0.1 [default: 8000, with --demo any free one]; 0
-    /// takes any free one.
+    /// Serve the embedded DynamoDB on this port of 127.0.0.1 [default: 8000, with --demo any free
+    /// one]; 0 takes any free one.
     #[arg(long, value_name = "PORT")]
     dynamodb_port: Option<u16>,
 
@@ -82,24 +82,26 @@ struct Arguments {
 
     /// Use the DynamoDB at this URL instead of the embedded one.
     ///
-    /// Creates both tables there, unless they exist, and adds the demo items that are missing. Region and
-    /// credentials come from the environment, as the AWS SDK reads them; where it names none, us-east-1 and a
-    /// dummy key.
-    #[arg(long, value_name = "URL", value_parser = http_url, conflicts_with_all = ["data", "dynamodb_port"])]
+    /// Creates both tables there, unless they exist, and adds the demo items that are missing.
+    /// Region and credentials come from the environment, as the AWS SDK reads them; where it names
+    /// none, us-east-1 and a dummy key.
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    #[arg(conflicts_with_all = ["data", "dynamodb_port"])]
     endpoint_url: Option<String>,
 
     /// Put the demo keys, which are public, into a DynamoDB that is not on this machine.
     #[arg(long, requires = "endpoint_url")]
     yes: bool,
 
-    /// Show what the endpoints do, over HTTP, and end: cancels and second tries, a lost response, a race.
+    /// Show what the endpoints do, over HTTP, and end: cancels and second tries, a lost response, a
+    /// race.
     ///
     /// Exits with 0 only if all of it went as it should.
     #[arg(long, conflicts_with_all = ["commands", "env", "case"])]
     demo: bool,
 
-    /// Print a command for each of the five: those of the running stack on --port, or else of the one that
-    /// this starts.
+    /// Print a command for each of the five: those of the running stack on --port, or else of the
+    /// one that this starts.
     #[arg(long, conflicts_with_all = ["env", "case"])]
     commands: bool,
 
@@ -107,8 +109,8 @@ struct Arguments {
     #[arg(long)]
     env: bool,
 
-    /// Put the items that a case of events/ is given into the running stack's DynamoDB, print the command that
-    /// invokes it, and end.
+    /// Put the items that a case of events/ is given into the running stack's DynamoDB, print the
+    /// command that invokes it, and end.
     #[arg(long, value_name = "FOLDER", conflicts_with = "env")]
     case: Option<PathBuf>,
 }
@@ -156,8 +158,8 @@ async fn main() -> ExitCode {
         faults
     };
     telemetry::init(io::stderr, faults);
-    // Polled first, so that from here on Ctrl-C ends the process quietly. A demo that it cut short has shown
-    // nothing.
+    // Polled first, so that from here on Ctrl-C ends the process quietly. A demo that it cut short
+    // has shown nothing.
     let interrupted = ExitCode::from(u8::from(arguments.demo));
     tokio::select! {
         biased;
@@ -205,8 +207,8 @@ async fn start(arguments: Arguments) -> Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     let (dynamodb, config, interposer) = match &arguments.endpoint_url {
         Some(url) if !arguments.yes && !on_this_machine(url) => bail!(
-            "the DynamoDB on {url} is not on this machine, and the demo keys are public: whoever reads them \
-             could cancel there; add --yes to put them there all the same"
+            "the DynamoDB on {url} is not on this machine, and the demo keys are public: whoever \
+             reads them could cancel there; add --yes to put them there all the same"
         ),
         Some(url) => (url.clone(), config_elsewhere(url).await, None),
         None => {
@@ -227,9 +229,9 @@ async fn start(arguments: Arguments) -> Result<()> {
         .with_context(|| format!("cannot use the DynamoDB on {dynamodb}"))?;
     if settings().map_err(Error::msg)?.issued_keys_only {
         let explanation = format!(
-            "ISSUED_KEYS_ONLY is on, so the demo keys are refused, as is every key that was not issued; unset it, or \
-             issue one: cargo run -p admin -- credentials issue --endpoint-url {dynamodb} --provider hyperswitch \
-             --merchant m_demo"
+            "ISSUED_KEYS_ONLY is on, so the demo keys are refused, as is every key that was not \
+             issued; unset it, or issue one: cargo run -p admin -- credentials issue \
+             --endpoint-url {dynamodb} --provider hyperswitch --merchant m_demo"
         );
         if arguments.demo {
             bail!(explanation);
@@ -288,8 +290,8 @@ async fn prepare(tables: &Tables, endpoints: &[Endpoint]) -> Result<()> {
     if !tables.returns_refused_items(endpoints).await? {
         terminal::warning(
             "this DynamoDB does not return the item of a failed condition \
-             (ReturnValuesOnConditionCheckFailure), so every refusal will be \"not found\"; use a newer one \
-             (DynamoDB Local 2.0 or later)",
+             (ReturnValuesOnConditionCheckFailure), so every refusal will be \"not found\"; \
+             use a newer one (DynamoDB Local 2.0 or later)",
         );
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Every request that reaches the stack, refused ones included: kept for the page, and a line each for
-//! the terminal.
+//! Every request that reaches the stack, refused ones included: kept for the page, and a line each
+//! for the terminal.
 
 use std::{
     collections::VecDeque,
@@ -109,8 +109,9 @@ impl Record {
     }
 }
 
-/// What a response says, in one word: the `code` of the provider's error envelope, flat or nested, or
-/// `replayed`, `canceled`, `already canceled` (a success without a write), or the status's own name.
+/// What a response says, in one word: the `code` of the provider's error envelope, flat or nested,
+/// or `replayed`, `canceled`, `already canceled` (a success without a write), or the status's own
+/// name.
 pub(crate) fn outcome(
     status: StatusCode,
     headers: &HeaderMap,

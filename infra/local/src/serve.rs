@@ -1,5 +1,5 @@
-//! From HTTP to the service, and back: what API Gateway and Lambda do in the cloud. The only place that
-//! knows the service's own types.
+//! From HTTP to the service, and back: what API Gateway and Lambda do in the cloud. The only place
+//! that knows the service's own types.
 
 use anyhow::Result;
 use axum::{
@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 pub(crate) use shared::request::MAX_BODY;
 
-/// The provider `P` over the tables. Any method: refusing all but POST is the provider's own affair.
+/// The provider `P` over the tables. Any method: refusing all but POST is the provider's own
+/// affair.
 pub(crate) fn handler<P: Provider>(store: &DynamoDb, settings: Settings) -> MethodRouter {
     let service = CancelService::<P, _>::new(store.clone(), settings);
     any(move |request: Request| {
@@ -50,8 +51,8 @@ async fn incoming(request: Request) -> Incoming {
     }
 }
 
-/// The whole body, but of one that is too large only as much as shows it. The rest is read and dropped:
-/// a client that is still sending would not see the response.
+/// The whole body, but of one that is too large only as much as shows it. The rest is read and
+/// dropped: a client that is still sending would not see the response.
 pub(crate) async fn read(mut body: Body) -> Result<Vec<u8>, axum::Error> {
     let mut kept = Vec::new();
     while let Some(frame) = body.frame().await {

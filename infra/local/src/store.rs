@@ -32,8 +32,8 @@ pub(crate) fn on_this_machine(url: &str) -> bool {
     url.is_ok_and(|url| url.authority().is_some_and(loopback))
 }
 
-/// The functions' own SDK configuration, pointed at another DynamoDB. An emulator takes any region and
-/// key, so none need be set for one.
+/// The functions' own SDK configuration, pointed at another DynamoDB. An emulator takes any region
+/// and key, so none need be set for one.
 pub(crate) async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
     let named = |names: &[&str]| names.iter().any(|name| env::var_os(name).is_some());
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
@@ -63,7 +63,8 @@ pub(crate) fn about_port(error: Error, port: u16) -> Error {
     }
 }
 
-/// The error in words: of a connection that failed, what failed; of anything else, all that is known.
+/// The error in words: of a connection that failed, what failed; of anything else, all that is
+/// known.
 pub(crate) fn in_words(error: &Error) -> String {
     let causes = error.chain().map(|cause| cause.to_string().to_lowercase());
     let causes = causes.collect::<Vec<_>>().join(": ");

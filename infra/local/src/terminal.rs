@@ -16,8 +16,8 @@ const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const REFUSED: Style = AnsiColor::Yellow.on_default();
 
-/// How far the start is: the tables, and so many items. On a terminal only; it goes away with what is
-/// returned.
+/// How far the start is: the tables, and so many items. On a terminal only; it goes away with what
+/// is returned.
 pub(crate) fn loading(items: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg}  {pos} of {len} items  {elapsed}");
     let bar = ProgressBar::new(items as u64)
@@ -52,8 +52,8 @@ pub(crate) fn banner(url: &str, dynamodb: &str, kept: &str, example: &str) -> io
     )
 }
 
-/// One request, one line: time, provider, path, status, outcome, milliseconds. The path has room for a
-/// One2Pays cancel; on a narrower terminal it loses its middle.
+/// One request, one line: time, provider, path, status, outcome, milliseconds. The path has room
+/// for a One2Pays cancel; on a narrower terminal it loses its middle.
 pub(crate) fn request(exchange: &Exchange) {
     const PATH: usize = 60;
     const REST: usize = 8 + 2 + 13 + 2 + 2 + 3 + 2 + 22 + 2 + 7;
@@ -71,15 +71,14 @@ pub(crate) fn request(exchange: &Exchange) {
     };
     // Of RFC 3339, the time of day; UTC, as in the items.
     let time = exchange.at.get(11..19).unwrap_or_default();
+    let provider = exchange.provider.unwrap_or("-");
+    let path = shortened(&exchange.path, room);
+    let (status, outcome, took) = (exchange.status, &exchange.outcome, exchange.milliseconds);
     // A terminal that is gone does not stop the stack.
     let _ = writeln!(
         out.lock(),
-        "{FAINT}{time}{FAINT:#}  {:13}  {:room$}  {style}{}{style:#}  {style}{:22}{style:#}  {FAINT}{:>4} ms{FAINT:#}",
-        exchange.provider.unwrap_or("-"),
-        shortened(&exchange.path, room),
-        exchange.status,
-        exchange.outcome,
-        exchange.milliseconds,
+        "{FAINT}{time}{FAINT:#}  {provider:13}  {path:room$}  \
+         {style}{status}  {outcome:22}{style:#}  {FAINT}{took:>4} ms{FAINT:#}",
     );
 }
 
@@ -100,8 +99,8 @@ pub(crate) fn heading(text: &str) -> io::Result<()> {
     writeln!(anstream::stdout(), "{NAME}{text}{NAME:#}")
 }
 
-/// A line of the demo: what was tried, the status, what it means, and what it should have been where
-/// it was something else.
+/// A line of the demo: what was tried, the status, what it means, and what it should have been
+/// where it was something else.
 pub(crate) fn tried(
     what: &str,
     status: &str,

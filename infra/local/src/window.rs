@@ -1,5 +1,5 @@
-//! The page in front of the endpoints. It reads the payments, says how each is canceled, and leaves the
-//! request to the browser, which calls the very URLs that every other client calls.
+//! The page in front of the endpoints. It reads the payments, says how each is canceled, and leaves
+//! the request to the browser, which calls the very URLs that every other client calls.
 //!
 //! It is for this machine alone: see [`guard`](crate::guard).
 
@@ -100,7 +100,8 @@ pub(crate) struct Window {
     pub(crate) tables: Tables,
     /// The endpoints.
     pub(crate) endpoints: Arc<[Endpoint]>,
-    /// In front of the tables, where they are the stack's own, so that it may change what is in them.
+    /// In front of the tables, where they are the stack's own, so that it may change what is in
+    /// them.
     pub(crate) interposer: Option<Arc<Interposer>>,
     /// The last requests.
     pub(crate) record: Arc<Record>,
@@ -160,8 +161,8 @@ pub(crate) fn router(window: Window) -> Router {
     let endpoints = window.endpoints.iter();
     endpoints
         .fold(page, |router, endpoint| {
-            // The path is matched as it came, percent-encoded, so whatever stands for the id reaches
-            // its provider.
+            // The path is matched as it came, percent-encoded, so whatever stands for the id
+            // reaches its provider.
             router.route(endpoint.route, endpoint.handler.clone())
         })
         .layer(middleware::from_fn(refuse_other_origins))
@@ -186,8 +187,8 @@ async fn unknown(State(window): State<Arc<Window>>, method: Method, uri: Uri) ->
     (StatusCode::NOT_FOUND, body).into_response()
 }
 
-/// The demo merchant's payments: in a store of the stack's own all of them, new ones first; in another
-/// one the demo payments, and nothing else is looked at.
+/// The demo merchant's payments: in a store of the stack's own all of them, new ones first; in
+/// another one the demo payments, and nothing else is looked at.
 async fn payments(State(window): State<Arc<Window>>) -> Result<Response, Refusal> {
     let own = window.interposer.is_some();
     let mut items = if own {
@@ -305,8 +306,8 @@ struct Wanted {
     draft: Draft,
 }
 
-/// A request that cancels the payment, for the page to send. It is signed here, as a merchant's own server would sign
-/// it.
+/// A request that cancels the payment, for the page to send. It is signed here, as a merchant's own
+/// server would sign it.
 async fn prepare(
     State(window): State<Arc<Window>>,
     Json(Wanted {
@@ -328,8 +329,8 @@ async fn reset(State(window): State<Arc<Window>>) -> Result<StatusCode, Refusal>
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Every request that reaches the stack, as it comes. A browser that was cut off says with which one it
-/// goes on.
+/// Every request that reaches the stack, as it comes. A browser that was cut off says with which
+/// one it goes on.
 async fn requests(
     State(window): State<Arc<Window>>,
     headers: HeaderMap,

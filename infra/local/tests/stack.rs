@@ -191,6 +191,18 @@ fn each_request_gets_a_line_refusals_included() {
 }
 
 #[test]
+fn a_requests_line_is_colored_for_who_can_see_it() {
+    let free = ["--port", "0", "--dynamodb-port", "0"];
+    let stack = Stack::run(&free, &[("CLICOLOR_FORCE", "1")]);
+    try_cancel(&stack, "hyperswitch", "pay_hs_requires_capture");
+    let line = stack.line();
+    assert!(
+        line.contains("\u{1b}[1m\u{1b}[32m200  canceled"),
+        "{line:?}"
+    );
+}
+
+#[test]
 fn the_ready_line_comes_last_and_names_this_machine_only() {
     let stack = Stack::start(&[]);
     assert!(stack.url.starts_with("http://127.0.0.1:"), "{}", stack.url);

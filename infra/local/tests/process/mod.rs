@@ -164,7 +164,7 @@ impl Stack {
             let Ok(line) = lines.lines.recv_timeout(PATIENCE) else {
                 panic!("not ready: {}{}", lines.so_far(), errors.so_far());
             };
-            if let Some(ready) = line.strip_prefix("ready  ") {
+            if let Some(ready) = plain(&line).strip_prefix("ready  ") {
                 let (url, rest) = ready.split_once("  (DynamoDB on ").unwrap();
                 break (url.to_owned(), rest.trim_end_matches(')').to_owned());
             }
@@ -324,4 +324,13 @@ fn forget(client: &mut TcpStream, store: &str) {
         body.len()
     );
     client.write_all((head + &body).as_bytes()).unwrap();
+}
+
+/// The text without its colors.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain + part.split_once('m').map_or("", |(_, rest)| rest)
+    })
 }
