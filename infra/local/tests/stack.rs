@@ -584,7 +584,7 @@ fn a_case_is_put_into_the_running_stacks_dynamodb() {
     let port = stack.dynamodb.rsplit_once(':').unwrap().1;
     let folder = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../events/vtex/cancels_approved"
+        "/../../events/vtex/cancels_approved.json"
     );
     let output = run(&["--case", folder, "--dynamodb-port", port], &[]);
     assert_eq!(output.code, Some(0), "{output:?}");
