@@ -1,70 +1,45 @@
-//! The one job: move a payment to its canceled word, if it may be, and say truly what came of it.
+//! The one job: move a payment to its canceled status, if it may be canceled, and report truly
+//! whether that happened.
 
-use std::{borrow::Cow, time::Duration};
+use std::future::Future;
 
-use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tracing::error;
 use uuid::Uuid;
 
 use crate::{
-    auth::{Merchant, Signature},
+    auth::{AuthError, Merchant, Signature},
+    budget::Budget,
     clock::{Timestamp, milliseconds},
-    payment::{Cancellation, Payment, PaymentKey},
-    provider::Statuses,
-    store::{Payments, Signatures, StoreError, Verdict},
+    error::{Fault, StoreError},
+    idempotency::{Fingerprint, IdempotencyKey, Token},
+    limits::SIGNATURE_RETENTION,
+    payment::{Attribute, Cancellation, Payment, Statuses},
 };
 
-/// What a provider understood of the request.
+/// What a provider read from the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelCommand {
-    /// The payment, in the form its key has.
-    pub payment_id: String,
-    /// The key that names this request where the body carries it (VTEX's `requestId`). It wins over the `Idempotency-Key` header.
+    /// The payment's id as its key has it, if it is not the path's.
+    pub payment_id: Option<String>,
+    /// The idempotency key that the body carries (VTEX's `requestId`). It takes precedence over the
+    /// `Idempotency-Key` header.
     pub idempotency_key: Option<IdempotencyKey>,
     /// The caller's reason.
     pub reason: Option<String>,
-    /// Of all that makes two requests the same.
+    /// Of everything that makes two requests the same.
     pub fingerprint: Fingerprint,
 }
 
-/// A client's name for one request: 1 to 255 visible ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdempotencyKey(String);
-
-impl IdempotencyKey {
-    /// The rule, as it is told to callers.
-    pub const RULE: &str = "must be 1 to 255 visible ASCII characters";
-
-    /// Takes `text` as a key, or nothing where it breaks the rule.
+impl CancelCommand {
+    /// A command for the path's payment, with the header's key and without a reason.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let well_formed =
-            (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        well_formed.then(|| Self(text.to_owned()))
-    }
-}
-
-/// What makes two requests the same: SHA-256, in hexadecimal, over their parts. An absent part counts as the byte 0, a present one as the byte 1,
-/// its length in eight bytes, big-endian, and its bytes; so no two lists of parts run together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(String);
-
-impl Fingerprint {
-    /// The fingerprint of these parts, in this order.
-    #[must_use]
-    pub fn of(parts: &[Option<&[u8]>]) -> Self {
-        let mut digest = Sha256::new();
-        for part in parts {
-            match part {
-                None => digest.update([0]),
-                Some(bytes) => {
-                    digest.update([1]);
-                    digest.update((bytes.len() as u64).to_be_bytes());
-                    digest.update(bytes);
-                }
-            }
+    pub fn new(fingerprint: Fingerprint) -> Self {
+        Self {
+            payment_id: None,
+            idempotency_key: None,
+            reason: None,
+            fingerprint,
         }
-        Self(hex::encode(digest.finalize()))
     }
 }
 
@@ -72,147 +47,135 @@ impl Fingerprint {
 pub type Outcome = Result<Canceled, CancelError>;
 
 /// The payment is canceled, by this request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canceled {
     /// As it is now.
     pub payment: Payment,
-    /// An earlier request with the same key did it; this one found it done.
+    /// An earlier request with the same key canceled it.
     pub replayed: bool,
 }
 
-/// Why a payment was not canceled, or not known to be.
-#[derive(Debug, Clone, PartialEq)]
+/// Why a payment was not canceled, or is not known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CancelError {
-    /// The request is not one. Nothing was done.
-    Malformed(Fault),
-    /// No credential, or none that is known and right. Nothing was done.
+    /// The request is invalid. Nothing was done.
+    #[error(transparent)]
+    Malformed(#[from] Fault),
+    /// The path is not the provider's. Nothing was done.
+    #[error("no such endpoint")]
+    NoSuchEndpoint,
+    /// No credential, or one that is unknown, wrong or expired. Nothing was done.
+    #[error("unauthenticated")]
     Unauthenticated,
-    /// The credential is right, but switched off. Nothing was done.
+    /// The credential is right, but disabled. Nothing was done.
+    #[error("the credential is disabled")]
     Forbidden,
     /// The merchant has no such payment.
+    #[error("the merchant has no such payment")]
     NotFound,
-    /// The payment as it is: its status is not a cancelable one, or only a person may cancel it.
+    /// The payment as it is: its status is not cancelable, or only a person may cancel it.
+    #[error("the payment is not cancelable")]
     NotCancelable(Box<Payment>),
-    /// The idempotency key already canceled this payment for a request with another fingerprint.
-    KeyReused,
-    /// No definite answer came from the store: the payment may or may not be canceled, and the same request is safe to repeat.
-    Undecided,
-    /// A fault on our side, told in the log. Claims nothing about the payment.
+    /// The idempotency key has already canceled this payment, and that answer does not fit this
+    /// request.
+    #[error(transparent)]
+    KeyReused(KeyReuse),
+    /// The store did not take the write: the payment is not canceled by this request.
+    #[error("the store is unavailable; nothing was written")]
+    Unavailable,
+    /// The store gave no definite response: the payment may or may not be canceled.
+    #[error("the payment may or may not be canceled")]
+    Undecided {
+        /// A retry with the same key gets the true outcome. Without a key it is told that the
+        /// payment is canceled, if it is.
+        keyed: bool,
+    },
+    /// A fault of ours or of the item, described in the log. Nothing was written.
+    #[error("internal error; nothing was written")]
     Internal,
 }
 
+/// How an idempotency key is used up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyReuse {
+    /// It canceled the payment for a request with another fingerprint.
+    #[error("Idempotency-Key was already used to cancel this payment with another body")]
+    OtherRequest,
+    /// It canceled the payment, which has been re-opened since. One key makes one transition.
+    #[error("Idempotency-Key was already used to cancel this payment, which was re-opened since")]
+    Reopened(Box<Payment>),
+}
+
 impl CancelError {
-    /// The outcome in one word, for logs.
+    /// The outcome in one word, for logs and metrics.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
+            Self::NoSuchEndpoint => "no_such_endpoint",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::NotCancelable(_) => "not_cancelable",
-            Self::KeyReused => "key_reused",
-            Self::Undecided => "undecided",
+            Self::KeyReused(_) => "key_reused",
+            Self::Unavailable => "unavailable",
+            Self::Undecided { .. } => "undecided",
             Self::Internal => "internal",
         }
     }
 }
 
-impl From<Fault> for CancelError {
-    fn from(fault: Fault) -> Self {
-        Self::Malformed(fault)
+impl From<AuthError> for CancelError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Unauthenticated => Self::Unauthenticated,
+            AuthError::Forbidden => Self::Forbidden,
+            AuthError::Unavailable => Self::Unavailable,
+            AuthError::Internal => Self::Internal,
+        }
     }
 }
 
-/// What is wrong with a request. Texts name kinds, rules and places, never a value: a request may carry secrets.
+/// Where a payment is stored: `{provider}#{merchant_id}#{payment_id}`.
+///
+/// The merchant is part of the key, so another merchant's payment is simply another key: *missing*
+/// and *not yours* are the same read, at the same cost, with the same response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Which sort of fault.
-    pub kind: FaultKind,
-    /// For the caller.
-    pub message: String,
-    /// The header or body field at fault, in its documented spelling.
-    pub field: Option<Cow<'static, str>>,
-    /// For [`FaultKind::Type`]: the kind of value provided, and the one expected.
-    pub types: Option<(&'static str, &'static str)>,
-    /// The provider's own code, where it has one for this fault.
-    pub code: Option<&'static str>,
+pub struct PaymentKey {
+    merchant_id: String,
+    payment_id: String,
+    pk: String,
 }
 
-/// The sorts of [`Fault`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The Lambda event is not one an HTTP front end makes.
-    Event,
-    /// Another method than `POST`.
-    Method,
-    /// The body is larger than [`MAX_BODY`](crate::request::MAX_BODY).
-    TooLarge,
-    /// A header's value or number.
-    Header,
-    /// The body's content type.
-    ContentType,
-    /// The body's JSON.
-    Json,
-    /// A body field's type, or its absence.
-    Type,
-    /// A body field's value.
-    Value,
-}
-
-impl Fault {
-    /// A fault that `message` describes.
+impl PaymentKey {
+    /// The key of `merchant`'s payment `payment_id`. Only [`auth`](crate::auth) makes a
+    /// [`Merchant`], so an unauthenticated caller cannot name a payment.
     #[must_use]
-    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+    pub fn new(provider: &str, merchant: &Merchant, payment_id: String) -> Self {
+        let pk = format!("{provider}#{}#{payment_id}", merchant.id());
         Self {
-            kind,
-            message: message.into(),
-            field: None,
-            types: None,
-            code: None,
+            merchant_id: merchant.id().to_owned(),
+            payment_id,
+            pk,
         }
     }
 
-    /// The same fault, of this header or body field.
+    /// The table's partition key.
     #[must_use]
-    pub fn field(self, field: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..self
-        }
+    pub fn pk(&self) -> &str {
+        &self.pk
     }
 
-    /// The same fault, a value of the kind `provided` where `expected` is asked for.
+    /// The merchant's part.
     #[must_use]
-    pub fn types(self, provided: &'static str, expected: &'static str) -> Self {
-        Self {
-            types: Some((provided, expected)),
-            ..self
-        }
+    pub fn merchant_id(&self) -> &str {
+        &self.merchant_id
     }
 
-    /// The same fault, under the provider's own code.
+    /// The payment's part.
     #[must_use]
-    pub fn code(self, code: &'static str) -> Self {
-        Self {
-            code: Some(code),
-            ..self
-        }
-    }
-
-    /// The HTTP status such a fault has wherever a provider does not say otherwise.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        match self.kind {
-            FaultKind::TooLarge => 413,
-            FaultKind::Method => 405,
-            FaultKind::Event
-            | FaultKind::Header
-            | FaultKind::ContentType
-            | FaultKind::Json
-            | FaultKind::Type
-            | FaultKind::Value => 400,
-        }
+    pub fn payment_id(&self) -> &str {
+        &self.payment_id
     }
 }
 
@@ -221,35 +184,66 @@ impl Fault {
 pub struct Transition {
     /// Which payment.
     pub key: PaymentKey,
-    /// From which words, to which word.
+    /// From which statuses, to which.
     pub statuses: Statuses,
+    /// What the success response cannot do without.
+    pub required: &'static [Attribute],
     /// When: `canceled_at` and `updated_at`.
     pub at: String,
-    /// What the payment will remember of it.
+    /// The record to leave on the payment.
     pub cancellation: Cancellation,
-    /// After this nobody waits for the store's answer any more.
-    pub until: Instant,
 }
 
-/// A signature's wish to serve one payment.
+impl Transition {
+    /// Whether `payment` carries this transition's token.
+    #[must_use]
+    pub fn is_token_of(&self, payment: &Payment) -> bool {
+        let cancellation = payment.cancellation.as_ref();
+        cancellation.is_some_and(|made| made.token == self.cancellation.token)
+    }
+}
+
+/// The port to the payments table.
+///
+/// It has one method, the atomic transition itself. There is no `find` and no `save`, so
+/// get-then-put cannot be written.
+pub trait Payments: Send + Sync + 'static {
+    /// Moves a payment to its canceled status if its status is cancelable, no flag reserves it for
+    /// a person, it does not carry this transition's token, and it has the required attributes. All
+    /// of it or nothing, decided by the store at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not decide, or cannot use the item.
+    fn transition(
+        &self,
+        transition: &Transition,
+        budget: &Budget,
+    ) -> impl Future<Output = Result<TransitionResult, StoreError>> + Send;
+}
+
+/// What the store decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// Where the signature is remembered: `{provider}.signature#{merchant_id}#{digest}`, beside the payments. No provider's name has a dot, so
-    /// no payment's key is such a one, whatever a payment id looks like.
-    pub pk: String,
-    /// The payment, in the form its key has.
-    pub payment_id: String,
-    /// When it may be forgotten, in seconds since 1970.
-    pub expires_at: i64,
-    /// After this nobody waits for the store's answer any more.
-    pub until: Instant,
+pub enum TransitionResult {
+    /// The transition is made. The payment after it.
+    Transitioned(Payment),
+    /// The condition was false. The payment at that moment, or `None` if there is none.
+    ConditionFailed(Option<Payment>),
 }
 
-/// How long a used signature is remembered at the least: far longer than any provider's window.
-const SIGNATURE_REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+/// The use of a signature for one payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureUse {
+    /// `{provider}.signature#{merchant_id}#{digest}`, in the payments table. No provider's name has
+    /// a dot, so this is no payment's key.
+    pub pk: String,
+    /// The payment's id as its key has it.
+    pub payment_id: String,
+    /// When it may be deleted, in seconds since 1970.
+    pub expires_at: i64,
+}
 
-impl Claim {
-    /// That `merchant`'s `signature` serves `payment_id` and no other.
+impl SignatureUse {
+    /// The use of `merchant`'s `signature` for `payment_id`.
     #[must_use]
     pub fn new(
         provider: &str,
@@ -257,7 +251,6 @@ impl Claim {
         signature: &Signature,
         payment_id: &str,
         now: Timestamp,
-        until: Instant,
     ) -> Self {
         Self {
             pk: format!(
@@ -268,143 +261,139 @@ impl Claim {
             payment_id: payment_id.to_owned(),
             expires_at: now
                 .as_second()
-                .saturating_add_unsigned(SIGNATURE_REMEMBERED.as_secs()),
-            until,
+                .saturating_add_unsigned(SIGNATURE_RETENTION.as_secs()),
         }
     }
 }
 
-/// Claims a signature for a payment, before the payment is touched: a protocol that signs neither path nor method lets whoever has seen one
-/// request send it to another payment.
+/// The port to the used signatures, which are in the payments table: a function may write there.
+pub trait Signatures: Send + Sync + 'static {
+    /// Records the use: `true` the first time, and for the same payment again; `false` if the
+    /// signature was used for another payment. Decided by the store at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store did not decide.
+    fn claim(
+        &self,
+        signature: &SignatureUse,
+        budget: &Budget,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// Claims a signature for a payment, before the payment is touched: a protocol that signs neither
+/// path nor method lets whoever has seen one request send it to another payment.
 ///
 /// # Errors
-/// [`CancelError::Unauthenticated`] where it serves another payment already, [`CancelError::Undecided`] or [`CancelError::Internal`] where the
-/// store did not say.
-pub async fn claim(store: &impl Signatures, claim: &Claim) -> Result<(), CancelError> {
-    match store.claim(claim).await {
+/// [`CancelError::Unauthenticated`] if it was used for another payment. [`CancelError::Unavailable`]
+/// or [`CancelError::Internal`] if the store did not decide: the payment is untouched either way.
+pub async fn claim(
+    store: &impl Signatures,
+    signature: &SignatureUse,
+    budget: &Budget,
+) -> Result<(), CancelError> {
+    match store.claim(signature, budget).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(CancelError::Unauthenticated),
-        Err(StoreError::Undecided) => Err(CancelError::Undecided),
+        Err(StoreError::Undecided | StoreError::Unavailable) => Err(CancelError::Unavailable),
         Err(StoreError::Internal) => Err(CancelError::Internal),
     }
 }
 
-/// One cancel, all that it needs.
+/// One cancel, with everything that it needs.
 #[derive(Debug)]
-pub struct Cancel<'a> {
-    /// Whose payment.
-    pub merchant: &'a Merchant,
-    /// The provider's name, the first part of the payment's key.
-    pub provider: &'a str,
+pub struct Cancel {
+    /// Which payment.
+    pub key: PaymentKey,
     /// The provider's words.
     pub statuses: Statuses,
-    /// What is asked for.
-    pub command: CancelCommand,
-    /// The token where the client sent no key.
-    pub request_id: &'a str,
+    /// What the provider's success response cannot do without.
+    pub required: &'static [Attribute],
+    /// Names this request.
+    pub token: Token,
+    /// Of everything that makes two requests the same.
+    pub fingerprint: Fingerprint,
+    /// The caller's reason.
+    pub reason: Option<String>,
+    /// Whether the client chose the token, and so can retry with it.
+    pub keyed: bool,
     /// Our clock.
     pub now: Timestamp,
-    /// When the answer must be there.
-    pub until: Instant,
 }
 
 /// Cancels: one conditional write, whose condition is the status check.
 ///
-/// A write whose answer was lost is repeated by the SDK, and the repetition then meets a payment that is already canceled; the token on it tells our own
-/// cancel from another's, so that a lost reply never turns into a conflict that did not happen.
+/// When a response is lost, the SDK retries the write. The retry finds the payment already canceled
+/// by the first attempt. The token on it tells our own cancel from another's, so a lost response
+/// never turns into a conflict that did not happen.
 ///
 /// # Errors
 /// Every [`CancelError`] but those of reading the request.
-pub async fn cancel(store: &impl Payments, asked: Cancel<'_>) -> Outcome {
+pub async fn cancel(store: &impl Payments, cancel: Cancel, budget: &Budget) -> Outcome {
     let Cancel {
-        merchant,
-        provider,
+        key,
         statuses,
-        command,
-        request_id,
-        now,
-        until,
-    } = asked;
-    let CancelCommand {
-        payment_id,
-        idempotency_key,
-        reason,
+        required,
+        token,
         fingerprint,
-    } = command;
+        reason,
+        keyed,
+        now,
+    } = cancel;
     let transition = Transition {
-        key: PaymentKey::new(provider, merchant, payment_id),
+        key,
         statuses,
+        required,
         at: milliseconds(now),
         cancellation: Cancellation {
             id: Uuid::new_v4().simple().to_string(),
-            token: idempotency_key.map_or_else(|| request_id.to_owned(), |key| key.0),
-            fingerprint: fingerprint.0,
+            token: token.as_str().to_owned(),
+            fingerprint: fingerprint.as_str().to_owned(),
             reason,
         },
-        until,
     };
-    match store.transition(&transition).await {
-        Ok(Verdict::Made(payment)) => Ok(Canceled {
+    match store.transition(&transition, budget).await {
+        Ok(TransitionResult::Transitioned(payment)) => Ok(Canceled {
             payment,
             replayed: false,
         }),
-        Ok(Verdict::Refused(found)) => refused(found, &transition),
-        Err(StoreError::Undecided) => Err(CancelError::Undecided),
+        Ok(TransitionResult::ConditionFailed(found)) => condition_failed(found, &transition),
+        Err(StoreError::Undecided) => Err(CancelError::Undecided { keyed }),
+        Err(StoreError::Unavailable) => Err(CancelError::Unavailable),
         Err(StoreError::Internal) => Err(CancelError::Internal),
     }
 }
 
-/// What a refused condition means, from the payment as it was at that moment.
-fn refused(found: Option<Payment>, wanted: &Transition) -> Outcome {
+/// What a failed condition means, from the payment as it was at that moment.
+fn condition_failed(found: Option<Payment>, transition: &Transition) -> Outcome {
     let Some(payment) = found else {
         return Err(CancelError::NotFound);
     };
-    if payment.status == wanted.statuses.canceled
-        && let Some(made) = payment
-            .cancellation
-            .as_ref()
-            .filter(|made| made.token == wanted.cancellation.token)
+    let ours = &transition.cancellation;
+    if let Some(made) = &payment.cancellation
+        && made.token == ours.token
     {
-        if made.fingerprint != wanted.cancellation.fingerprint {
-            return Err(CancelError::KeyReused);
+        if made.fingerprint != ours.fingerprint {
+            return Err(CancelError::KeyReused(KeyReuse::OtherRequest));
         }
-        // With the id of this very attempt it is our own write, whose answer was lost on the way.
-        let replayed = made.id != wanted.cancellation.id;
+        if payment.status != transition.statuses.canceled {
+            let reopened = KeyReuse::Reopened(Box::new(payment));
+            return Err(CancelError::KeyReused(reopened));
+        }
+        // With the id of this very call it is our own write, whose response was lost.
+        let replayed = made.id != ours.id;
         return Ok(Canceled { payment, replayed });
     }
-    Err(CancelError::NotCancelable(Box::new(payment)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_idempotency_key_is_1_to_255_visible_ascii_characters() {
-        for good in ["k", "!~", &"k".repeat(255)] {
-            assert!(IdempotencyKey::parse(good).is_some(), "{good}");
-        }
-        for bad in ["", "a b", "a\tb", "é", "\u{7f}", &"k".repeat(256)] {
-            assert!(IdempotencyKey::parse(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn fingerprints_tell_absent_empty_and_shifted_parts_apart() {
-        let all = [
-            Fingerprint::of(&[None]),
-            Fingerprint::of(&[Some(b"")]),
-            Fingerprint::of(&[Some(b"a"), Some(b"")]),
-            Fingerprint::of(&[Some(b""), Some(b"a")]),
-            Fingerprint::of(&[Some(b"a"), None]),
-        ];
-        for (i, one) in all.iter().enumerate() {
-            assert!(all.iter().skip(i + 1).all(|other| other != one), "{one:?}");
-        }
-        // printf '\x00' | sha256sum
-        assert_eq!(
-            all[0].0,
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    if transition.statuses.is_cancelable(&payment.status) && !payment.manual_cancellation {
+        let missing = transition.required.iter();
+        let missing = missing
+            .filter(|attribute| !attribute.is_in(&payment))
+            .map(|attribute| attribute.name());
+        error!(
+            pk = transition.key.pk(),
+            attributes = missing.collect::<Vec<_>>().join(", "),
+            "the payment was not canceled: it lacks what the provider's response needs"
         );
+        return Err(CancelError::Internal);
     }
+    Err(CancelError::NotCancelable(Box::new(payment)))
 }

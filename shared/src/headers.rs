@@ -1,100 +1,90 @@
-//! Request headers, read so that "last one wins" cannot happen.
+//! Request headers, read so that "the last one wins" cannot happen.
 
-use crate::cancel::{Fault, FaultKind};
+use http::HeaderMap;
 
-/// The most header lines that are read. Real requests have about twenty, half of them a front end's own.
-pub const MAX_LINES: usize = 100;
+use crate::{
+    error::{Fault, FaultKind},
+    limits::{MAX_HEADER_BYTES, MAX_HEADER_LINES},
+};
 
-/// The most bytes that names and values may have together. API Gateway lets 10,240 through, a load balancer four times as many as these.
-pub const MAX_BYTES: usize = 16 * 1024;
+/// What we must know of [`HeaderMap`]s.
+pub trait HeaderMapExt {
+    /// The value of a header that may have only one, or `None` if it was not sent.
+    ///
+    /// A comma separates values: API Gateway's payload 2.0 and Function URLs join repeated lines
+    /// with one, so a comma inside a line and a repeated line cannot be told apart. The same value
+    /// twice is that value. Whitespace around a value is not part of it (RFC 9110, section 5.5).
+    ///
+    /// # Errors
+    /// A [`Fault`] that names the header if it has different values, or one that is not text.
+    fn single(&self, name: &'static str) -> Result<Option<&str>, Fault>;
 
-/// Request headers in the order they arrived. Names are compared without regard to case.
-#[derive(Debug, Clone, Default)]
-pub struct Headers(Vec<(String, String)>);
+    /// Like [`single`](Self::single), but an empty value counts as absent: how credentials are
+    /// read.
+    ///
+    /// # Errors
+    /// As [`single`](Self::single).
+    fn credential(&self, name: &'static str) -> Result<Option<&str>, Fault>;
 
-impl Headers {
-    /// Adds one header line. White space around the value is not part of it (RFC 9110, section 5.5).
-    pub fn append(&mut self, name: &str, value: &str) {
-        self.0
-            .push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
-
-    /// Whether there are few enough of them, and short enough.
+    /// Checks the number of lines, then their size.
     ///
     /// # Errors
     /// A [`Fault`] that names the limit.
-    pub fn within_limits(&self) -> Result<(), Fault> {
-        let sizes = self.0.iter().map(|(name, value)| name.len() + value.len());
-        let message = if self.0.len() > MAX_LINES {
-            format!("request has more than {MAX_LINES} header lines")
-        } else if sizes.sum::<usize>() > MAX_BYTES {
-            format!("request headers are larger than {MAX_BYTES} bytes")
+    fn within_limits(&self) -> Result<(), Fault>;
+}
+
+impl HeaderMapExt for HeaderMap {
+    fn single(&self, name: &'static str) -> Result<Option<&str>, Fault> {
+        let fault =
+            |what| Fault::new(FaultKind::Header, format!("header {name} {what}")).field(name);
+        let mut single = None;
+        for line in self.get_all(name) {
+            let line = std::str::from_utf8(line.as_bytes())
+                .map_err(|_| fault("has a character that is not UTF-8"))?;
+            for value in line.split(',').map(str::trim) {
+                if *single.get_or_insert(value) != value {
+                    return Err(fault("is given more than once with different values"));
+                }
+            }
+        }
+        Ok(single)
+    }
+
+    fn credential(&self, name: &'static str) -> Result<Option<&str>, Fault> {
+        Ok(self.single(name)?.filter(|value| !value.is_empty()))
+    }
+
+    fn within_limits(&self) -> Result<(), Fault> {
+        let sizes = self
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len());
+        let message = if self.len() > MAX_HEADER_LINES {
+            format!("request has more than {MAX_HEADER_LINES} header lines")
+        } else if sizes.sum::<usize>() > MAX_HEADER_BYTES {
+            format!("request headers are larger than {MAX_HEADER_BYTES} bytes")
         } else {
             return Ok(());
         };
         Err(Fault::new(FaultKind::Header, message))
     }
-
-    /// The lines of a header, in the order they arrived.
-    pub fn lines(&self, name: &str) -> impl Iterator<Item = &str> {
-        let named = self
-            .0
-            .iter()
-            .filter(move |(given, _)| given.eq_ignore_ascii_case(name));
-        named.map(|(_, line)| line.as_str())
-    }
-
-    /// The value of a header that may have only one, or `None` where it was not sent.
-    ///
-    /// A comma separates values: API Gateway's payload 2.0 and Function URLs join repeated lines with one, so a comma inside a line and a
-    /// repeated line cannot be told apart. The same value twice is that value.
-    ///
-    /// # Errors
-    /// A [`Fault`] that names the header when it has different values.
-    pub fn single(&self, name: &'static str) -> Result<Option<&str>, Fault> {
-        let mut values = self
-            .lines(name)
-            .flat_map(|line| line.split(',').map(str::trim));
-        let Some(first) = values.next() else {
-            return Ok(None);
-        };
-        if values.all(|other| other == first) {
-            Ok(Some(first))
-        } else {
-            Err(Fault::new(
-                FaultKind::Header,
-                format!("header {name} is given more than once with different values"),
-            )
-            .field(name))
-        }
-    }
-
-    /// Like [`Headers::single`], with an empty value counted as absent: the way credentials are read.
-    ///
-    /// # Errors
-    /// As [`Headers::single`].
-    pub fn credential(&self, name: &'static str) -> Result<Option<&str>, Fault> {
-        Ok(self.single(name)?.filter(|value| !value.is_empty()))
-    }
-}
-
-impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
-    fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
-        let mut headers = Self::default();
-        for (name, value) in lines {
-            headers.append(name.as_ref(), value.as_ref());
-        }
-        headers
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
-    fn read(lines: &[(&str, &str)]) -> Result<Option<String>, String> {
-        let headers: Headers = lines.iter().copied().collect();
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("api-key", HeaderValue::from_str(line).expect("a value"));
+        }
         headers
+    }
+
+    fn read(lines: &[&str]) -> Result<Option<String>, String> {
+        headers(lines)
             .single("Api-Key")
             .map(|value| value.map(str::to_owned))
             .map_err(|fault| fault.message)
@@ -102,25 +92,47 @@ mod tests {
 
     #[test]
     fn a_header_is_found_in_any_case_and_trimmed() {
-        assert_eq!(read(&[("API-KEY", " k ")]), Ok(Some("k".into())));
-        assert_eq!(read(&[("api-keys", "k")]), Ok(None));
+        assert_eq!(read(&[" k "]), Ok(Some("k".into())));
+        assert_eq!(read(&[]), Ok(None));
     }
 
     #[test]
     fn the_same_value_twice_is_that_value() {
-        assert_eq!(
-            read(&[("api-key", "k"), ("Api-Key", "k")]),
-            Ok(Some("k".into()))
-        );
-        assert_eq!(read(&[("api-key", "k, k")]), Ok(Some("k".into())));
+        assert_eq!(read(&["k", "k"]), Ok(Some("k".into())));
+        assert_eq!(read(&["k, k"]), Ok(Some("k".into())));
     }
 
     #[test]
     fn different_values_are_refused_however_they_arrive() {
         let refused = Err("header Api-Key is given more than once with different values".into());
-        assert_eq!(read(&[("api-key", "k"), ("api-key", "l")]), refused);
-        assert_eq!(read(&[("api-key", "k"), ("API-KEY", "l")]), refused);
-        assert_eq!(read(&[("api-key", "k,l")]), refused);
-        assert_eq!(read(&[("api-key", "k,")]), refused);
+        for lines in [["k", "l"].as_slice(), &["k,l"], &["k,"], &["", "k"]] {
+            assert_eq!(read(lines), refused, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_credential_is_absent() {
+        assert_eq!(headers(&[" "]).credential("api-key"), Ok(None));
+        assert_eq!(headers(&["k"]).credential("api-key"), Ok(Some("k")));
+    }
+
+    #[test]
+    fn lines_are_counted_before_their_bytes() {
+        let long = "v".repeat(MAX_HEADER_BYTES);
+        let fault = headers(&vec![long.as_str(); MAX_HEADER_LINES + 1]).within_limits();
+        assert!(
+            fault
+                .expect_err("too many")
+                .message
+                .contains("100 header lines")
+        );
+        let fault = headers(&[&long]).within_limits();
+        assert!(
+            fault
+                .expect_err("too large")
+                .message
+                .contains("16384 bytes")
+        );
+        assert_eq!(headers(&["k"; MAX_HEADER_LINES]).within_limits(), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! The form of the keys that are issued here: a typo, or a string of somebody else's, is told without a look-up.
+//! The format of the keys that are issued here. A typo is recognized without a lookup.
 //!
 //! ```text
 //! pck_ LQNUGZHT…43 digits…741 Q2DJm
@@ -7,27 +7,27 @@
 //! └ pck_: a secret, pci_: a public id
 //! ```
 //!
-//! The prefix lets a scanner find a leaked secret by its looks, and leaves public ids alone. The checksum covers the prefix. It is no defence: who
-//! makes a string with the right one has made a key that nobody holds. Merchants may also bring keys of their own form, which are
-//! [foreign](Form::Foreign).
+//! The prefix lets a scanner find a leaked secret, and tells it from a public id. The checksum
+//! covers the prefix. It is no defense: a made-up key with a valid checksum still does not exist.
+//! Merchants may also bring keys of their own format, which are [foreign](KeyFormat::Foreign).
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Shown once, and never again.
+pub enum KeyKind {
+    /// Shown once, when it is issued.
     Secret,
-    /// May be seen by everybody.
+    /// Public.
     Id,
 }
 
-/// What can be said of a key by its looks. The worst comes first.
+/// What the format of a key tells. The worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Form {
-    /// It claims to be one of ours, and is none: nobody holds it.
+pub enum KeyFormat {
+    /// It claims our format and breaks it: it was never issued.
     Broken,
-    /// It does not claim to be one of ours.
+    /// It does not claim our format.
     Foreign,
-    /// It may be one of ours.
+    /// It has our format: it may have been issued.
     Issued,
 }
 
@@ -37,7 +37,7 @@ const RANDOM_DIGITS: usize = 43;
 /// 62⁶ is above 2³².
 const CHECK_DIGITS: usize = 6;
 
-impl Kind {
+impl KeyKind {
     const fn prefix(self) -> &'static str {
         match self {
             Self::Secret => "pck_",
@@ -48,7 +48,7 @@ impl Kind {
 
 /// The key made of `random`, which must come from the system's generator.
 #[must_use]
-pub fn issue(kind: Kind, random: [u8; 32]) -> String {
+pub fn issue(kind: KeyKind, random: [u8; 32]) -> String {
     let mut key = format!(
         "{}{}",
         kind.prefix(),
@@ -58,14 +58,14 @@ pub fn issue(kind: Kind, random: [u8; 32]) -> String {
     key
 }
 
-/// What `text` is, presented where a key of this kind is wanted.
+/// What `text` is where a key of this kind is expected.
 #[must_use]
-pub fn form(text: &str, kind: Kind) -> Form {
-    if ![Kind::Secret, Kind::Id]
+pub fn format(text: &str, kind: KeyKind) -> KeyFormat {
+    if ![KeyKind::Secret, KeyKind::Id]
         .iter()
         .any(|kind| text.starts_with(kind.prefix()))
     {
-        return Form::Foreign;
+        return KeyFormat::Foreign;
     }
     let length = kind.prefix().len() + RANDOM_DIGITS + CHECK_DIGITS;
     let sound = text.len() == length
@@ -73,7 +73,11 @@ pub fn form(text: &str, kind: Kind) -> Form {
         && text
             .split_at_checked(length - CHECK_DIGITS)
             .is_some_and(|(key, check)| checksum(key) == check);
-    if sound { Form::Issued } else { Form::Broken }
+    if sound {
+        KeyFormat::Issued
+    } else {
+        KeyFormat::Broken
+    }
 }
 
 fn checksum(key: &str) -> String {
@@ -125,27 +129,30 @@ mod tests {
             "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1"
         );
         assert_eq!(
-            issue(Kind::Secret, [0x5a; 32]),
+            issue(KeyKind::Secret, [0x5a; 32]),
             "pck_LQNUGZHT5u543eF8cvF8tKdPlcVkNSYQAq1KIqZ6f741Q2DJm"
         );
     }
 
     #[test]
     fn an_issued_key_is_53_characters_and_known_by_its_looks() {
-        for kind in [Kind::Secret, Kind::Id] {
+        for kind in [KeyKind::Secret, KeyKind::Id] {
             for random in [[0; 32], [0xff; 32], [0x5a; 32]] {
                 let key = issue(kind, random);
                 assert_eq!(key.len(), 53, "{key}");
                 assert!(key[4..].bytes().all(|byte| byte.is_ascii_alphanumeric()));
-                assert_eq!(form(&key, kind), Form::Issued);
+                assert_eq!(format(&key, kind), KeyFormat::Issued);
             }
         }
-        assert_ne!(issue(Kind::Secret, [1; 32]), issue(Kind::Secret, [2; 32]));
+        assert_ne!(
+            issue(KeyKind::Secret, [1; 32]),
+            issue(KeyKind::Secret, [2; 32])
+        );
     }
 
     #[test]
     fn every_single_typo_is_noticed() {
-        let key = issue(Kind::Secret, [0x5a; 32]);
+        let key = issue(KeyKind::Secret, [0x5a; 32]);
         for place in 0..key.len() {
             for other in DIGITS.iter().chain(b"_- ") {
                 let mut typo = key.clone().into_bytes();
@@ -156,11 +163,11 @@ mod tests {
                 let typo = String::from_utf8(typo).unwrap();
                 // Within the prefix it no longer claims to be one of ours, but for the one letter that makes it an id.
                 let expected = if place < 4 && !typo.starts_with("pci_") {
-                    Form::Foreign
+                    KeyFormat::Foreign
                 } else {
-                    Form::Broken
+                    KeyFormat::Broken
                 };
-                assert_eq!(form(&typo, Kind::Secret), expected, "{typo}");
+                assert_eq!(format(&typo, KeyKind::Secret), expected, "{typo}");
             }
         }
         for place in 4..key.len() - 1 {
@@ -168,7 +175,7 @@ mod tests {
             swapped.swap(place, place + 1);
             let swapped = String::from_utf8(swapped).unwrap();
             assert!(
-                swapped == key || form(&swapped, Kind::Secret) == Form::Broken,
+                swapped == key || format(&swapped, KeyKind::Secret) == KeyFormat::Broken,
                 "{swapped}"
             );
         }
@@ -176,20 +183,24 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_prolonged_or_of_the_other_kind_is_nobodys() {
-        let key = issue(Kind::Secret, [0x5a; 32]);
-        let id = issue(Kind::Id, [0x5a; 32]);
+        let key = issue(KeyKind::Secret, [0x5a; 32]);
+        let id = issue(KeyKind::Id, [0x5a; 32]);
         for broken in ["pck_", "pci_", &key[..52], &format!("{key}0"), &id, "pck_é"] {
-            assert_eq!(form(broken, Kind::Secret), Form::Broken, "{broken}");
+            assert_eq!(
+                format(broken, KeyKind::Secret),
+                KeyFormat::Broken,
+                "{broken}"
+            );
         }
-        assert_eq!(form(&key, Kind::Id), Form::Broken);
+        assert_eq!(format(&key, KeyKind::Id), KeyFormat::Broken);
         let accented = format!("pck_{}é{}", "0".repeat(42), "0".repeat(5));
-        assert_eq!(form(&accented, Kind::Secret), Form::Broken);
+        assert_eq!(format(&accented, KeyKind::Secret), KeyFormat::Broken);
     }
 
     #[test]
     fn a_merchants_own_key_is_foreign() {
         for own in ["snd_demo", "sk_test_demo", "", "PCK_x", "pck", "xpck_"] {
-            assert_eq!(form(own, Kind::Secret), Form::Foreign, "{own}");
+            assert_eq!(format(own, KeyKind::Secret), KeyFormat::Foreign, "{own}");
         }
     }
 }

@@ -1,97 +1,117 @@
 //! The payment as its table holds it.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
-use crate::auth::Merchant;
+use crate::json::Json;
 
-/// A payment. Its status is the provider's own word and is never translated: two providers' words that look alike are
-/// two facts.
-#[derive(Debug, Clone, PartialEq)]
+/// A payment.
+///
+/// Its status is the provider's own word and is never translated: two providers' words that look
+/// alike are two facts. Attributes that a response only shows are kept as they are stored, whatever
+/// their type, and decide nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Payment {
     /// The provider's id of it.
     pub id: String,
-    /// Whose it is.
+    /// The merchant's id.
     pub merchant_id: String,
     /// The provider's own word.
     pub status: String,
-    /// Integer minor units of `currency`.
-    pub amount: i64,
-    /// ISO 4217.
-    pub currency: String,
+    /// Minor units of `currency`.
+    pub amount: Json,
+    /// ISO 4217, in any case.
+    pub currency: Json,
     /// RFC 3339, UTC, milliseconds.
-    pub created_at: String,
+    pub created_at: Json,
     /// RFC 3339, UTC, milliseconds.
-    pub updated_at: Option<String>,
-    /// RFC 3339, UTC, milliseconds; when it was canceled, if it was.
-    pub canceled_at: Option<String>,
+    pub updated_at: Json,
+    /// RFC 3339, UTC, milliseconds. When it was canceled, if it was.
+    pub canceled_at: Json,
     /// Only a person may cancel it.
     pub manual_cancellation: bool,
     /// The provider's other fields, as the payment's creator stored them.
-    pub details: Map<String, Value>,
-    /// What canceled it, if we did.
+    pub details: BTreeMap<String, Json>,
+    /// The cancel that was made here, if one was.
     pub cancellation: Option<Cancellation>,
 }
 
 impl Payment {
-    /// The reason that canceled it was given, if it was.
+    /// The reason given for canceling it, if any.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.cancellation.as_ref()?.reason.as_deref()
     }
+
+    /// The stored detail of that name; null if there is none.
+    #[must_use]
+    pub fn detail(&self, name: &str) -> Json {
+        self.details.get(name).cloned().unwrap_or_default()
+    }
 }
 
-/// The trace a cancel leaves on the payment, in the same write that moves the status.
+/// An attribute that a success response may be unable to do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribute {
+    /// A number.
+    Amount,
+    /// A string.
+    Currency,
+}
+
+impl Attribute {
+    /// Its name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Amount => "amount",
+            Self::Currency => "currency",
+        }
+    }
+
+    /// Whether `payment` has it, with the type that responses need.
+    #[must_use]
+    pub fn is_in(self, payment: &Payment) -> bool {
+        match self {
+            Self::Amount => matches!(payment.amount, Json::Number(_)),
+            Self::Currency => matches!(payment.currency, Json::Text(_)),
+        }
+    }
+}
+
+/// The record that a cancel leaves on the payment, in the same write that moves the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancellation {
-    /// Names this cancellation: 32 hexadecimal digits, made anew for every attempted cancel.
+    /// The id of this cancellation: 32 hexadecimal digits, new for every attempted cancel.
     pub id: String,
-    /// The client's idempotency key, or the Lambda request id. A cancel that meets its own token has met itself.
+    /// The [`Token`](crate::idempotency::Token) of the request. A cancel that finds its own token
+    /// has found its own write.
     pub token: String,
-    /// [`Fingerprint`](crate::cancel::Fingerprint) of the request, so that a key that comes back with another one is noticed.
+    /// The [`Fingerprint`](crate::idempotency::Fingerprint) of the request. A key that comes back
+    /// with another one is refused.
     pub fingerprint: String,
     /// The caller's reason.
     pub reason: Option<String>,
 }
 
-/// Where a payment lies: `{provider}#{merchant_id}#{payment_id}`.
-///
-/// The merchant is part of the key, so another merchant's payment is simply another key: *missing* and *not yours* are the same
-/// read, at the same cost, with the same answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PaymentKey {
-    merchant_id: String,
-    payment_id: String,
-    pk: String,
+/// A provider's status words. The only decision is membership, and the store makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statuses {
+    /// From which a payment may be canceled.
+    pub cancelable: &'static [&'static str],
+    /// To which it then moves.
+    pub canceled: &'static str,
 }
 
-impl PaymentKey {
-    /// The key of `merchant`'s payment `payment_id`. Only [`auth`](crate::auth) makes a [`Merchant`], so an unauthenticated
-    /// caller cannot name a payment.
+impl Statuses {
+    /// Whether a payment in this status may be canceled.
     #[must_use]
-    pub fn new(provider: &str, merchant: &Merchant, payment_id: String) -> Self {
-        let pk = format!("{provider}#{}#{payment_id}", merchant.id());
-        Self {
-            merchant_id: merchant.id().to_owned(),
-            payment_id,
-            pk,
-        }
+    pub fn is_cancelable(&self, status: &str) -> bool {
+        self.cancelable.contains(&status)
     }
 
-    /// The table's partition key.
+    /// Whether `payment` could be canceled, but only by a person.
     #[must_use]
-    pub fn pk(&self) -> &str {
-        &self.pk
-    }
-
-    /// The merchant's part.
-    #[must_use]
-    pub fn merchant_id(&self) -> &str {
-        &self.merchant_id
-    }
-
-    /// The payment's part.
-    #[must_use]
-    pub fn payment_id(&self) -> &str {
-        &self.payment_id
+    pub fn only_manually(&self, payment: &Payment) -> bool {
+        payment.manual_cancellation && self.is_cancelable(&payment.status)
     }
 }

@@ -1,15 +1,18 @@
 //! One payment API, as its clients see it.
 
+use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::{
     auth::{Credential, Merchant},
     cancel::{CancelCommand, CancelError, Outcome},
-    payment::Payment,
     request::Request,
 };
 
-/// A payment API: four facts and three pure functions. Everything else about a cancel is the same for all of them.
+pub use crate::payment::{Attribute, Statuses};
+
+/// A payment API: a few facts and three pure functions. Everything else about a cancel is the same
+/// for all of them.
 pub trait Provider: Send + Sync + 'static {
     /// The provider's folder, package, binary, key prefix and log field.
     const NAME: &'static str;
@@ -19,86 +22,60 @@ pub trait Provider: Send + Sync + 'static {
     const STATUSES: Statuses;
     /// What the body is for.
     const BODY: Body;
+    /// What the success response cannot do without. An item that lacks it is refused unchanged.
+    const REQUIRED: &'static [Attribute] = &[];
+    /// The request headers that a browser may send, if it may call this API at all: its credential
+    /// is then no secret.
+    const BROWSER_HEADERS: &'static [&'static str] = &[];
 
-    /// Who asks: the credential the request presents.
+    /// The credential that the request presents.
     ///
     /// # Errors
-    /// [`CancelError::Unauthenticated`] without one, [`CancelError::Malformed`] where it cannot be told which.
+    /// [`CancelError::Unauthenticated`] without one. [`CancelError::Malformed`] if it is ambiguous.
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError>;
 
-    /// What `merchant` asks for.
+    /// What `merchant` requests.
     ///
     /// # Errors
-    /// [`CancelError::Malformed`], or [`CancelError::NotFound`] where the id cannot be one of this provider's.
+    /// [`CancelError::Malformed`]. [`CancelError::NotFound`] if the id cannot be this provider's.
     fn read(request: &Request<'_>, merchant: &Merchant) -> Result<CancelCommand, CancelError>;
 
-    /// The answer to every outcome. `merchant` is `None` where the request failed before there was one.
-    fn write(outcome: &Outcome, request: &Request<'_>, merchant: Option<&Merchant>) -> Reply;
+    /// The response to every outcome, but for the headers that all responses share.
+    fn write(exchange: &Exchange<'_, '_>) -> Response<String>;
 }
 
-/// A provider's status words: the only decision is membership, and the store takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Statuses {
-    /// From which a payment may be canceled.
-    pub cancelable: &'static [&'static str],
-    /// To which it then moves.
-    pub canceled: &'static str,
+/// A request and its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a, 'r> {
+    /// What was requested.
+    pub request: &'a Request<'r>,
+    /// The caller. `None` if the request failed before there was one.
+    pub merchant: Option<&'a Merchant>,
+    /// What happened.
+    pub outcome: &'a Outcome,
 }
 
-impl Statuses {
-    /// Whether all that stands against canceling `payment` is that a person must do it.
-    #[must_use]
-    pub fn only_manually(&self, payment: &Payment) -> bool {
-        payment.manual_cancellation && self.cancelable.contains(&payment.status.as_str())
-    }
-}
-
-/// What a provider does with the request's body. Bytes that are not what it reads are refused before any look-up; whether there must be any,
-/// the provider's [`read`](Provider::read) says.
+/// How a provider reads the body. A body of another form is refused before any lookup. Whether a
+/// body is required is decided by the provider's [`read`](Provider::read).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// Reads it as a JSON object, whatever content type is declared.
+    /// As a JSON object, whatever content type is declared.
     Json,
-    /// Reads it as a JSON object, which must be declared as one.
+    /// As a JSON object, or as none if it is blank or `null`.
+    OptionalJson,
+    /// As a JSON object that must be declared as one.
     DeclaredJson,
-    /// Takes it as bytes, or not at all.
+    /// As bytes, or not at all.
     Bytes,
 }
 
-/// An answer, complete but for the headers that all answers share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// Header lines beyond the shared ones; names in lower case.
-    pub headers: Vec<(&'static str, String)>,
-    /// JSON.
-    pub body: String,
-}
-
-impl Reply {
-    /// An answer with this status and body.
-    #[must_use]
-    pub fn json(status: u16, body: &impl Serialize) -> Self {
-        match serde_json::to_string(body) {
-            Ok(body) => Self {
-                status,
-                headers: Vec::new(),
-                body,
-            },
-            // Bodies are strings, numbers and maps with string keys, which always serialize.
-            Err(_) => Self {
-                status: 500,
-                headers: Vec::new(),
-                body: "{}".to_owned(),
-            },
-        }
-    }
-
-    /// The same answer with one more header.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
+/// A response with this status and JSON body.
+#[must_use]
+pub fn json(status: u16, body: &impl Serialize) -> Response<String> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // Bodies are strings, numbers and maps with string keys, which always serialize.
+    let body = serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned());
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
 }

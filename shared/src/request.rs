@@ -1,76 +1,73 @@
-//! The request, whatever front end carried it.
+//! The request as a [provider](crate::provider::Provider) reads it.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
+
+use http::HeaderMap;
 
 use crate::{
-    body::Object,
-    cancel::{CancelError, Fault, FaultKind, IdempotencyKey},
     clock::Timestamp,
-    headers::Headers,
-    route,
+    error::{Fault, FaultKind},
+    headers::HeaderMapExt,
+    idempotency::IdempotencyKey,
+    json::Object,
 };
 
-/// The largest body that is read, in bytes. The largest a specification allows, Hyperswitch's 50 account details of 500 characters, is beyond it; real ones
-/// are a few hundred bytes.
-pub const MAX_BODY: usize = 16 * 1024;
-
-/// What a front end delivers to the [service](crate::service).
-#[derive(Debug, Clone, Default)]
-pub struct Incoming {
-    /// The invocation's id: the answer's `x-request-id`, and the cancellation's token where the client sent no key.
+/// About the Lambda invocation that carries a request: an extension of the [`http::Request`].
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The Lambda request id: the response's `x-request-id`.
     pub request_id: String,
-    /// The trace that the invocation belongs to, as X-Ray names it: `1-5759e988-bd862e3fe1be46a994272793`.
+    /// The X-Ray trace: `1-5759e988-bd862e3fe1be46a994272793`.
     pub trace_id: Option<String>,
-    /// `POST`, or something else.
-    pub method: String,
-    /// With or without a stage in front.
-    pub path: String,
-    /// The front end's own reading of the path, if it has one.
-    pub path_parameters: Vec<(String, String)>,
-    /// Whether the front end has percent-decoded both.
-    pub decoded: bool,
-    /// All of them, in order.
-    pub headers: Headers,
-    /// As the client sent it: base64 already undone.
-    pub body: Vec<u8>,
-    /// When the answer must have left.
+    /// When the response must have left.
     pub deadline: Option<Timestamp>,
-    /// Why the front end's event could not be read, if it could not.
-    pub fault: Option<Fault>,
 }
 
-/// What a [provider](crate::provider::Provider) sees of it. The body's JSON is parsed once, when first asked for.
+/// The event source's own reading of the path, percent-decoded: an extension of the
+/// [`http::Request`].
+#[derive(Debug, Clone, Default)]
+pub struct PathParameters(pub Vec<(String, String)>);
+
+impl PathParameters {
+    /// The value of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut named = self.0.iter().filter(|(given, _)| given == name);
+        named.next().map(|(_, value)| value.as_str())
+    }
+}
+
+/// A request on its provider's route. The body's JSON is parsed once, when it is first needed.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// From the path, decoded; empty where the path names none.
-    pub payment_id: String,
-    /// Whether the path is the provider's.
-    pub on_route: bool,
+    /// From the path, decoded. Empty only where the request was refused before the path was read.
+    pub payment_id: &'a str,
     /// The request's headers.
-    pub headers: &'a Headers,
+    pub headers: &'a HeaderMap,
     /// The body's bytes as the client sent them.
     pub body: &'a [u8],
     /// Our clock when it arrived.
     pub received_at: Timestamp,
+    text: &'a Result<Cow<'a, str>, Fault>,
     json: OnceLock<Result<Object<'a>, Fault>>,
 }
 
 impl<'a> Request<'a> {
-    /// The request that `incoming` is, under a provider's `route`.
+    /// The request of these parts. `text` is the body's [text](crate::json::text).
     #[must_use]
-    pub fn new(incoming: &'a Incoming, route: &str, received_at: Timestamp) -> Self {
-        let path = route::Path {
-            text: &incoming.path,
-            parameters: &incoming.path_parameters,
-            decoded: incoming.decoded,
-        };
-        let payment_id = route::payment_id(route, &path);
+    pub fn new(
+        payment_id: &'a str,
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+        text: &'a Result<Cow<'a, str>, Fault>,
+        received_at: Timestamp,
+    ) -> Self {
         Self {
-            on_route: payment_id.is_some(),
-            payment_id: payment_id.map(Into::into).unwrap_or_default(),
-            headers: &incoming.headers,
-            body: &incoming.body,
+            payment_id,
+            headers,
+            body,
             received_at,
+            text,
             json: OnceLock::new(),
         }
     }
@@ -78,22 +75,39 @@ impl<'a> Request<'a> {
     /// The body as a JSON object.
     ///
     /// # Errors
-    /// As [`Object::parse`]; an empty body is one of them.
+    /// As [`Object::parse`] and [`json::text`](crate::json::text). An empty body is one of them.
     pub fn json(&self) -> Result<&Object<'a>, Fault> {
-        self.json
-            .get_or_init(|| Object::parse(self.body))
-            .as_ref()
-            .map_err(Clone::clone)
+        let parse = || Object::parse(self.text.as_ref().map_err(Clone::clone)?);
+        self.json.get_or_init(parse).as_ref().map_err(Clone::clone)
     }
 
-    /// The same, for a provider that wants it declared: `content-type: application/json`, with or without parameters.
+    /// The body as a JSON object, or `None` if it is empty, blank or `null`.
     ///
     /// # Errors
-    /// [`FaultKind::ContentType`], and those of [`Request::json`].
+    /// As [`json`](Self::json).
+    pub fn optional_json(&self) -> Result<Option<&Object<'a>>, Fault> {
+        match self.text.as_deref().map(str::trim) {
+            Ok("" | "null") => Ok(None),
+            Ok(_) | Err(_) => self.json().map(Some),
+        }
+    }
+
+    /// The body as a JSON object that is declared as one: `application/json`, `text/json` or
+    /// `*/*+json`, with or without parameters.
+    ///
+    /// # Errors
+    /// [`FaultKind::ContentType`], and those of [`json`](Self::json).
     pub fn declared_json(&self) -> Result<&Object<'a>, Fault> {
         let declared = self.headers.single("Content-Type")?.unwrap_or_default();
-        let kind = declared.split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
+        let essence = declared.split(';').next().unwrap_or_default().trim();
+        let is_json = essence.split_once('/').is_some_and(|(kind, subtype)| {
+            let is = |text: &str, word| text.eq_ignore_ascii_case(word);
+            is(subtype, "json") && (is(kind, "application") || is(kind, "text"))
+                || subtype
+                    .rsplit_once('+')
+                    .is_some_and(|(_, suffix)| is(suffix, "json"))
+        });
+        if !is_json {
             return Err(Fault::new(FaultKind::ContentType, "Content type error"));
         }
         self.json()
@@ -102,18 +116,15 @@ impl<'a> Request<'a> {
     /// The client's `Idempotency-Key`, if it sent one.
     ///
     /// # Errors
-    /// [`CancelError::Malformed`] where it breaks [its rule](IdempotencyKey::RULE).
-    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, CancelError> {
+    /// [`FaultKind::Header`] if it breaks [its rule](IdempotencyKey::RULE).
+    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Fault> {
         const NAME: &str = "Idempotency-Key";
         let Some(text) = self.headers.single(NAME)? else {
             return Ok(None);
         };
-        match IdempotencyKey::parse(text) {
-            Some(key) => Ok(Some(key)),
-            None => {
-                let message = format!("{NAME} {}", IdempotencyKey::RULE);
-                Err(Fault::new(FaultKind::Header, message).field(NAME).into())
-            }
-        }
+        IdempotencyKey::parse(text).map(Some).ok_or_else(|| {
+            let message = format!("{NAME} {}", IdempotencyKey::RULE);
+            Fault::new(FaultKind::Header, message).field(NAME)
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! Log lines, one event each: JSON for CloudWatch, or plain text for people.
 //!
-//! Of every request there is one event, whose target is [`REQUEST`]. It is at the same time the request's metrics: CloudWatch reads those
-//! that its `_aws` member names out of the line ([embedded metric format][emf]), which takes no call and no agent.
+//! Every request has one event, whose target is [`TARGET`]. It also carries the request's metrics:
+//! CloudWatch extracts those that its `_aws` member names ([embedded metric format][emf]), which
+//! takes no call and no agent.
 //!
 //! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 
@@ -20,6 +21,8 @@ use serde_json::{
 use tracing::{
     Event, Subscriber, error,
     field::{Field, Visit},
+    level_filters::LevelFilter,
+    warn,
 };
 use tracing_subscriber::{
     Layer,
@@ -32,24 +35,26 @@ pub use tracing_subscriber::filter::Targets;
 
 use crate::{
     clock::{Timestamp, milliseconds},
-    service::REQUEST,
+    service::TARGET,
 };
 
 /// Starts logging to `output`.
 ///
-/// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`) or else `AWS_LAMBDA_LOG_LEVEL` says how much; without
-/// either, or with a value that is no such list, it is `unless_asked`. `AWS_LAMBDA_LOG_FORMAT` says how: `Text`, or else JSON; without it, text
-/// on a terminal. A panic is logged by its place alone: its message might quote the request.
+/// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`), else `AWS_LAMBDA_LOG_LEVEL`, sets the
+/// levels. Without either, or if it is invalid, they are `default`. Events of other crates are never
+/// logged below DEBUG: there the SDK and the runtime quote requests, with their credentials.
+/// `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by default text on a terminal. A panic
+/// is logged by its location alone: its message might quote the request.
 pub fn init<O: io::Write + IsTerminal>(
     output: impl Fn() -> O + Send + Sync + 'static,
-    unless_asked: Targets,
+    default: Targets,
 ) {
-    let wanted = ["RUST_LOG", "AWS_LAMBDA_LOG_LEVEL"]
+    let configured = ["RUST_LOG", "AWS_LAMBDA_LOG_LEVEL"]
         .into_iter()
-        .find_map(|name| env::var(name).ok());
-    let filter = wanted
-        .and_then(|text| text.to_lowercase().parse().ok())
-        .unwrap_or(unless_asked);
+        .find_map(|name| Some((name, env::var(name).ok().filter(|text| !text.is_empty())?)));
+    let parsed = configured.as_ref().map(|(_, text)| levels(text));
+    let invalid = parsed == Some(None);
+    let filter = within_debug(&parsed.flatten().unwrap_or(default));
     let text = match env::var("AWS_LAMBDA_LOG_FORMAT") {
         Ok(format) => format.eq_ignore_ascii_case("text"),
         Err(_) => output().is_terminal(),
@@ -60,16 +65,55 @@ pub fn init<O: io::Write + IsTerminal>(
     } else {
         lines.event_format(Json).boxed()
     };
-    // Fails only where a subscriber is already there, which then is the one to use.
+    // Fails only if a subscriber is already there, which then is the one to use.
     let subscriber = tracing_subscriber::registry();
     #[cfg(feature = "opentelemetry")]
     let subscriber = subscriber.with(crate::traces::layer());
-    // The lines' own filter: what is traced is not all logged.
+    // The lines' own filter: not everything that is traced is logged.
     let _ = subscriber.with(lines.with_filter(filter)).try_init();
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         error!(place, "panicked");
     }));
+    if let Some((variable, value)) = configured.filter(|_| invalid) {
+        warn!(
+            variable,
+            value, "the variable sets no log levels; it must be like info or shared=debug,info"
+        );
+    }
+}
+
+/// The levels that `text` sets, `None` if it is invalid. Unlike [`Targets`] it takes no target
+/// without a level: a typing error in a level would otherwise silence everything else.
+fn levels(text: &str) -> Option<Targets> {
+    let text = text
+        .to_lowercase()
+        .replace("fatal", "error")
+        .replace(' ', "");
+    let complete = |directive: &str| {
+        directive.contains('=') || !directive.is_empty() && directive.parse::<LevelFilter>().is_ok()
+    };
+    text.split(',').all(complete).then(|| text.parse().ok())?
+}
+
+/// `targets`, but nothing of other crates below DEBUG.
+fn within_debug(targets: &Targets) -> Targets {
+    let ours = |target: &str| target == "shared" || target.starts_with("shared::");
+    let default = targets.default_level().unwrap_or(LevelFilter::OFF);
+    // Targets are prefixes: `shared` alone would include a crate `shared_x`.
+    let named = targets.iter().map(|(target, level)| match target {
+        "shared" => ("shared::", level),
+        _ if ours(target) => (target, level),
+        _ => (target, level.min(LevelFilter::DEBUG)),
+    });
+    let capped = Targets::new()
+        .with_default(default.min(LevelFilter::DEBUG))
+        .with_targets(named);
+    if targets.iter().any(|(target, _)| ours(target)) {
+        capped
+    } else {
+        capped.with_target("shared::", default)
+    }
 }
 
 /// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and `level`.
@@ -91,7 +135,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'stat
     }
 }
 
-/// JSON that shows what plain JSON lets stand in a text as it is: a terminal obeys some of it, and readers take other for the end of the line.
+/// JSON that escapes what plain JSON leaves as it is: terminals interpret some of it, and readers
+/// take some for the end of the line.
 struct OneLine;
 
 impl Formatter for OneLine {
@@ -119,7 +164,7 @@ fn hidden(character: char) -> bool {
 fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
     let (about, now) = (event.metadata(), Timestamp::now());
     let mut serializer = Serializer::with_formatter(line, OneLine);
-    let mut members = Members {
+    let mut members = Line {
         map: serializer.serialize_map(None)?,
         failed: None,
     };
@@ -127,7 +172,7 @@ fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
     members.add("level", about.level().as_str());
     members.add("target", about.target());
     event.record(&mut members);
-    if about.target() == REQUEST {
+    if about.target() == TARGET {
         let metrics = Metrics {
             timestamp: now.as_millisecond(),
             cloud_watch_metrics: &DIRECTIVES,
@@ -141,12 +186,12 @@ fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
 }
 
 /// The members of the line that is being written.
-struct Members<M: SerializeMap> {
+struct Line<M: SerializeMap> {
     map: M,
     failed: Option<M::Error>,
 }
 
-impl<M: SerializeMap> Members<M> {
+impl<M: SerializeMap> Line<M> {
     fn add(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
         if self.failed.is_none() {
             self.failed = self.map.serialize_entry(name, value).err();
@@ -154,7 +199,7 @@ impl<M: SerializeMap> Members<M> {
     }
 }
 
-impl<M: SerializeMap> Visit for Members<M> {
+impl<M: SerializeMap> Visit for Line<M> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.add(field.name(), value);
     }
@@ -188,17 +233,22 @@ struct Metrics<'m> {
     cloud_watch_metrics: &'m RawValue,
 }
 
-/// [`METRICS`], written once.
+/// The metrics and their dimensions, serialized once.
 #[expect(clippy::expect_used, reason = "names and lists always serialize")]
-static DIRECTIVES: LazyLock<Box<RawValue>> =
-    LazyLock::new(|| to_raw_value(METRICS).expect("METRICS as JSON"));
+static DIRECTIVES: LazyLock<Box<RawValue>> = LazyLock::new(|| {
+    // A namespace of its own tells the metrics of two stacks in one account apart.
+    let namespace = env::var("METRICS_NAMESPACE").ok();
+    let namespace = namespace.filter(|name| !name.is_empty());
+    let directives = directives(namespace.as_deref().unwrap_or("PaymentCancel"));
+    to_raw_value(&directives).expect("directives as JSON")
+});
 
 /// Members of the line that are metrics, and the members that tell them apart.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct MetricDirective {
-    namespace: &'static str,
-    dimensions: &'static [&'static [&'static str]],
+struct MetricDirective<'a> {
+    namespace: &'a str,
+    dimensions: [&'static [&'static str]; 1],
     metrics: &'static [MetricDefinition],
 }
 
@@ -209,23 +259,96 @@ struct MetricDefinition {
     unit: &'static str,
 }
 
-const fn metric(name: &'static str, unit: &'static str) -> MetricDefinition {
-    MetricDefinition { name, unit }
-}
+const REQUESTS: &[MetricDefinition] = &[MetricDefinition {
+    name: "requests",
+    unit: "Count",
+}];
 
-/// Every combination of dimensions is a metric that is paid for: five providers, nine outcomes, and nothing that a caller can choose.
-const METRICS: &[MetricDirective] = &[
-    MetricDirective {
-        namespace: "PaymentCancel",
-        dimensions: &[&["provider", "outcome"]],
-        metrics: &[metric("requests", "Count")],
+const DURATIONS: &[MetricDefinition] = &[
+    MetricDefinition {
+        name: "duration_ms",
+        unit: "Milliseconds",
     },
-    MetricDirective {
-        namespace: "PaymentCancel",
-        dimensions: &[&["provider"]],
-        metrics: &[
-            metric("duration_ms", "Milliseconds"),
-            metric("store_retries", "Count"),
-        ],
+    MetricDefinition {
+        name: "store_retries",
+        unit: "Count",
     },
 ];
+
+/// Every combination of dimensions is a metric that is paid for: five providers, eleven outcomes,
+/// and nothing that a caller can choose.
+fn directives(namespace: &str) -> [MetricDirective<'_>; 2] {
+    [
+        MetricDirective {
+            namespace,
+            dimensions: [&["provider", "outcome"]],
+            metrics: REQUESTS,
+        },
+        MetricDirective {
+            namespace,
+            dimensions: [&["provider"]],
+            metrics: DURATIONS,
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn levels_are_read_and_a_typing_error_is_noticed() {
+        for (text, target, level) in [
+            ("INFO", "hyper", LevelFilter::INFO),
+            ("fatal", "shared", LevelFilter::ERROR),
+            ("shared=debug,warn", "shared::request", LevelFilter::DEBUG),
+            ("shared=debug, warn", "hyper", LevelFilter::WARN),
+        ] {
+            let targets = levels(text).expect(text);
+            let highest = [Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR]
+                .into_iter()
+                .find(|level| targets.would_enable(target, level));
+            assert_eq!(highest.map(LevelFilter::from_level), Some(level), "{text}");
+        }
+        for typo in [
+            "inof",
+            "shared",
+            "shared=inof",
+            "info,",
+            "shared=info,inof",
+            "",
+        ] {
+            assert_eq!(levels(typo), None, "{typo}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_events_are_ever_below_debug() {
+        for text in [
+            "trace",
+            "trace,aws_smithy_runtime=trace",
+            "hyper=trace,shared=trace",
+        ] {
+            let targets = within_debug(&levels(text).expect(text));
+            assert!(
+                targets.would_enable("shared::service", &Level::TRACE),
+                "{text}"
+            );
+            for other in [
+                "aws_smithy_runtime",
+                "hyper::client",
+                "lambda_runtime",
+                "shared_x",
+            ] {
+                assert!(
+                    !targets.would_enable(other, &Level::TRACE),
+                    "{text} {other}"
+                );
+            }
+        }
+        let targets = within_debug(&levels("info").expect("info"));
+        assert!(!targets.would_enable("shared::service", &Level::DEBUG));
+    }
+}

@@ -24,7 +24,7 @@ use tracing::{Instrument, Metadata, Subscriber, info_span, level_filters::LevelF
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-use crate::service::REQUEST;
+use crate::service::TARGET;
 
 /// A collector is on the same machine; one that is silent for longer loses the spans.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ fn is_traced(about: &Metadata<'_>) -> bool {
     let of_an_attempt =
         about.name() == "try_attempt" && about.target().starts_with("aws_smithy_runtime");
     let ours = about.target() == module_path!();
-    about.target() == REQUEST || about.is_span() && (ours || of_the_call || of_an_attempt)
+    about.target() == TARGET || about.is_span() && (ours || of_the_call || of_an_attempt)
 }
 
 /// A span around each invocation, of a function that serves `route`. They are sent when the answer is on its way: before the next is asked for, because

@@ -1,4 +1,7 @@
-"""Whether SAM's template and the CDK's make the same thing: both as CloudFormation, with their defaults and with everything told, names aside."""
+"""Whether the CDK makes what SAM makes, with the defaults and with every option: both as CloudFormation, every property compared.
+
+Both come from infra/template.yaml. SAM's side is worked out here by SAM's own code, the CDK's by the construct's.
+"""
 
 import contextlib
 import copy
@@ -12,19 +15,90 @@ import samtranslator.translator.transform
 
 from suite import PROVIDERS, ROOT, WORK, equal, group, run, test
 
-PSEUDO = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws", "AWS::StackName": "cancel", "AWS::URLSuffix": "amazonaws.com"}
-
-
-# Every parameter of the alarms and the events, none at its default: one that only one side heeds is seen.
-TOLD = {
-    "AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:night", "RunbookUrl": "https://example.com/RUNBOOK.md", "UndecidedThreshold": 2,
-    "ServerErrorRate": 0.5, "ThrottledThreshold": 3, "SlowMilliseconds": 1500, "UnauthenticatedThreshold": 7, "SignatureThreshold": 8, "EventsOut": "true",
+REGION, ACCOUNT = "us-east-1", "123456789012"
+PSEUDO = {
+    "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws", "AWS::StackName": "cancel", "AWS::URLSuffix": "amazonaws.com",
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/cancel/6a7e8feb-b491-4cf7-a9f1-bf3703467718",
 }
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/6a7e8feb-b491-4cf7-a9f1-bf3703467718"
+DOMAIN = {"DomainName": "pay.example.com", "CertificateArn": f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"}
+REST = {"FrontEnd": "rest"}
 OWN_TABLES = {"PaymentsTableName": "own-payments", "CredentialsTableName": "own-credentials", "PaymentsStreamLabel": "2026-01-31T12:00:00.000"}
+VPC = {"SubnetIds": ["subnet-0123456789abcdef0", "subnet-1123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}
+THREE_REGIONS = {"ReplicaRegion": "us-east-2", "ThirdRegion": "us-west-2"}
+EVENTS = {"EventsOut": True}
 
+# Each parameter with another value than its default, and what else that needs. A parameter that is in no row is a failure.
+CHANGES = {
+    "Providers": {"Providers": ["vtex", "one2pays"]},
+    "PaymentsTableName": {"PaymentsTableName": "own-payments"},
+    "PaymentsKey": {"PaymentsKey": "new"},
+    "PaymentsKey, one's own": {"PaymentsKey": KEY} | EVENTS,
+    "CredentialsTableName": {"CredentialsTableName": "own-credentials"},
+    "CredentialsKey": {"CredentialsKey": KEY},
+    "TableRemoval": {"TableRemoval": "Delete"},
+    "ReplicaRegion": THREE_REGIONS, "ThirdRegion": THREE_REGIONS,
+    "ThirdRegionRole": THREE_REGIONS | {"ThirdRegionRole": "replica"},
+    "Architecture": {"Architecture": "x86_64"},
+    "MemorySize": {"MemorySize": 256},
+    "ReservedConcurrency": {"ReservedConcurrency": 50},
+    "CredentialTtlSeconds": {"CredentialTtlSeconds": 300},
+    "IssuedKeysOnly": {"IssuedKeysOnly": True},
+    "SignatureSingleUse": {"SignatureSingleUse": True},
+    "SubnetIds": VPC, "SecurityGroupIds": VPC,
+    "DynamoDbEndpointUrl": {"DynamoDbEndpointUrl": "https://vpce-1.dynamodb.us-east-1.vpce.amazonaws.com"},
+    "FipsEndpoint": {"FipsEndpoint": True},
+    "DualStackEndpoint": {"DualStackEndpoint": True},
+    "FrontEnd": REST,
+    "EndpointType": REST | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0"]},
+    "VpcEndpointIds": REST | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0", "vpce-1123456789abcdef0"]},
+    "WebAclArn": REST | {"WebAclArn": f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/a/b"},
+    "DomainName": DOMAIN, "CertificateArn": DOMAIN,
+    "DomainName, rest": DOMAIN | REST,
+    "TruststoreUri": DOMAIN | {"TruststoreUri": "s3://bucket/key", "DefaultEndpoint": "disabled"},
+    "DefaultEndpoint": DOMAIN | REST | {"DefaultEndpoint": "disabled"},
+    **{f"{provider}Throttling{what}": {f"{provider}Throttling{what}": 7} for provider in PROVIDERS for what in ("Rate", "Burst")},
+    "DeploymentType": {"DeploymentType": "Linear10PercentEvery1Minute"},
+    "LogLevel": {"LogLevel": "WARN"},
+    "LogRetentionDays": {"LogRetentionDays": 30},
+    "LogKeyArn": {"LogKeyArn": KEY},
+    "Tracing": REST | {"Tracing": "Active"},
+    "AlarmEmail": {"AlarmEmail": "night@example.com"},
+    "AlarmTopicArn": {"AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:night"},
+    "RunbookUrl": {"RunbookUrl": "https://example.com/RUNBOOK.md"},
+    "ErrorBudget": {"ErrorBudget": 0.001},
+    **{name: {name: 9} for name in (
+        "UndecidedThreshold", "UnavailableThreshold", "InternalThreshold", "UnauthenticatedThreshold", "ErrorsThreshold", "ThrottlesThreshold",
+        "ConcurrencyThreshold", "TooManyThreshold", "SlowMilliseconds",
+    )},
+    "CanarySecretArn": {"CanarySecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:canary-abcdef"},
+    "EventsOut": EVENTS,
+    "PaymentsStreamLabel": EVENTS | OWN_TABLES,
+    "ArchiveDays": EVENTS | {"ArchiveDays": 7},
+}
 
-# SAM's translator would tell of the metrics that it keeps and nobody asked for.
-logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
+# Options that do not go together, and what each is refused with.
+REFUSED = {
+    "needs the label of that table's stream as PaymentsStreamLabel": EVENTS | {"PaymentsTableName": "own-payments"},
+    "PaymentsKey=new needs a new payments table": {"PaymentsKey": "new", "PaymentsTableName": "own-payments"},
+    "needs three Regions": {"ReplicaRegion": "us-east-2"},
+    "ReplicaRegion is for a new payments table": THREE_REGIONS | {"PaymentsTableName": "own-payments"},
+    "Turn SignatureSingleUse off": THREE_REGIONS | {"SignatureSingleUse": True},
+    "Leave PaymentsKey empty": THREE_REGIONS | {"PaymentsKey": KEY},
+    "must be given together": {"SubnetIds": ["subnet-0123456789abcdef0"]},
+    "SubnetIds and SecurityGroupIds must be given together": {"SecurityGroupIds": ["sg-0123456789abcdef0"]},
+    "need a DomainName": {"DefaultEndpoint": "disabled"},
+    "DomainName needs a CertificateArn": {"DomainName": "pay.example.com"},
+    "Set DefaultEndpoint=disabled": DOMAIN | {"TruststoreUri": "s3://bucket/key"},
+    "A web ACL can protect REST APIs only": {"WebAclArn": f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/a/b"},
+    "Only REST APIs can be private": {"EndpointType": "PRIVATE"},
+    "has no public domain name": REST | DOMAIN | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0"]},
+    "EndpointType=PRIVATE needs VpcEndpointIds": REST | {"EndpointType": "PRIVATE"},
+    "AlarmEmail creates a topic": {"AlarmEmail": "night@example.com", "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:night"},
+}
+
+# SAM's translator would report metrics that it keeps.
+logging.disable(logging.WARNING)
 
 
 class NoManagedPolicies:
@@ -32,46 +106,90 @@ class NoManagedPolicies:
         return {}
 
 
-def written_out(node, name, value):
-    """The body of a loop, with its variable replaced by a value."""
+def source():
+    return samcli.yamlhelper.yaml_parse((ROOT / "infra/template.yaml").read_text())
+
+
+def text(value):
+    """A parameter's value as CloudFormation has it."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def written_out(node, bound, parameters):
+    """The loops written out. AWS replaces a loop's variable in keys, in `Fn::Sub` and in `Ref`, and nowhere else."""
+    fill = lambda text: re.sub(r"\$\{(\w+)\}", lambda found: bound.get(found[1], found[0]), text)  # noqa: E731
     if isinstance(node, list):
-        return [written_out(one, name, value) for one in node]
-    if isinstance(node, str):
-        return node.replace(f"${{{name}}}", value)
+        return [written_out(one, bound, parameters) for one in node]
     if not isinstance(node, dict):
         return node
-    if node == {"Ref": name}:
-        return value
-    node = {written_out(key, name, value): written_out(one, name, value) for key, one in node.items()}
-    text = node.get("Fn::Sub")
-    return text if len(node) == 1 and isinstance(text, str) and "${" not in text else node
+    if node.get("Ref") in list(bound):
+        return bound[node["Ref"]]
+    result = {}
+    for key, value in node.items():
+        if key.startswith("Fn::ForEach::"):
+            variable, items, body = value
+            for item in parameters[items["Ref"]] if isinstance(items, dict) else items:
+                result |= written_out(body, bound | {variable: item}, parameters)
+        elif key == "Fn::ToJsonString":
+            result = json.dumps([parameters[one["Ref"]] for one in value])
+        elif key == "Fn::Sub":
+            given = value if isinstance(value, list) else [value]
+            filled = [fill(given[0]), *written_out(given[1:], bound, parameters)]
+            result = filled[0] if "${" not in filled[0] else {key: filled if len(filled) > 1 else filled[0]}
+        else:
+            result[fill(key)] = written_out(value, bound, parameters)
+    return result
 
 
-def sam(told=()):
+def sam(options=()):
     """SAM's template with its loops written out, and its functions translated by SAM's own code."""
-    template = samcli.yamlhelper.yaml_parse((ROOT / "infra/template.yaml").read_text())
-    parameters = {name: parameter["Default"] for name, parameter in template["Parameters"].items()} | dict(told)
-    for key in [key for key in template["Resources"] if key.startswith("Fn::ForEach::")]:
-        name, values, body = template["Resources"].pop(key)
-        for value in values:
-            template["Resources"] |= written_out(body, name, value)
+    template = source()
+    lists = {name for name, parameter in template["Parameters"].items() if parameter["Type"] == "CommaDelimitedList"}
+    parameters = {name: parameter["Default"] for name, parameter in template["Parameters"].items()} | {name: text(value) for name, value in dict(options).items()}
+    parameters = {name: value.split(",") if name in lists else value for name, value in parameters.items()}
+    for section in ("Conditions", "Resources", "Outputs"):
+        template[section] = written_out(template[section], {}, parameters)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
-    os.environ.setdefault("AWS_DEFAULT_REGION", PSEUDO["AWS::Region"])
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     template["Transform"] = "AWS::Serverless-2016-10-31"
-    translated = samtranslator.translator.transform.transform(copy.deepcopy(template), parameters, NoManagedPolicies())
-    return Template(translated, parameters)
+    plain = {name: text(value) for name, value in parameters.items()}
+    return Template(samtranslator.translator.transform.transform(copy.deepcopy(template), plain, NoManagedPolicies()), parameters)
 
 
-def cdk(told=()):
-    """The CDK's template, as `cdk synth` makes it. Its context values are called as SAM's parameters are."""
-    output = WORK / "cdk.out"
-    command = ["node_modules/.bin/cdk", "synth", "--quiet", "--output", output, "-c", "stack=cancel"]
-    for name, value in dict(told).items():
-        command += ["-c", f"{name[0].lower()}{name[1:].removesuffix('Name')}={value}"]
-    run("cdk-synth", command, os.environ | {"CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "true"}, ROOT / "infra/cdk")
-    return Template(json.loads((output / "cancel.template.json").read_text()), {})
+def context(options):
+    """A stack's options as stacks.json has them."""
+    return {f"{name[0].lower()}{name[1:]}": value for name, value in options.items()}
+
+
+def app(stacks):
+    """The CDK app with such a stacks.json, run by itself."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    (WORK / "stacks.json").write_text(json.dumps({name: context(options) for name, options in stacks.items()}))
+    return run("cdk-app", ["node", "build/bin/cancel.js", WORK / "stacks.json"], os.environ | {"CDK_OUTDIR": str(WORK / "cdk.app")}, ROOT / "infra/cdk")
+
+
+def synthesize(stacks, extra=()):
+    """The templates that the CDK makes of stacks, in one run."""
+    output, file = WORK / "cdk.out", WORK / "stacks.json"
+    WORK.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({name: context(options) for name, options in stacks.items()}))
+    command = ["node_modules/.bin/cdk", "synth", "--quiet", "--app", f"node build/bin/cancel.js {file}", "--output", output, *extra]
+    printed = run("cdk-synth", command, os.environ | {"CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "true"}, ROOT / "infra/cdk")
+    warnings = [line[:200] for line in printed.splitlines() if line.startswith(("WARNING", "ERROR"))]
+    equal(warnings, [], "the CDK's own validation")
+    return {name: Template(json.loads((output / f"{name}.template.json").read_text()), {}) for name in stacks}
+
+
+# What CodeDeploy and Lambda make of a function has names of the tools' own.
+OWN_NAMES = {
+    r"(?:CancelApi)?(\w+)Function(?:Version[0-9a-f]{10}|CurrentVersion[0-9A-F]{8}[0-9a-f]{32})": r"\1Version",
+    r"CancelApi(\w+)DeploymentGroup[0-9A-F]{8}": r"\1FunctionDeploymentGroup",
+    r"CancelApi(ServerlessDeploymentApplication)[0-9A-F]{8}": r"\1",
+}
 
 
 class Template:
@@ -83,43 +201,13 @@ class Template:
             name: resource for name, resource in template["Resources"].items()
             if "Condition" not in resource or self.condition(resource["Condition"])
         }
-        self.names = {}
-        self.names = {name: self.role_of(resource) for name, resource in self.resources.items()}
-        assert len(set(self.names.values())) == len(self.names), self.names
 
-    def role_of(self, resource):
-        """What a resource is for, whatever it is called: the one of its type, or the one of its provider."""
-        kind, properties = resource["Type"].removeprefix("AWS::"), resource.get("Properties", {})
-        if kind == "DynamoDB::Table":
-            return "payments" if "StreamSpecification" in properties else "credentials"
-        if kind == "Logs::LogGroup":
-            return f"{kind} {self.value(properties['LogGroupName']).rsplit('-', 1)[-1]}"
-        if kind == "CloudWatch::Alarm":
-            return f"{kind} {self.value(properties['AlarmName'])}"
-        for name, provider in self.providers().items():
-            if resource is self.resources[name]:
-                return f"{kind} {provider}"
-        return f"{kind} {self.value(properties['Description'])}" if kind == "IAM::Role" else kind
-
-    def providers(self):
-        """Whose each function, role, route, integration and permission is, as its description or its route tells."""
-        paths = {path: provider for provider, path in routes().items()}
-        found = {}
-        for name, resource in self.resources.items():
-            properties = resource.get("Properties", {})
-            text = json.dumps([self.value(properties.get(key)) for key in ("Description", "RouteKey", "SourceArn")])
-            # The longest path that fits: one ends in another.
-            fits = [path for path in paths if path + '"' in text]
-            if fits:
-                found[name] = paths[max(fits, key=len)]
-            for provider in PROVIDERS:
-                if resource["Type"] == "AWS::IAM::Role" and f"-{provider} may do" in text:
-                    found[name] = provider
-        for name, resource in self.resources.items():
-            if resource["Type"] == "AWS::ApiGatewayV2::Integration":
-                target = self.value(resource["Properties"]["IntegrationUri"])
-                found |= {name: provider for other, provider in found.items() if target == f"<{other}>.Arn"}
-        return found
+    @staticmethod
+    def name(logical):
+        for pattern, canonical in OWN_NAMES.items():
+            if re.fullmatch(pattern, logical):
+                return re.sub(pattern, canonical, logical)
+        return logical
 
     def condition(self, name):
         return self.value(self.template["Conditions"][name])
@@ -133,23 +221,20 @@ class Template:
             ((function, argument),) = node.items()
             if function == "Ref":
                 return NOTHING if argument == "AWS::NoValue" else self.ref(argument)
-            if function == "Fn::GetAtt":
-                name, attribute = argument if isinstance(argument, list) else argument.split(".", 1)
-                return f"<{self.names.get(name, name)}>.{attribute}"
             if function == "Condition" and isinstance(argument, str):
                 return self.condition(argument)
             if function == "Fn::If":
                 return self.value(argument[1] if self.condition(argument[0]) else argument[2])
-            if function == "Fn::Join":
-                return argument[0].join(map(str, self.value(argument[1])))
             if function == "Fn::Sub":
                 return self.sub(argument)
+            if function == "Fn::GetAtt":
+                name, attribute = argument if isinstance(argument, list) else argument.split(".", 1)
+                return f"<{self.name(name)}>.{attribute}"
+            if function in CALLS:
+                return CALLS[function](self.value(argument))
             if function == "Fn::FindInMap":
                 first, second, third = self.value(argument)
                 return self.template["Mappings"][first][second][third]
-            if function in ("Fn::Equals", "Fn::Or", "Fn::Not"):
-                values = self.value(argument)
-                return {"Fn::Equals": len({str(value) for value in values}) == 1, "Fn::Or": any(values), "Fn::Not": not values[0]}[function]
             assert not function.startswith("Fn::"), function
         worked = {key: self.value(one) for key, one in node.items()}
         return {key: one for key, one in worked.items() if one is not NOTHING}
@@ -157,7 +242,7 @@ class Template:
     def ref(self, name):
         if name in self.parameters:
             return self.parameters[name]
-        return PSEUDO.get(name, f"<{self.names.get(name, name)}>")
+        return PSEUDO.get(name, f"<{self.name(name)}>")
 
     def sub(self, argument):
         text, extra = (argument, {}) if isinstance(argument, str) else argument
@@ -171,28 +256,48 @@ class Template:
 
         return re.sub(r"\$\{([^!}][^}]*)\}", named, text)
 
+    def properties(self, logical):
+        return self.value(self.resources[logical].get("Properties", {}))
+
     def facts(self):
-        """Each resource under its role, with all its properties but those that only say where code and tags are."""
+        """Each resource with all its properties but those that only say where code and tags are."""
         found = {}
-        for name, resource in self.resources.items():
-            if resource["Type"] in ("AWS::CDK::Metadata",):
+        for logical, resource in self.resources.items():
+            if resource["Type"] == "AWS::CDK::Metadata":
                 continue
-            properties = self.value(resource.get("Properties", {}))
-            for key in ("Code", "Tags", "FunctionName" if resource["Type"].endswith("Function") else ""):
+            properties = self.properties(logical)
+            for key in ("Code", "Tags") if resource["Type"] == "AWS::Lambda::Function" and "ZipFile" not in properties["Code"] else ():
                 properties.pop(key, None)
-            found[self.names[name]] = settle(properties) | {
-                f"({policy})": self.value(resource.get(policy, "Delete")) for policy in ("DeletionPolicy", "UpdateReplacePolicy")
-            }
+            # The text by which SAM publishes versions.
+            properties.get("Environment", {}).get("Variables", {}).pop("SETTINGS", None)
+            policies = {f"({policy})": self.value(resource.get(policy, "Delete")) for policy in ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy")}
+            # SAM keeps old versions, and says nothing of a replacement, which a version never has.
+            if resource["Type"] == "AWS::Lambda::Version":
+                policies.pop("(UpdateReplacePolicy)")
+            found[self.name(logical)] = settle({"(Type)": resource["Type"]} | properties | policies)
         return found
 
+    def outputs(self):
+        outputs = self.template["Outputs"].items()
+        return {name: settle(self.value(one["Value"])) for name, one in outputs if "Condition" not in one or self.condition(one["Condition"])}
 
+
+CALLS = {
+    "Fn::Join": lambda values: values[0].join(map(str, values[1])),
+    "Fn::Split": lambda values: values[1].split(values[0]),
+    "Fn::Select": lambda values: values[1][int(values[0])],
+    "Fn::Equals": lambda values: len({str(value) for value in values}) == 1,
+    "Fn::And": all,
+    "Fn::Or": any,
+    "Fn::Not": lambda values: not values[0],
+}
 NOTHING = object()
 
 
 def settle(value):
     """One form for what CloudFormation takes in several: numbers and booleans as text, one thing in a list as the thing, JSON in a text as what it says."""
     if isinstance(value, dict):
-        return {key: settle(one) for key, one in value.items()}
+        return {key: sorted(one) if key == "Events" else settle(one) for key, one in value.items() if one not in ([], {})}
     if isinstance(value, list):
         settled = [settle(one) for one in value]
         return settled[0] if len(settled) == 1 else settled
@@ -208,51 +313,100 @@ def routes():
     """Every provider's ROUTE, out of its source."""
     found = {}
     for provider in PROVIDERS:
-        source = (ROOT / "functions" / provider / "src/lib.rs").read_text()
-        found[provider] = re.search(r"const ROUTE: &'static str = \"([^\"]+)\"", source)[1]
+        rust = (ROOT / "functions" / provider / "src/lib.rs").read_text()
+        found[provider] = re.search(r"const ROUTE: &'static str = \"([^\"]+)\"", rust)[1]
     return found
 
 
-def key_arn(cloudformation, stack):
-    """The ARN of a deployed stack's KMS key."""
-    resources = cloudformation.list_stack_resources(StackName=stack)["StackResourceSummaries"]
-    (key,) = [one["PhysicalResourceId"] for one in resources if one["ResourceType"] == "AWS::KMS::Key"]
-    return f"arn:aws:kms:us-east-1:000000000000:key/{key}"
+def compare():
+    cases = {"the defaults": {}} | {f"another {name}": options for name, options in CHANGES.items()}
+    names = {what: f"case-{n}" for n, what in enumerate(cases)}
+    made = synthesize({names[what]: options for what, options in cases.items()})
+    plain, compared = sam().facts(), 0
+    for what, options in cases.items():
+        with test(f"SAM and CDK make the same, with {what}", quiet=True):
+            left, right = sam(options), made[names[what]]
+            mine, others = left.facts(), right.facts()
+            equal(sorted(mine), sorted(others), "resources")
+            for name, facts in mine.items():
+                equal(json.dumps(facts, sort_keys=True, indent=1), json.dumps(others[name], sort_keys=True, indent=1), name)
+            equal(left.outputs(), {name: value for name, value in right.outputs().items()}, "outputs")
+            assert not options or mine != plain, "no resource changes"
+            compared += len(mine)
+    print(f"      {len(cases)} sets of options, {compared} resources compared; {len(plain)} of the defaults", flush=True)
+    return plain
 
 
-def compare(how, told):
-    left, right = sam(told).facts(), cdk(told).facts()
-    with test(f"the same resources, {how}"):
-        equal(sorted(left), sorted(right))
-    for name in sorted(set(left) & set(right)):
-        with test(f"{name}: the same in both, {how}", quiet=True):
-            equal(json.dumps(left[name], sort_keys=True, indent=1), json.dumps(right[name], sort_keys=True, indent=1), name)
-    print(f"      {how}: {len(left)} resources compared", flush=True)
-    return left
+def checkov():
+    """What checkov finds in the defaults and in a production setup, synthesized."""
+    with test("checkov finds nothing that is not acknowledged with a reason"):
+        setups = {"defaults": {}, "production": REST | DOMAIN | EVENTS | CHANGES["CanarySecretArn"] | {"PaymentsKey": "new", "AlarmEmail": "night@example.com"}}
+        synthesize(setups)
+        files = [part for name in setups for part in ("--file", WORK / "cdk.out" / f"{name}.template.json")]
+        command = [ROOT / "target/tools/checkov/bin/checkov", "--config-file", ROOT / "tests/deploy/checkov.yaml", *files]
+        run("checkov", command, os.environ)
+
+
+def refused():
+    for why, options in REFUSED.items():
+        with test(f"the CDK refuses what SAM's rules refuse: {why}", quiet=True):
+            try:
+                app({"refused": options})
+            except AssertionError as error:
+                assert why in str(error), error
+            else:
+                raise AssertionError("it was synthesized")
+    with test("each of the template's rules is among these"):
+        told = [assertion["AssertDescription"] for rule in source()["Rules"].values() for assertion in rule["Assertions"]]
+        for one in told:
+            assert any(why in one for why in REFUSED), one
+    with test("the CDK refuses an option that is none, and options on the command line"):
+        for stacks, extra, why in (
+            ({"refused": {"MemorySzie": 1}}, [], "memorySzie"), ({"refused": {"MemorySize": 1}}, [], "must be a number from 128"),
+            ({"refused": {}}, ["-c", "paymentsTable=own"], "paymentsTable: unknown context"),
+        ):
+            try:
+                synthesize(stacks, extra) if extra else app(stacks)
+            except AssertionError as error:
+                assert why in str(error), error
+            else:
+                raise AssertionError(f"{why}: it was synthesized")
 
 
 def main():
     group("SAM and CDK make the same thing")
-    plain = compare("unless told", {})
-    everything = compare("with everything told", TOLD)
-    compare("with one's own tables", TOLD | OWN_TABLES)
-    with test("each parameter of the alarms and the events changes something"):
-        for name in TOLD:
-            rest = {other: value for other, value in TOLD.items() if other != name}
-            assert sam(rest).facts() != everything, name
-    with test("no events unless told: no bus, no pipe, no queue, no state machine"):
-        kinds = {name.split()[0] for name in plain}
-        equal({name.split()[0] for name in everything} - kinds, {"Events::EventBus", "Pipes::Pipe", "SQS::Queue", "StepFunctions::StateMachine"})
-    with test("the CDK refuses events without a stream, as SAM does when it deploys"):
-        try:
-            cdk(TOLD | OWN_TABLES | {"PaymentsStreamLabel": ""})
-        except AssertionError as refused:
-            assert "needs the label of its stream as paymentsStreamLabel" in str(refused), refused
-        else:
-            raise AssertionError("events without a stream were synthesized")
-    with test("the routes are the providers' own"):
-        keys = {name.split()[1]: facts["RouteKey"] for name, facts in plain.items() if name.startswith("ApiGatewayV2::Route")}
+    with test("a change of an option of the functions is a new version of them with SAM, too"):
+        version = lambda options: [name for name in sam(options).resources if name.startswith("vtexFunctionVersion")]  # noqa: E731
+        changed = (
+            "PaymentsTableName", "CredentialsTableName", "MemorySize", "CredentialTtlSeconds", "IssuedKeysOnly", "SignatureSingleUse", "SubnetIds",
+            "DynamoDbEndpointUrl", "FipsEndpoint", "DualStackEndpoint", "LogLevel", "Tracing", "Architecture",
+        )
+        for name in changed:
+            assert version(CHANGES[name]) != version({}), name
+    with test("every parameter is among the changes"):
+        equal({name.split(",")[0] for name in CHANGES}, set(source()["Parameters"]))
+    plain = compare()
+    checkov()
+    refused()
+    with test("no events, no canary and no topic by default"):
+        kinds = {facts["(Type)"] for facts in plain.values()}
+        extra = {"AWS::Events::EventBus", "AWS::Pipes::Pipe", "AWS::SQS::Queue", "AWS::StepFunctions::StateMachine", "AWS::SNS::Topic", "AWS::Events::Rule"}
+        equal(kinds & extra, set())
+    with test("the routes are the providers' own, of the HTTP API and of the REST APIs"):
+        keys = {name.removesuffix("Route"): facts["RouteKey"] for name, facts in plain.items() if facts["(Type)"] == "AWS::ApiGatewayV2::Route"}
         equal(keys, {provider: f"POST {path}" for provider, path in routes().items()})
+        rest = sam(REST)
+        for provider, path in routes().items():
+            equal(rest_path(rest, provider), path, provider)
+
+
+def rest_path(template, provider):
+    """The path of a REST API's one method, from its resources."""
+    facts, path, place = template.facts(), "", f"{provider}Cancel"
+    while place != f"{provider}Api":
+        path, parent = f"/{facts[place]['PathPart']}{path}", facts[place]["ParentId"]
+        place = re.match(r"<(\w+)>", parent)[1]
+    return path
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ class Ministack(Process):
             "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home),
             "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "AUTH": str(asks).lower(),
         }
-        super().__init__(f"ministack-{self.port}", [TARGET / "tools/emulator/bin/ministack"], environment)
+        command = [TARGET / "tools/emulator/bin/python", ROOT / "tests/deploy/cloud.py"]
+        super().__init__(f"ministack-{self.port}", command, environment)
         until(lambda: request(self.port, "GET", "/_ministack/health")[0] == 200, 60, "ministack")
         # The tools' environment: as a person's, with the emulator for AWS.
         self.environment = os.environ | self.keys | {
@@ -45,6 +46,10 @@ class Ministack(Process):
     def client(self, service):
         return client(service, self.port)
 
+    def call(self, host, method, path, headers, body):
+        """To an API, which the emulator tells by the first part of the host name."""
+        return request(self.port, method, path, headers | {"Host": f"{host.split('.')[0]}.execute-api.localhost:{self.port}"}, body)
+
 
 class Stack:
     """A deployed stack, found as its outputs say."""
@@ -53,16 +58,21 @@ class Stack:
         self.cloud, self.name = cloud, name
         (stack,) = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        self.host = self.outputs["ApiUrl"].split("//")[1]
         self.tables = Tables(cloud.client("dynamodb"), self.outputs["PaymentsTableName"], self.outputs["CredentialsTableName"])
+        self.providers = [provider for provider in PROVIDERS if f"{provider}Url" in self.outputs]
+        physical = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in self.resources()}
+        self.logs = {provider: physical[f"{provider}Logs"] for provider in self.providers}
+        self.keys = [f"arn:aws:kms:us-east-1:000000000000:key/{id}" for name, id in physical.items() if name.endswith("EncryptionKey")]
 
-    def call(self, path, headers, body, method="POST"):
-        """Through API Gateway, as the host name says."""
-        status, answered, text = request(self.cloud.port, method, path, headers | {"Host": self.host}, body)
+    def call(self, provider, path, headers, body, method="POST"):
+        """Through API Gateway: the one that the provider's URL names, which for REST APIs has the stage in its path."""
+        host, _, rest = self.outputs[f"{provider}Url"].split("//")[1].partition("/")
+        status, answered, text = self.cloud.call(host, method, f"/live{path}" if rest.startswith("live/") else path, headers, body)
         return status, answered, json.loads(text or "{}")
 
     def resources(self):
-        return self.cloud.client("cloudformation").list_stack_resources(StackName=self.name)["StackResourceSummaries"]
+        pages = self.cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        return [one for page in pages for one in page["StackResourceSummaries"]]
 
     def policy(self, provider):
         """What the role of a provider's function allows, and that it has nothing else."""
@@ -77,7 +87,7 @@ class Stack:
 
     def log(self, provider):
         """The function's own lines."""
-        logs, name = self.cloud.client("logs"), f"/aws/lambda/{self.name}-{provider}"
+        logs, name = self.cloud.client("logs"), self.logs[provider]
         lines = []
         for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
             events = logs.get_log_events(logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True)["events"]
@@ -119,12 +129,12 @@ class Client:
             headers[name] = headers[name][:-1] + ("1" if headers[name][-1] == "0" else "0")
         if key:
             headers["Idempotency-Key"] = key
-        return stack.call(re.sub(r"\{\w+\}", payment, self.route), headers, text)
+        return stack.call(self.provider, re.sub(r"\{\w+\}", payment, self.route), headers, text)
 
 
 def endpoints(stack):
     """The five endpoints through API Gateway: each outcome that a client can meet, and what it leaves in DynamoDB."""
-    for provider in PROVIDERS:
+    for provider in stack.providers:
         caller = Client(provider)
         first, second, third = caller.cancelable[:3]
         with test(f"{stack.name}: {provider}: a payment is canceled, a second cancel is refused"):
@@ -146,7 +156,7 @@ def endpoints(stack):
                 equal((again, refused["cancellationId"]), (200, body["cancellationId"]))
                 _, _, settled = caller.call(stack, "VTEX_SETTLED")
                 equal((settled["code"], settled["cancellationId"]), ("cancel-failed", None))
-            matching = [line for line in stack.log(provider) if line.get("request_id") == headers["x-request-id"]]
+            matching = until(lambda: [line for line in stack.log(provider) if line.get("request_id") == headers["x-request-id"]], 60, "the log")
             equal([(line["outcome"], line["payment_id"]) for line in matching], [("canceled", first)], "log")
         with test(f"{stack.name}: {provider}: a replay is replayed"):
             key = str(uuid.uuid4())
@@ -165,23 +175,52 @@ def endpoints(stack):
             equal(stack.tables.payment(caller.pk(third)), item, "the refused cancel")
     with test(f"{stack.name}: API Gateway has no other route"):
         for method, path in (("POST", "/payments/1/refund"), ("GET", "/payments/1/cancel")):
-            equal(stack.call(path, {}, None, method)[0], 404)
+            equal(stack.call(stack.providers[0], path, {}, None, method)[0], 404)
 
 
-def least_privilege(stack):
+def least_privilege(stack, single_use=False, traced=False):
     """The deployed roles: by the rules of IAM, and by the emulator, which asks them at every call."""
-    key = drift.key_arn(stack.cloud.client("cloudformation"), stack.name)
-    world = rights.World(stack.name, stack.tables.payments, stack.tables.credentials, key)
-    for provider in PROVIDERS:
+    world = rights.World(stack.name, stack.tables.payments, stack.tables.credentials, stack.keys, stack.logs, single_use, traced)
+    for provider in stack.providers:
         with test(f"{stack.name}: {provider}'s role allows what is needed, and nothing else"):
             _, policy = stack.policy(provider)
             tried = rights.check(policy, world, provider, [other for other in PROVIDERS if other != provider])
             assert tried > 200, tried
 
 
+def foreign_keys(stack):
+    """The emulator asks for `dynamodb:LeadingKeys` at every call: with its function's role, another provider's items are out of reach."""
+    sts, iam = stack.cloud.client("sts"), stack.cloud.client("iam")
+    role, policy = stack.policy("vtex")
+    trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+    anybody = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(anybody))
+    session = sts.assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{role}", RoleSessionName="test")["Credentials"]
+    iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
+    dynamodb = client("dynamodb", stack.cloud.port, session)
+
+    def update(pk):
+        dynamodb.update_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}}, UpdateExpression="SET a = :a", ExpressionAttributeValues={":a": {"S": "a"}})
+
+    def get(pk):
+        dynamodb.get_item(TableName=stack.tables.credentials, Key={"pk": {"S": pk}})
+
+    for what, call in (("payment", update), ("credential", get)):
+        with test(f"{stack.name}: with vtex's role, another provider's {what} is out of reach"):
+            call("vtex#m_role#1")
+            for pk in ("one2pays#m#1", "hyperswitch#m#1", "vtexx#m#1", "m#1", "vtex.signature#m#1"):
+                try:
+                    call(pk)
+                except botocore.exceptions.ClientError as refused:
+                    equal(refused.response["Error"]["Code"], "AccessDeniedException", pk)
+                else:
+                    raise AssertionError(f"{pk} was reached")
+    stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": "vtex#m_role#1"}})
+
+
 def missing_permission(stack):
     """Without either of its rights to DynamoDB a function answers the provider's 500, and one line says what to check."""
-    for provider in PROVIDERS:
+    for provider in stack.providers:
         caller = Client(provider)
         for action, table in (("dynamodb:UpdateItem", stack.tables.payments), ("dynamodb:GetItem", stack.tables.credentials)):
             with test(f"{stack.name}: {provider} without {action} says so"):
@@ -205,7 +244,7 @@ def missing_permission(stack):
 
 
 def lines(stack):
-    return [line for provider in PROVIDERS for line in stack.log(provider)]
+    return [line for provider in stack.providers for line in stack.log(provider)]
 
 
 def watched_and_told(stack):
@@ -213,11 +252,14 @@ def watched_and_told(stack):
     outbox.events(stack, Client)
 
 
-def nothing_left(cloud, name, tables):
+def nothing_left(cloud, stack):
+    """What a deleted stack leaves behind: its log groups, and nothing else."""
+    name, tables = stack.name, [stack.tables.payments, stack.tables.credentials]
     stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
     equal([one["StackStatus"] for one in stacks if one["StackName"] == name and one["StackStatus"] != "DELETE_COMPLETE"], [], "stacks")
     equal([one["FunctionName"] for one in cloud.client("lambda").list_functions()["Functions"]], [], "functions")
-    equal([one["ApiId"] for one in cloud.client("apigatewayv2").get_apis()["Items"]], [], "APIs")
+    equal([one["ApiId"] for one in cloud.client("apigatewayv2").get_apis()["Items"]], [], "HTTP APIs")
+    equal([one["id"] for one in cloud.client("apigateway").get_rest_apis()["items"]], [], "REST APIs")
     kept = cloud.client("dynamodb").list_tables()["TableNames"]
     equal([table for table in tables if table in kept], [], "tables")
     equal([one["AlarmName"] for one in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]], [], "alarms")
@@ -227,33 +269,144 @@ def nothing_left(cloud, name, tables):
     equal(cloud.client("sqs").list_queues().get("QueueUrls", []), [], "queues")
     roles = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
     equal([role for role in roles if role.startswith(name) and "hnb659fds" not in role], [], "roles")
+    groups = [one["logGroupName"] for one in cloud.client("logs").describe_log_groups()["logGroups"]]
+    equal([group for group in stack.logs.values() if group not in groups], [], "log groups that are gone")
+
+
+def sam_deploy(cloud, name, **options):
+    run(f"sam-deploy-{name}", ["sam", "deploy", "--stack-name", name, "--parameter-overrides", "Architecture=x86_64"] + [
+        f"{option}={drift.text(value)}" for option, value in options.items()
+    ], cloud.environment, ROOT / "infra")
+    return Stack(cloud, name)
+
+
+def sam_delete(cloud, stack):
+    with test(f"{stack.name}: sam delete leaves the logs and nothing else"):
+        run("sam-delete", ["sam", "delete", "--no-prompts", "--stack-name", stack.name], cloud.environment, ROOT / "infra")
+        nothing_left(cloud, stack)
 
 
 def with_sam(cloud):
     group("SAM: deploy, call, delete")
-    deploy = ["sam", "deploy", "--parameter-overrides"]
-    settings = ["Architecture=x86_64", "TableRemoval=Delete", "CredentialTtlSeconds=0", "EventsOut=true", "AlarmTopicArn=arn:aws:sns:us-east-1:000000000000:night"]
+    options = {"TableRemoval": "Delete", "CredentialTtlSeconds": 0, "EventsOut": True, "AlarmEmail": "night@example.com"}
     with test("sam deploy"):
-        run("sam-deploy", deploy + settings, cloud.environment, ROOT / "infra")
+        sam_deploy(cloud, "cancel", **options)
     stack = Stack(cloud, "cancel")
     readme_credentials(stack)
     endpoints(stack)
     least_privilege(stack)
+    foreign_keys(stack)
     missing_permission(stack)
     watch.asked(stack, lines(stack))
     watched_and_told(stack)
+    watch.commands(stack)
+    versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
     loopback_only("SAM on ministack")
+    sam_delete(cloud, stack)
+    with test("sam deploy again, beside the logs of the stack that is gone"):
+        again = sam_deploy(cloud, "cancel", **options)
+    sam_delete(cloud, again)
+    production(cloud, sam_deploy(cloud, "production", **PRODUCTION))
+    sam_delete(cloud, Stack(cloud, "production"))
     own_tables(cloud)
-    with test("sam deploy once more changes nothing"):
-        run("sam-deploy-again", deploy + settings, cloud.environment, ROOT / "infra")
-    with test("sam delete"):
-        run("sam-delete", ["sam", "delete", "--no-prompts", "--stack-name", "cancel"], cloud.environment, ROOT / "infra")
-        nothing_left(cloud, "cancel", [stack.tables.payments, stack.tables.credentials])
     kept_tables(cloud)
 
 
+# REST APIs, keys of one's own for both tables, two providers, and most of what is off by default.
+KEYS = {which: f"arn:aws:kms:us-east-1:000000000000:key/{n * 8}-0000-0000-0000-000000000000" for n, which in (("1", "PaymentsKey"), ("2", "CredentialsKey"))}
+PRODUCTION = drift.DOMAIN | {
+    "FrontEnd": "rest", "Providers": ["vtex", "one2pays"], "PaymentsKey": "new", "TableRemoval": "Delete", "CredentialTtlSeconds": 0,
+    "SignatureSingleUse": True, "ReservedConcurrency": 5, "Tracing": "Active", "TruststoreUri": "s3://bucket/key", "DefaultEndpoint": "disabled",
+    "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b", "one2paysThrottlingRate": 7, "one2paysThrottlingBurst": 9,
+}
+
+
+def production(cloud, stack):
+    """What the options of a production setup make, as far as the emulator has it."""
+    group(f"{stack.name}: REST APIs, own keys, a subset of providers")
+    with test(f"{stack.name}: two providers are there, with an API each, and no other"):
+        equal(stack.providers, sorted(PRODUCTION["Providers"]))
+        apis = {one["name"]: one for one in cloud.client("apigateway").get_rest_apis()["items"]}
+        equal(set(apis), {f"{stack.name}-{provider}" for provider in stack.providers})
+        equal(cloud.client("apigatewayv2").get_apis()["Items"], [])
+        functions = {one["FunctionName"]: one for one in cloud.client("lambda").list_functions()["Functions"]}
+        equal(set(functions), {f"{stack.name}-{provider}" for provider in stack.providers})
+        equal({one["TracingConfig"]["Mode"] for one in functions.values()}, {"Active"})
+        reserved = [cloud.client("lambda").get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] for name in functions]
+        equal(reserved, [5, 5])
+    with test(f"{stack.name}: both tables are encrypted with keys of the account"):
+        keys = {cloud.client("dynamodb").describe_table(TableName=name)["Table"]["SSEDescription"]["KMSMasterKeyArn"] for name in (stack.tables.payments, stack.tables.credentials)}
+        equal(keys, set(stack.keys))
+    with test(f"{stack.name}: each route has its own throttle, and the APIs their domain names"):
+        gateway = cloud.client("apigateway")
+        api = stack.outputs["one2paysUrl"].split("//")[1].split(".")[0]
+        settings = gateway.get_stage(restApiId=api, stageName="live")["methodSettings"]["*/*"]
+        equal((settings["throttlingRateLimit"], settings["throttlingBurstLimit"], settings["dataTraceEnabled"]), (7, 9, False))
+        names = {one["domainName"]: one for one in gateway.get_domain_names()["items"]}
+        equal(set(names), {f"{provider}.pay.example.com" for provider in stack.providers})
+        equal({one["mutualTlsAuthentication"]["truststoreUri"] for one in names.values()}, {"s3://bucket/key"})
+    # The emulator goes on to serve the default endpoint, which is how the tests call it.
+    endpoints(stack)
+    least_privilege(stack, single_use=True, traced=True)
+    refusals(stack)
+
+
+def refusals(stack):
+    """What a REST API answers by itself, which its clients must be able to read."""
+    template = drift.sam(PRODUCTION)
+    words = template.template["Mappings"]
+    for provider in stack.providers:
+        with test(f"{stack.name}: {provider}: API Gateway's own responses are in the provider's envelope"):
+            status, headers, body = stack.call(provider, "/no/such/path", {}, "{}")
+            expected = json.loads(words["Envelopes"][provider]["NoSuchEndpoint"])
+            equal((status, body), (404, expected))
+            equal((headers.get("cache-control"), headers.get("content-type")), ("no-store", "application/json"))
+            gateway, api = stack.cloud.client("apigateway"), stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0]
+            deployed = {one["responseType"]: one for one in gateway.get_gateway_responses(restApiId=api, limit=500)["items"] if not one["defaultResponse"]}
+            equal(set(deployed), {one["Type"] for one in words["Refusals"].values()})
+            for one in words["Refusals"].values():
+                response = deployed[one["Type"]]
+                equal(response["statusCode"], one["Status"], one["Type"])
+                equal(response["responseTemplates"]["application/json"], words["Envelopes"][provider][one["Words"]])
+                equal(response["responseParameters"]["gatewayresponse.header.Retry-After"], "'1'")
+
+
+def versions(stack, deploy_another):
+    """A deployment is another version behind the same alias. CodeDeploy's part, the emulator has not: here its calls to Lambda are made by hand."""
+    client, name = stack.cloud.client("lambda"), f"{stack.name}-vtex"
+    caller = Client("vtex")
+
+    def cancels():
+        stack.tables.put(caller.data)
+        equal(caller.call(stack, caller.cancelable[0])[0], 200)
+
+    with test(f"{stack.name}: API Gateway calls the alias, which a deployment moves to a new version and keeps the old one"):
+        before = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        deploy_another()
+        after = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
+        assert int(after) > int(before), (before, after)
+        assert {before, after} <= {one["Version"] for one in client.list_versions_by_function(FunctionName=name)["Versions"]}
+        equal(client.get_function_configuration(FunctionName=name, Qualifier=after)["MemorySize"], 256)
+        equal(client.get_function_configuration(FunctionName=name, Qualifier=before)["MemorySize"], 128)
+        cancels()
+    with test(f"{stack.name}: a tenth of the traffic on a new version, and all of it back, as CodeDeploy does both"):
+        client.update_alias(FunctionName=name, Name="live", FunctionVersion=before, RoutingConfig={"AdditionalVersionWeights": {after: 0.1}})
+        cancels()
+        client.update_alias(FunctionName=name, Name="live", FunctionVersion=before, RoutingConfig={"AdditionalVersionWeights": {}})
+        cancels()
+    with test(f"{stack.name}: every deployment is braked by alarms that there are"):
+        template = drift.sam(drift.EVENTS)
+        groups = {name: template.properties(name) for name, one in template.resources.items() if one["Type"] == "AWS::CodeDeploy::DeploymentGroup"}
+        equal(len(groups), len(PROVIDERS))
+        for logical, one in groups.items():
+            provider = logical.removesuffix("FunctionDeploymentGroup")
+            brakes = [alarm["Name"] for alarm in one["AlarmConfiguration"]["Alarms"]]
+            equal(brakes, [f"<{provider}{kind}>" for kind in ("Undecided", "Internal", "Errors")])
+            equal(one["DeploymentConfigName"], "CodeDeployDefault.LambdaCanary10Percent5Minutes")
+
+
 def own_tables(cloud):
-    with test("SAM with one's own tables makes none, cancels in them, and tells of it out of their stream"):
+    with test("SAM with one's own tables makes none, cancels in them, publishes out of their stream, and remembers them"):
         dynamodb = cloud.client("dynamodb")
         for name in ("own-payments", "own-credentials"):
             dynamodb.create_table(
@@ -263,7 +416,7 @@ def own_tables(cloud):
             )
         table = dynamodb.describe_table(TableName="own-payments")["Table"]
         deploy = ["sam", "deploy", "--stack-name", "own", "--parameter-overrides"]
-        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials", "EventsOut=true"]
+        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials", f"CredentialsKey={KEYS['CredentialsKey']}", "EventsOut=true"]
         try:
             run("sam-deploy-no-label", deploy + own, cloud.environment, ROOT / "infra")
         except AssertionError as refused:
@@ -274,13 +427,17 @@ def own_tables(cloud):
         equal(cloud.client("pipes").describe_pipe(Name="own-canceled")["Source"], table["LatestStreamArn"])
         stack = Stack(cloud, "own")
         equal((stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials"))
-        equal({one["ResourceType"] for one in stack.resources()} & {"AWS::DynamoDB::Table", "AWS::KMS::Key"}, set())
+        equal({one["ResourceType"] for one in stack.resources()} & {"AWS::DynamoDB::GlobalTable", "AWS::KMS::Key"}, set())
         for provider in PROVIDERS:
             caller = Client(provider)
             stack.tables.put(caller.data)
             equal(caller.call(stack, caller.cancelable[0])[0], 200, provider)
             actions = [action for statement in stack.policy(provider)[1] for action in rights.many(statement["Action"])]
-            equal(sorted(actions), ["dynamodb:GetItem", "dynamodb:UpdateItem", "logs:CreateLogStream", "logs:PutLogEvents"])
+            equal(sorted(actions), ["dynamodb:GetItem", "dynamodb:UpdateItem", "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents"])
+        # Deployed again with another option and without these, it still has its tables.
+        sam_deploy(cloud, "own", MemorySize=256)
+        stack = Stack(cloud, "own")
+        equal((stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials"))
         run("sam-delete-own", ["sam", "delete", "--no-prompts", "--stack-name", "own"], cloud.environment, ROOT / "infra")
         assert {"own-payments", "own-credentials"} <= set(dynamodb.list_tables()["TableNames"])
 
@@ -304,37 +461,55 @@ def kept_tables(cloud):
 
 
 def readme_credentials(stack):
-    """The command of the README that issues a merchant's first credentials, as it is printed there."""
-    with test("README: the first merchant's credentials"):
-        text = (ROOT / "README.md").read_text()
+    """The command of infra/README.md that issues a merchant's first credentials, as it is printed there."""
+    with test("infra/README.md: the first merchant's credentials"):
+        text = (ROOT / "infra/README.md").read_text()
         found = re.search(r"```sh\n([^`]*cargo run -p admin -- [^`]*credentials issue[^`]+)```", text)
         if found is None:
-            raise AssertionError("README.md has no `cargo run -p admin -- … credentials issue`")
+            raise AssertionError("infra/README.md has no `cargo run -p admin -- … credentials issue`")
         environment = stack.cloud.environment | {"STACK": stack.name}
         printed = run("readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment)
         secret = re.search(r"^ *secret +(pck_\w{49})$", printed, re.MULTILINE)
         assert secret, printed
         # It is a key: an unknown payment is not found with it, rather than not allowed.
-        status, _, body = stack.call("/payments/none/cancel", {"api-key": secret[1], "content-type": "application/json"}, "{}")
+        status, _, body = stack.call("hyperswitch", "/payments/none/cancel", {"api-key": secret[1], "content-type": "application/json"}, "{}")
         equal(status, 404, body)
 
 
 def with_cdk(cloud):
     group("CDK: deploy, call, delete")
-    cdk, folder = ["node_modules/.bin/cdk"], ROOT / "infra/cdk"
-    options = ["-c", "architecture=x86_64", "-c", "tableRemoval=delete", "-c", "eventsOut=true"]
+    folder, file = ROOT / "infra/cdk", WORK / "deployed.json"
+    options = {"Architecture": "x86_64", "TableRemoval": "Delete", "CredentialTtlSeconds": 0, "EventsOut": True, "AlarmEmail": "night@example.com"}
+    file.write_text(json.dumps({
+        "cancel-cdk": drift.context(options), "production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"}),
+    }))
+    cdk = ["node_modules/.bin/cdk", "--app", f"node build/bin/cancel.js {file}"]
     with test("cdk bootstrap"):
-        run("cdk-bootstrap", cdk + ["bootstrap", *options], cloud.environment, folder)
+        run("cdk-bootstrap", cdk + ["bootstrap"], cloud.environment, folder)
     with test("cdk deploy"):
-        run("cdk-deploy", cdk + ["deploy", "--require-approval", "never", *options], cloud.environment, folder)
+        run("cdk-deploy", cdk + ["deploy", "cancel-cdk", "--require-approval", "never"], cloud.environment, folder)
     stack = Stack(cloud, "cancel-cdk")
     endpoints(stack)
     least_privilege(stack)
     watched_and_told(stack)
+
+    def deploy_another():
+        file.write_text(json.dumps({"cancel-cdk": drift.context(options | {"MemorySize": 256})}))
+        run("cdk-deploy-another", cdk + ["deploy", "cancel-cdk", "--require-approval", "never"], cloud.environment, folder)
+
+    versions(stack, deploy_another)
     loopback_only("CDK on ministack")
-    with test("cdk destroy"):
-        run("cdk-destroy", cdk + ["destroy", "--force", *options], cloud.environment, folder)
-        nothing_left(cloud, "cancel-cdk", [stack.tables.payments, stack.tables.credentials])
+    with test("cdk destroy leaves the logs and nothing else"):
+        run("cdk-destroy", cdk + ["destroy", "--force", "cancel-cdk"], cloud.environment, folder)
+        nothing_left(cloud, stack)
+    file.write_text(json.dumps({"production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"})}))
+    with test("cdk deploy of REST APIs, own keys and two providers"):
+        run("cdk-deploy-production", cdk + ["deploy", "--require-approval", "never"], cloud.environment, folder)
+    production(cloud, Stack(cloud, "production-cdk"))
+    with test("cdk destroy of that"):
+        stack = Stack(cloud, "production-cdk")
+        run("cdk-destroy-production", cdk + ["destroy", "--force", "--all"], cloud.environment, folder)
+        nothing_left(cloud, stack)
 
 
 def main():

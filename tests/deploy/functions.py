@@ -105,6 +105,37 @@ def bad_settings(dynoxide):
                 assert "check" in errors[0]["message"], errors[0]
 
 
+def two_regions(one):
+    """Where "exactly once" ends: two Regions of a table that is replicated with eventual consistency each check the condition on their own copy."""
+    group("two stores, as two Regions with eventual consistency: both cancel, and one captures what the other cancels")
+    case = next(case for case in cases("vtex") if case.then["writes"] == 1 and case.then.get("payments"))
+    pk = case.then["payments"][0]["pk"]
+    before = next(payment["status"] for payment in case.given["payments"] if payment["pk"] == pk)
+    with Dynoxide("dynoxide-other") as other:
+        regions = [one, other]
+        for region in regions:
+            region.tables.empty()
+            region.tables.put(case.given)
+        with test("with the same payment in both, both answer 200, with different cancellations"):
+            answers = []
+            for region in regions:
+                with Emulated("vtex", {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{region.port}"}) as function:
+                    answers.append(function.invoke(case.signed()))
+            equal([answer["statusCode"] for answer in answers], [200, 200])
+            ids = {parse(answer["body"])["cancellationId"] for answer in answers}
+            assert len(ids) == 2 and None not in ids, ids
+        with test("with a capture in one, the other still cancels"):
+            for region in regions:
+                region.tables.put(case.given)
+            one.tables.dynamodb.update_item(
+                TableName="payments", Key={"pk": {"S": pk}}, UpdateExpression="SET #s = :settled", ConditionExpression="#s = :seen",
+                ExpressionAttributeNames={"#s": "status"}, ExpressionAttributeValues={":settled": {"S": "settled"}, ":seen": {"S": before}},
+            )
+            with Emulated("vtex", {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{other.port}"}) as function:
+                equal(function.invoke(case.signed())["statusCode"], 200)
+            equal([region.tables.payment(pk)["status"] for region in regions], ["settled", "cancelled"])
+
+
 def cargo_lambda(dynoxide):
     group("cargo lambda watch and invoke: five real URLs on one port, every golden case, debug binaries")
     relay, port = Relay(dynoxide.port), free_port()
@@ -167,6 +198,7 @@ def main():
     with Dynoxide() as dynoxide:
         runtime_interface_emulator(dynoxide)
         bad_settings(dynoxide)
+        two_regions(dynoxide)
         cargo_lambda(dynoxide)
 
 

@@ -33,7 +33,7 @@ class Outbox:
         equal(pipe["CurrentState"], "RUNNING")
         self.stream = pipe["Source"]
         assert f":table/{stack.tables.payments}/stream/" in self.stream, self.stream
-        template = drift.sam(drift.TOLD)
+        template = drift.sam(drift.EVENTS)
         self.pipe = template.value(template.resources["Pipe"]["Properties"])
         self.batch = self.pipe["SourceParameters"]["DynamoDBStreamParameters"]["BatchSize"]
         # The team that must hear: a rule on the bus, as the README shows it, and a queue.
@@ -193,8 +193,9 @@ def by_hand(stack, outbox):
         about = {"streamArn": outbox.stream, "shardId": shard["ShardId"], "startSequenceNumber": record["SequenceNumber"]}
         queue = outbox.sqs.get_queue_url(QueueName=f"{stack.name}-undelivered")["QueueUrl"]
         outbox.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"context": {}, "version": "1.0", "DDBStreamBatchInfo": about}))
-        equal(json.loads(watch.shell(stack, "receive-message"))["DDBStreamBatchInfo"], about)
-        found = watch.shell(stack, "get-shard-iterator", STREAM=about["streamArn"], SHARD=about["shardId"], SEQUENCE=about["startSequenceNumber"])
+        equal(json.loads(watch.shell(stack, next(block for kind, block in watch.every_block() if "receive-message" in block), {}))["DDBStreamBatchInfo"], about)
+        given = {"STREAM": about["streamArn"], "SHARD": about["shardId"], "SEQUENCE": about["startSequenceNumber"]}
+        found = watch.shell(stack, watch.blocks(watch.RUNBOOK, "sh record")[0], given)
         equal(json.loads(found)[0], record["NewImage"])
 
 
@@ -298,7 +299,7 @@ def documents():
         for name in SCHEMA["required"]:
             assert not VALID.is_valid({other: value for other, value in detail.items() if other != name}), name
     with test("the filter's words are the providers' canceled words"):
-        template = drift.sam(drift.TOLD)
+        template = drift.sam(drift.EVENTS)
         (one,) = template.value(template.resources["Pipe"]["Properties"])["SourceParameters"]["FilterCriteria"]["Filters"]
         pattern = json.loads(one["Pattern"])["dynamodb"]
         words = {re.search(r'canceled: "(\w+)"', (ROOT / "functions" / provider / "src/lib.rs").read_text())[1] for provider in PROVIDERS}

@@ -22,13 +22,15 @@ def like(text, pattern):
     return fnmatch.fnmatchcase(text, re.sub(r"\[", "[[]", pattern))
 
 
-def holds(operator, key, wanted, context):
+def holds(operator, key, expected, context):
     given = context.get(key)
+    if operator == "Null":
+        return (given is None) == (expected == "true")
     sets = operator.startswith("ForAllValues:")
     compare = {"StringLike": like, "StringEquals": lambda text, pattern: text == pattern}[operator.removeprefix("ForAllValues:")]
     if given is None:
-        return sets  # Without the key, every value it has fits. DynamoDB always sends it for GetItem.
-    return all(any(compare(value, pattern) for pattern in many(wanted)) for value in many(given))
+        return sets  # Without the key, every value it has fits, which is why the policies ask for it with Null.
+    return all(any(compare(value, pattern) for pattern in many(expected)) for value in many(given))
 
 
 def allows(statement, action, resource, context):
@@ -37,9 +39,9 @@ def allows(statement, action, resource, context):
         any(like(action.lower(), pattern.lower()) for pattern in many(statement["Action"]))
         and any(like(resource, pattern) for pattern in many(statement["Resource"]))
         and all(
-            holds(operator, key, wanted, context)
+            holds(operator, key, expected, context)
             for operator, keys in statement.get("Condition", {}).items()
-            for key, wanted in keys.items()
+            for key, expected in keys.items()
         )
     )
 
@@ -51,10 +53,11 @@ def allowed(policy, request):
 
 
 class World:
-    """The things of a stack, as requests name them."""
+    """The things of a stack, as requests name them. `keys` are the KMS keys of its tables."""
 
-    def __init__(self, stack, payments, credentials, key, region="us-east-1", account="000000000000"):
-        self.stack, self.payments, self.credentials, self.key = stack, payments, credentials, key
+    def __init__(self, stack, payments, credentials, keys, logs, single_use=False, traced=False, region="us-east-1", account="000000000000"):
+        self.stack, self.payments, self.credentials, self.keys, self.logs = stack, payments, credentials, keys, logs
+        self.single_use, self.traced = single_use, traced
         self.region, self.account = region, account
 
     def table(self, name):
@@ -67,18 +70,19 @@ class World:
         return {"kms:ViaService": f"{service}.{self.region}.amazonaws.com"}
 
     def needed(self, provider):
-        """Every request that a function, or Lambda and DynamoDB in its name, makes. The first three are all that was seen on the wire."""
-        own = self.stream(f"/aws/lambda/{self.stack}-{provider}")
+        """Every request that a function, or Lambda and DynamoDB in its name, makes."""
+        leading = lambda *keys: {"dynamodb:LeadingKeys": list(keys)}  # noqa: E731
+        used = [("dynamodb:UpdateItem", self.table(self.payments), leading(f"{provider}.signature#m#digest"))] if self.single_use else []
         return [
-            ("dynamodb:UpdateItem", self.table(self.payments), {"dynamodb:LeadingKeys": [f"{provider}#m#1"]}),
-            ("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [f"{provider}#key"]}),
-            # The look before the first poll.
-            ("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [f"{provider}#"]}),
-            # Where a signature serves one payment only.
-            ("dynamodb:UpdateItem", self.table(self.payments), {"dynamodb:LeadingKeys": [f"{provider}.signature#m#digest"]}),
-            ("logs:CreateLogStream", own, {}),
-            ("logs:PutLogEvents", own, {}),
-            ("kms:Decrypt", self.key, self.via("dynamodb")),
+            ("dynamodb:UpdateItem", self.table(self.payments), leading(f"{provider}#key")),
+            ("dynamodb:GetItem", self.table(self.credentials), leading(f"{provider}#key")),
+            # The read before the first request.
+            ("dynamodb:GetItem", self.table(self.credentials), leading(f"{provider}#")),
+            ("logs:CreateLogStream", self.stream(self.logs[provider]), {}),
+            ("logs:PutLogEvents", self.stream(self.logs[provider]), {}),
+            *used,
+            *((f"xray:{action}", "*", {}) for action in ("PutTelemetryRecords", "PutTraceSegments") if self.traced),
+            *(("kms:Decrypt", key, self.via("dynamodb")) for key in self.keys),
         ]
 
     def refused(self, provider, others):
@@ -89,22 +93,20 @@ class World:
             for action in ALL_ON_A_TABLE:
                 for place in ("", "/index/by-status", "/stream/2026-01-01T00:00:00.000"):
                     every.append((f"dynamodb:{action}", self.table(table) + place, {"dynamodb:LeadingKeys": [f"{provider}#key"]}))
-        for other in [f"{name}#key" for name in others] + ["key", provider, f"x{provider}#key", "#"]:
-            every.append(("dynamodb:GetItem", self.table(self.credentials), {"dynamodb:LeadingKeys": [other]}))
+        foreign = [[f"{name}#key"] for name in others] + [[f"{name}.signature#m#1"] for name in others]
+        foreign += [["key"], [provider], [f"x{provider}#key"], ["#"], [f"{provider}#m#1", f"{others[0]}#m#1"], [f"{provider}x#m#1"]]
+        foreign += [] if self.single_use else [[f"{provider}.signature#m#1"]]
+        # And a request that names no key at all.
+        for context in [{"dynamodb:LeadingKeys": keys} for keys in foreign] + [{}]:
+            every.append(("dynamodb:GetItem", self.table(self.credentials), context))
+            every.append(("dynamodb:UpdateItem", self.table(self.payments), context))
         for action in ALL_ON_A_LOG:
-            every += [(f"logs:{action}", self.stream(f"/aws/lambda/{self.stack}-{name}"), {}) for name in [provider, *others]]
-            every.append((f"logs:{action}", self.stream(f"/aws/vendedlogs/{self.stack}-access"), {}))
-        for action in ALL_ON_A_KEY:
-            every += [(f"kms:{action}", self.key, self.via("dynamodb")), (f"kms:{action}", self.key, {"kms:ViaService": "s3.amazonaws.com"})]
-            every.append((f"kms:{action}", self.key[:-1] + "x", self.via("dynamodb")))
+            every += [(f"logs:{action}", self.stream(group), {}) for group in self.logs.values()]
+        for key in [*self.keys, "arn:aws:kms:us-east-1:000000000000:key/other"]:
+            for action in ALL_ON_A_KEY:
+                every += [(f"kms:{action}", key, self.via("dynamodb")), (f"kms:{action}", key, {"kms:ViaService": "s3.amazonaws.com"})]
         every += [(action, "*", {}) for action in ELSEWHERE]
-        wanted = {(action, resource) for action, resource, _ in needed}
-        exact = [(action, resource, str(context)) for action, resource, context in needed]
-        return [
-            request for request in every
-            if (request[0], request[1]) not in wanted
-            or ((request[0], request[1], str(request[2])) not in exact and request[0] in ("dynamodb:GetItem", "kms:Decrypt"))
-        ]
+        return [request for request in every if str(request) not in map(str, needed)]
 
 
 def without(policy, action):

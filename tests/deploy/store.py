@@ -16,13 +16,14 @@ from suite import LAMBDA_ENVIRONMENT, TARGET, Process, until
 QUICK = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, inject_host_prefix=False)
 
 
-def client(service, port):
+def client(service, port, session=None):
     return boto3.client(
         service,
         endpoint_url=f"http://127.0.0.1:{port}",
         region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=session["AccessKeyId"] if session else "test",
+        aws_secret_access_key=session["SecretAccessKey"] if session else "test",
+        aws_session_token=session["SessionToken"] if session else None,
         config=QUICK,
     )
 
@@ -81,9 +82,9 @@ class Tables:
 class Dynoxide(Process):
     """The one-machine stack, for its DynamoDB."""
 
-    def __init__(self):
+    def __init__(self, name="dynoxide"):
         command = [TARGET / "debug/local", "--port", "0", "--dynamodb-port", "0"]
-        super().__init__("dynoxide", command, {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT)
+        super().__init__(name, command, {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT)
         ready = until(lambda: re.search(r"DynamoDB on http://127\.0\.0\.1:(\d+)", self.text()), 60, "the one-machine stack")
         self.port = int(ready[1])
         self.tables = Tables(client("dynamodb", self.port))

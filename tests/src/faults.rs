@@ -1,8 +1,9 @@
-//! A proxy between the real SDK and DynamoDB that breaks attempts as a network does: at any byte of the request or of the answer, before the
-//! store has done its work or after.
+//! A proxy between the real SDK and DynamoDB that breaks attempts as a network does: at any byte of the request or of
+//! the response, before the store has done its work or after.
 //!
 //! ```text
-//! let proxy = FaultProxy::start(store).await?;       // point the SDK at proxy.url()
+//! let proxy = FaultProxy::in_memory(&tables);        // an SDK in this process: proxy.config()
+//! let proxy = FaultProxy::listening(&tables).await?; // a process of its own: proxy.url()
 //! proxy.script([Fault::Answer { after: 0, how: Cut::Reset }]);   // the first attempt; those after the script pass
 //! …
 //! proxy.deliver_late().await;                        // what `Fault::Late` held back reaches the store now
@@ -11,18 +12,25 @@
 
 use std::{
     collections::VecDeque,
-    io,
+    fmt, io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use aws_config::SdkConfig;
+use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    sync::Notify,
-    task::{JoinSet, yield_now},
+    sync::watch,
+    task::JoinSet,
     time::sleep,
+};
+
+use crate::{
+    network::{Connection, Pipe, http_client},
+    tables::Tables,
 };
 
 /// What befalls one attempt.
@@ -90,120 +98,198 @@ pub enum Instead {
 pub struct Done {
     /// `UpdateItem`, `GetItem`, …
     pub operation: String,
+    /// The key that it was asked for.
+    pub pk: String,
     /// The store's HTTP status: 200 where an update was made.
     pub status: u16,
     /// The request's `x-amzn-trace-id`, by which X-Ray knows what it belongs to.
     pub trace: Option<String>,
 }
 
-/// The proxy, on the loopback interface; it stands for one store and one script.
+/// The proxy; it stands for one store and one script.
 #[derive(Debug, Clone)]
 pub struct FaultProxy {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     inside: Arc<Inside>,
 }
 
-#[derive(Debug)]
+/// What is behind it: tables of this process, or a DynamoDB that listens there.
+enum Store {
+    Tables(Tables),
+    Address(SocketAddr),
+}
+
 struct Inside {
-    store: SocketAddr,
-    script: Mutex<VecDeque<Fault>>,
-    then: Mutex<Fault>,
-    attempts: Mutex<usize>,
-    late: Mutex<Vec<Vec<u8>>>,
-    log: Mutex<Vec<Done>>,
-    last: Mutex<String>,
-    refuse: Mutex<Duration>,
-    refusing: Notify,
+    store: Store,
+    state: Mutex<State>,
+    connections: Mutex<JoinSet<()>>,
+    /// Changes whenever the state has.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    script: VecDeque<Fault>,
+    then: Option<Fault>,
+    attempts: usize,
+    refuse: usize,
+    refused: usize,
+    late: Vec<Vec<u8>>,
+    log: Vec<Done>,
+    last: String,
 }
 
 impl FaultProxy {
-    /// Starts one in front of the DynamoDB at `store`. It ends with the runtime.
+    /// One that an SDK in this process reaches through [`FaultProxy::config`].
+    #[must_use]
+    pub fn in_memory(tables: &Tables) -> Self {
+        Self::new(Store::Tables(tables.clone()))
+    }
+
+    /// One on the loopback interface, for processes. It ends with the runtime.
+    ///
+    /// # Errors
+    /// Where no port is free.
+    pub async fn listening(tables: &Tables) -> io::Result<Self> {
+        Self::new(Store::Tables(tables.clone())).listen().await
+    }
+
+    /// The same before a DynamoDB that listens itself.
     ///
     /// # Errors
     /// Where no port is free.
     pub async fn start(store: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let inside = Arc::new(Inside {
-            store,
-            script: Mutex::default(),
-            then: Mutex::new(Fault::None),
-            attempts: Mutex::default(),
-            late: Mutex::default(),
-            log: Mutex::default(),
-            last: Mutex::default(),
-            refuse: Mutex::default(),
-            refusing: Notify::new(),
-        });
-        tokio::spawn(Arc::clone(&inside).listen(listener));
-        Ok(Self { address, inside })
+        Self::new(Store::Address(store)).listen().await
     }
 
-    /// Where the SDK finds it.
+    fn new(store: Store) -> Self {
+        let inside = Inside {
+            store,
+            state: Mutex::default(),
+            connections: Mutex::default(),
+            changed: watch::Sender::default(),
+        };
+        Self {
+            address: None,
+            inside: Arc::new(inside),
+        }
+    }
+
+    async fn listen(mut self) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        self.address = Some(listener.local_addr()?);
+        let inside = Arc::clone(&self.inside);
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                inside.spawn(connection);
+            }
+        });
+        Ok(self)
+    }
+
+    /// Where a process finds it: nowhere, if it does not listen.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.address {
+            Some(address) => format!("http://{address}"),
+            None => "http://in-memory.invalid".to_owned(),
+        }
+    }
+
+    /// The functions' own SDK configuration, pointed at this.
+    #[must_use]
+    pub fn config(&self) -> SdkConfig {
+        let config = embedded::config(&self.url());
+        if self.address.is_some() {
+            return config;
+        }
+        let inside = Arc::clone(&self.inside);
+        let client = http_client(move || inside.connect());
+        config.into_builder().http_client(client).build()
     }
 
     /// What befalls the next attempts, one each; those after them pass. The count of [`attempts`](Self::attempts), the
     /// [log](Self::take) and what was held back start anew.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
-        *lock(&self.inside.script) = faults.into_iter().collect();
-        *lock(&self.inside.then) = Fault::None;
-        *lock(&self.inside.attempts) = 0;
-        lock(&self.inside.late).clear();
-        lock(&self.inside.log).clear();
+        self.inside.change(|state| {
+            *state = State {
+                script: faults.into_iter().collect(),
+                last: std::mem::take(&mut state.last),
+                ..State::default()
+            }
+        });
     }
 
     /// What befalls every attempt from now on.
     pub fn always(&self, fault: Fault) {
         self.script([]);
-        *lock(&self.inside.then) = fault;
+        self.then(fault);
+    }
+
+    /// What befalls every attempt after the script.
+    pub fn then(&self, fault: Fault) {
+        self.inside.change(|state| state.then = Some(fault));
     }
 
     /// From now on every attempt passes; what was held back, and the log, stay.
     pub fn calm(&self) {
-        lock(&self.inside.script).clear();
-        *lock(&self.inside.then) = Fault::None;
+        self.inside.change(|state| {
+            state.script.clear();
+            state.then = None;
+            state.refuse = 0;
+        });
     }
 
-    /// Ends every connection and refuses new ones for that long.
-    pub async fn refuse(&self, duration: Duration) {
-        *lock(&self.inside.refuse) = duration;
-        self.inside.refusing.notify_one();
-        while TcpStream::connect(self.address).await.is_ok() {
-            yield_now().await;
-        }
+    /// Ends every connection, and refuses so many new ones. Only where it does not listen.
+    pub fn refuse(&self, connections: usize) {
+        self.inside.change(|state| state.refuse = connections);
+        lock(&self.inside.connections).abort_all();
+    }
+
+    /// How many connections have been refused since the last script.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        lock(&self.inside.state).refused
     }
 
     /// How many attempts have arrived.
     #[must_use]
     pub fn attempts(&self) -> usize {
-        *lock(&self.inside.attempts)
+        lock(&self.inside.state).attempts
+    }
+
+    /// Returns once this many attempts have arrived, and the store has changed an item this often.
+    pub async fn reached(&self, attempts: usize, transitions: usize) {
+        let mut changed = self.inside.changed.subscribe();
+        while self.attempts() < attempts || self.transitions() < transitions {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// What the store has done since the last call of this, in order.
     #[must_use]
     pub fn take(&self) -> Vec<Done> {
-        std::mem::take(&mut *lock(&self.inside.log))
+        std::mem::take(&mut lock(&self.inside.state).log)
     }
 
     /// The body of the last request that reached the store.
     #[must_use]
     pub fn last_request(&self) -> String {
-        lock(&self.inside.last).clone()
+        lock(&self.inside.state).last.clone()
     }
 
     /// How many times the store has changed an item since then.
     #[must_use]
     pub fn transitions(&self) -> usize {
         let changed = |done: &&Done| done.operation == "UpdateItem" && done.status == 200;
-        lock(&self.inside.log).iter().filter(changed).count()
+        lock(&self.inside.state).log.iter().filter(changed).count()
     }
 
     /// Lets the store have what was held back.
     pub async fn deliver_late(&self) {
-        let late = std::mem::take(&mut *lock(&self.inside.late));
+        let late = std::mem::take(&mut lock(&self.inside.state).late);
         for request in late {
             let _ = self.inside.ask(&request).await;
         }
@@ -211,35 +297,44 @@ impl FaultProxy {
 }
 
 impl Inside {
-    async fn listen(self: Arc<Self>, mut listener: TcpListener) -> io::Result<()> {
-        let address = listener.local_addr()?;
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => {
-                    let (inside, (connection, _)) = (Arc::clone(&self), accepted?);
-                    // An error there is a peer that went away: the fault did its work.
-                    connections.spawn(async move { inside.serve(connection).await });
-                }
-                () = self.refusing.notified() => {
-                    drop(listener);
-                    connections.shutdown().await;
-                    let duration = *lock(&self.refuse);
-                    sleep(duration).await;
-                    listener = TcpListener::bind(address).await?;
-                }
-            }
-        }
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+        self.changed.send_replace(());
     }
 
-    async fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
+    /// The client's side of a new connection.
+    fn connect(self: &Arc<Self>) -> io::Result<Pipe> {
+        let mut state = lock(&self.state);
+        if state.refuse > 0 {
+            state.refuse -= 1;
+            state.refused += 1;
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (theirs, ours) = Pipe::pair();
+        self.spawn(ours);
+        Ok(theirs)
+    }
+
+    fn spawn(self: &Arc<Self>, connection: impl Connection) {
+        let inside = Arc::clone(self);
+        let mut connections = lock(&self.connections);
+        while connections.try_join_next().is_some() {}
+        // An error there is a peer that went away: the fault did its work.
+        connections.spawn(async move { drop(inside.serve(connection).await) });
+    }
+
+    async fn serve(&self, connection: impl Connection) -> io::Result<()> {
+        let mut connection = BufReader::new(connection);
         loop {
-            if connection.peek(&mut [0]).await? == 0 {
+            if connection.fill_buf().await?.is_empty() {
                 return Ok(());
             }
-            *lock(&self.attempts) += 1;
-            let next = lock(&self.script).pop_front();
-            let fault = next.unwrap_or_else(|| *lock(&self.then));
+            let mut next = None;
+            self.change(|state| {
+                state.attempts += 1;
+                next = state.script.pop_front().or(state.then);
+            });
+            let fault = next.unwrap_or(Fault::None);
             if let Fault::Request { after, how } = fault {
                 read_request(&mut connection, after).await?;
                 return cut(connection, how).await;
@@ -266,7 +361,7 @@ impl Inside {
                     connection.write_all(&self.ask(&request).await?).await?;
                 }
                 Fault::Late(how) => {
-                    lock(&self.late).push(request);
+                    self.change(|state| state.late.push(request));
                     return cut(connection, how).await;
                 }
                 Fault::Slow(delay) => {
@@ -279,35 +374,62 @@ impl Inside {
         }
     }
 
-    /// The store's answer, byte for byte. A connection each, which the store ends, so that the answer's end is the stream's.
+    /// The store's response, byte for byte.
     async fn ask(&self, request: &[u8]) -> io::Result<Vec<u8>> {
         let text = String::from_utf8_lossy(request);
         let operation = header(&text, "x-amz-target").and_then(|target| target.rsplit('.').next());
-        let mut store = TcpStream::connect(self.store).await?;
-        let head = text.find("\r\n").unwrap_or_default();
-        store
-            .write_all(request.get(..head).unwrap_or_default())
-            .await?;
-        store.write_all(b"\r\nconnection: close").await?;
-        store
-            .write_all(request.get(head..).unwrap_or_default())
-            .await?;
-        let mut answer = Vec::new();
-        store.read_to_end(&mut answer).await?;
-        let status = String::from_utf8_lossy(&answer)
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        lock(&self.log).push(Done {
-            operation: operation.unwrap_or_default().to_owned(),
-            status: status.ok_or(io::ErrorKind::InvalidData)?,
-            trace: header(&text, "x-amzn-trace-id").map(str::to_owned),
+        let operation = operation.unwrap_or_default();
+        let (status, response) = match &self.store {
+            Store::Tables(tables) => {
+                let (status, body) = tables
+                    .respond(operation, body(&text))
+                    .map_err(io::Error::other)?;
+                (status, response(status, &body))
+            }
+            Store::Address(address) => forward(*address, request).await?,
+        };
+        self.change(|state| {
+            state.log.push(Done {
+                operation: operation.to_owned(),
+                pk: pk(body(&text)),
+                status,
+                trace: header(&text, "x-amzn-trace-id").map(str::to_owned),
+            });
+            body(&text).clone_into(&mut state.last);
         });
-        *lock(&self.last) = body(&text).to_owned();
-        // To the SDK the connection is one that stays.
-        let answer = String::from_utf8_lossy(&answer).replacen("connection: close\r\n", "", 1);
-        Ok(answer.into_bytes())
+        Ok(response.into_bytes())
     }
+}
+
+impl fmt::Debug for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inside").finish_non_exhaustive()
+    }
+}
+
+/// What the DynamoDB there responds. A connection each, which it ends, so that the response's end is the stream's.
+async fn forward(store: SocketAddr, request: &[u8]) -> io::Result<(u16, String)> {
+    let head = request.windows(2).position(|bytes| bytes == b"\r\n");
+    let (line, rest) = request.split_at(head.unwrap_or_default());
+    let mut store = TcpStream::connect(store).await?;
+    store
+        .write_all(&[line, b"\r\nconnection: close", rest].concat())
+        .await?;
+    let mut response = String::new();
+    store.read_to_string(&mut response).await?;
+    let status = response.split(' ').nth(1);
+    let status = status.and_then(|status| status.parse().ok());
+    // To the SDK the connection is one that stays.
+    let response = response.replacen("connection: close\r\n", "", 1);
+    Ok((status.ok_or(io::ErrorKind::InvalidData)?, response))
+}
+
+/// A whole HTTP response.
+fn response(status: impl fmt::Display, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} \r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 impl Instead {
@@ -316,21 +438,13 @@ impl Instead {
             format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{name}","message":"made up"}}"#)
         };
         let (status, body) = match self {
-            Self::InternalServerError => {
-                ("500 Internal Server Error", error("InternalServerError"))
-            }
-            Self::BadGateway => ("502 Bad Gateway", "<html>bad gateway</html>".to_owned()),
-            Self::ServiceUnavailable => ("503 Service Unavailable", error("ServiceUnavailable")),
-            Self::Throttled => (
-                "400 Bad Request",
-                error("ProvisionedThroughputExceededException"),
-            ),
-            Self::Garbage => ("200 OK", "\u{1}not JSON".to_owned()),
+            Self::InternalServerError => (500, error("InternalServerError")),
+            Self::BadGateway => (502, "<html>bad gateway</html>".to_owned()),
+            Self::ServiceUnavailable => (503, error("ServiceUnavailable")),
+            Self::Throttled => (400, error("ProvisionedThroughputExceededException")),
+            Self::Garbage => (200, "\u{1}not JSON".to_owned()),
         };
-        let length = body.len();
-        format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n{body}"
-        )
+        response(status, &body)
     }
 }
 
@@ -346,7 +460,10 @@ pub async fn unreachable() -> io::Result<String> {
 }
 
 /// Reads one request, or that many bytes of it.
-async fn read_request(connection: &mut TcpStream, at_most: usize) -> io::Result<Vec<u8>> {
+async fn read_request(
+    connection: &mut BufReader<impl Connection>,
+    at_most: usize,
+) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     let mut wanted = usize::MAX;
     while request.len() < wanted.min(at_most) {
@@ -379,23 +496,24 @@ fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
+fn pk(body: &str) -> String {
+    let body = serde_json::from_str::<Value>(body).unwrap_or_default();
+    let pk = body.pointer("/Key/pk/S").and_then(Value::as_str);
+    pk.unwrap_or_default().to_owned()
+}
+
 fn body(request: &str) -> &str {
     request.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
 
-async fn cut(mut connection: TcpStream, how: Cut) -> io::Result<()> {
+async fn cut(connection: BufReader<impl Connection>, how: Cut) -> io::Result<()> {
+    let mut connection = connection.into_inner();
     match how {
-        Cut::Reset => connection.set_zero_linger(),
-        Cut::Close => {
-            connection.shutdown().await?;
-            drain(connection).await
-        }
-        Cut::Hang => drain(connection).await,
+        Cut::Reset => return connection.reset(),
+        Cut::Close => connection.shutdown().await?,
+        Cut::Hang => {}
     }
-}
-
-/// Reads on, so that no unread byte turns the end into a reset, and says nothing until the peer goes.
-async fn drain(mut connection: TcpStream) -> io::Result<()> {
+    // Reads on, so that no unread byte turns the end into a reset, and says nothing until the peer goes.
     let mut buffer = [0; 4096];
     while connection.read(&mut buffer).await? > 0 {}
     Ok(())

@@ -1,26 +1,21 @@
-//! Golden cases: `events/<provider>/<case>/`, in the form that `events/README.md` describes.
+//! A [golden case](::golden) as the tests play it: its event, and the comparison of what came of it.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_dynamodb::Client;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
+pub use golden::{Given, Then, malformed_event, providers};
+use golden::{Sign, source};
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
-use sha2::Sha256;
+use serde_json::{Map, Value, json};
 
 use crate::transport::Answer;
 
 /// One case.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// The folder's name.
+    /// Its sentence.
     pub name: String,
     /// The Lambda event.
     pub event: Value,
@@ -33,225 +28,74 @@ pub struct Case {
     sign: Option<Sign>,
 }
 
-/// One request as each front end delivers it, and its one answer: `tests/front_ends/<provider>/<request>.json`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Delivered {
-    source: String,
-    given: Given,
-    sign: Option<Sign>,
-    events: BTreeMap<String, Box<RawValue>>,
-    then: Then,
-}
-
-/// `case.json`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    source: String,
-    given: Given,
-    sign: Option<Sign>,
-    then: Then,
-}
-
-/// The items of both tables, and the state of the store.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Given {
-    /// Items of the credentials table.
-    pub credentials: Vec<Value>,
-    /// Items of the payments table.
-    pub payments: Vec<Value>,
-    /// `unreachable`, or nothing.
-    pub store: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sign {
-    secret: String,
-    #[serde(default)]
-    age_ms: i64,
-    #[serde(default)]
-    uppercase: bool,
-    #[serde(default)]
-    omit: Vec<String>,
-    #[serde(default)]
-    replace: BTreeMap<String, String>,
-}
-
-impl Sign {
-    /// The headers that sign `body` at the moment `now`.
-    fn headers(&self, now: Timestamp, body: &[u8]) -> BTreeMap<String, String> {
-        let timestamp = (now.as_millisecond() - self.age_ms).to_string();
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).expect("a key of any length");
-        mac.update(timestamp.as_bytes());
-        mac.update(b".");
-        mac.update(body);
-        let digits = hex::encode(mac.finalize().into_bytes());
-        let digits = if self.uppercase {
-            digits.to_uppercase()
-        } else {
-            digits
-        };
-        let mut headers = BTreeMap::from([
-            ("x-timestamp".to_owned(), timestamp),
-            ("x-signature".to_owned(), format!("sha256={digits}")),
-        ]);
-        headers.retain(|name, _| !self.omit.contains(name));
-        headers.extend(self.replace.clone());
-        headers
-    }
-}
-
-/// The expectation.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Then {
-    /// HTTP status.
-    pub status: u16,
-    /// All headers.
-    pub headers: BTreeMap<String, String>,
-    /// The whole body.
-    pub body: Value,
-    /// The items that changed, in full.
-    #[serde(default)]
-    pub payments: Vec<Value>,
-    /// How many `UpdateItem` requests were made.
-    pub writes: usize,
-}
-
-/// Every provider's name, which is that of its folder in `functions`, in order.
+/// Puts the items into their tables, over whatever was there.
 ///
 /// # Errors
-/// Where the folders cannot be listed.
-pub fn providers() -> Result<Vec<String>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
-        }
+/// Where DynamoDB refuses or does not answer.
+pub async fn put(given: &Given, tables: &Client) -> Result<()> {
+    for item in &given.credentials {
+        embedded::put(tables, "credentials", item).await?;
     }
-    names.sort();
-    Ok(names)
+    for item in &given.payments {
+        embedded::put(tables, "payments", item).await?;
+    }
+    Ok(())
 }
 
-impl Given {
-    /// Puts the items into their tables, over whatever was there.
-    ///
-    /// # Errors
-    /// Where DynamoDB refuses or does not answer.
-    pub async fn put(&self, tables: &Client) -> Result<()> {
-        for item in &self.credentials {
-            embedded::put(tables, "credentials", item).await?;
-        }
-        for item in &self.payments {
-            embedded::put(tables, "payments", item).await?;
-        }
-        Ok(())
-    }
-}
-
-/// A provider's cases, in the order of their names.
+/// A provider's cases, by name.
 ///
 /// # Errors
-/// Where a folder is not a case, or the provider has none.
+/// As [`golden::cases`].
 pub fn cases(provider: &str) -> Result<Vec<Case>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../events")
-        .join(provider);
-    let entries =
-        fs::read_dir(&folder).with_context(|| format!("no cases in {}", folder.display()))?;
-    let mut folders = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<PathBuf>>>()?;
-    folders.sort();
-    ensure!(!folders.is_empty(), "no cases in {}", folder.display());
-    folders.iter().map(|folder| Case::load(folder)).collect()
+    let route = golden::route(provider)?;
+    let cases = golden::cases(provider)?.into_iter();
+    cases.map(|case| Case::of(case, &route)).collect()
 }
 
 /// The provider's case of that name.
 ///
 /// # Errors
-/// Where there is none, or as [`cases`].
+/// As [`golden::case`].
 pub fn case(provider: &str, name: &str) -> Result<Case> {
-    let mut cases = cases(provider)?.into_iter();
-    cases
-        .find(|case| case.name == name)
-        .with_context(|| format!("no case {name} of {provider}"))
+    Case::of(golden::case(provider, name)?, &golden::route(provider)?)
 }
 
-/// A provider's requests in `tests/front_ends`, by name: each request's cases are one event for each front end, under the front end's name.
+/// A provider's requests in literal events, if it has any: by the request's name, one case for each
+/// event source, under the source's name.
 ///
 /// # Errors
-/// Where a file is not of that form, or the provider has none.
+/// As [`golden::delivered`].
 pub fn delivered(provider: &str) -> Result<BTreeMap<String, Vec<Case>>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("front_ends")
-        .join(provider);
-    let entries =
-        fs::read_dir(&folder).with_context(|| format!("no requests in {}", folder.display()))?;
-    let requests = entries.map(|entry| {
-        let path = entry?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let text = fs::read_to_string(&path)?;
-        let Delivered {
-            source,
-            given,
-            sign,
-            events,
-            then,
-        } = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        ensure!(!source.trim().is_empty(), "{name}: no source");
-        let cases = events.into_iter().map(|(front_end, event)| {
+    let requests = golden::delivered(provider)?.into_iter();
+    let requests = requests.map(|(case, events)| {
+        let cases = events.into_iter().map(|(source, event)| {
             Ok(Case {
-                name: front_end,
-                event: serde_json::from_str(event.get())?,
-                given: given.clone(),
-                then: then.clone(),
-                text: Some(event.get().to_owned()),
-                sign: sign.clone(),
+                name: source,
+                event: serde_json::from_str(&event)?,
+                given: case.given.clone(),
+                then: case.then.clone(),
+                text: Some(event),
+                sign: case.sign.clone(),
             })
         });
-        Ok((name.into_owned(), cases.collect::<Result<_>>()?))
+        Ok((case.name.clone(), cases.collect::<Result<_>>()?))
     });
     requests.collect()
 }
 
 impl Case {
-    fn load(folder: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    fn of(case: golden::Case, route: &str) -> Result<Self> {
+        let event = match &case.event {
+            Some(event) => serde_json::from_str(event)?,
+            None => source::http_api(&case.request, route),
         };
-        let name = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let File {
-            source,
-            given,
-            sign,
-            then,
-        } = serde_json::from_str(&read("case.json")?)
-            .with_context(|| format!("{name}/case.json"))?;
-        ensure!(
-            !source.trim().is_empty(),
-            "{name}: an expectation needs a source"
-        );
-        let event = serde_json::from_str(&read("event.json")?)
-            .with_context(|| format!("{name}/event.json"))?;
         Ok(Self {
-            name,
+            name: case.name,
             event,
-            given,
-            then,
+            given: case.given,
+            then: case.then,
             text: None,
-            sign,
+            sign: case.sign,
         })
     }
 
@@ -285,7 +129,7 @@ impl Case {
                 continue;
             };
             headers.retain(|name, _| !sign.omit.contains(name));
-            for (name, value) in sign.headers(now, &body) {
+            for (name, value) in sign.headers(now.as_millisecond(), &body) {
                 let spelled = headers
                     .keys()
                     .find(|given| given.eq_ignore_ascii_case(&name));
@@ -338,11 +182,16 @@ impl Case {
             self.then.status,
             answer.body
         );
-        let body: Value = serde_json::from_str(&answer.body).context("the body is not JSON")?;
-        shared::body::Object::parse(answer.body.as_bytes()).map_err(|fault| {
+        shared::json::Object::parse(&answer.body).map_err(|fault| {
             anyhow::anyhow!("the body is not a clean JSON object: {}", fault.message)
         })?;
-        same("body", &body, &fill(&self.then.body, known))?;
+        // Byte for byte: members in another order are another body.
+        let body = filled(&self.then.body.to_string(), known);
+        ensure!(
+            answer.body == body,
+            "body\n  is        {}\n  should be {body}",
+            answer.body
+        );
         let headers = serde_json::to_value(&answer.headers)?;
         same(
             "headers",
@@ -443,11 +292,7 @@ fn by_key(items: &[Value]) -> Result<BTreeMap<String, Value>> {
 /// `value` with every placeholder in its strings filled.
 fn fill(value: &Value, known: &BTreeMap<&'static str, String>) -> Value {
     match value {
-        Value::String(text) => {
-            Value::String(known.iter().fold(text.clone(), |text, (name, value)| {
-                text.replace(name, value)
-            }))
-        }
+        Value::String(text) => Value::String(filled(text, known)),
         Value::Array(list) => list.iter().map(|value| fill(value, known)).collect(),
         Value::Object(map) => Value::Object(
             map.iter()
@@ -456,6 +301,13 @@ fn fill(value: &Value, known: &BTreeMap<&'static str, String>) -> Value {
         ),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
+}
+
+fn filled(text: &str, known: &BTreeMap<&'static str, String>) -> String {
+    let known = known.iter();
+    known.fold(text.to_owned(), |text, (name, value)| {
+        text.replace(name, value)
+    })
 }
 
 fn same(what: &str, actual: &Value, expected: &Value) -> Result<()> {

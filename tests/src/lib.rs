@@ -9,27 +9,23 @@
     reason = "a test helper fails by panicking"
 )]
 
+pub mod clock;
 mod contract;
-mod crash;
-pub mod cut_points;
 pub mod echo;
 pub mod faults;
 pub mod front_ends;
 pub mod golden;
 pub mod history;
-mod lifecycle;
-mod limits;
-mod log;
 pub mod measure;
 pub mod memory;
 pub mod merchant;
+pub mod network;
 pub mod openapi;
-mod patience;
-mod plain;
 pub mod progress;
 pub mod runtime;
 pub mod spy;
-mod tenancy;
+mod stage;
+pub mod tables;
 pub mod transport;
 
 pub use contract::contract;

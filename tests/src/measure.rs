@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     echo::Echo,
-    golden::{Call, Case},
+    golden::{Call, Case, put},
     runtime::Function,
 };
 
@@ -91,7 +91,7 @@ impl Ground {
     /// # Errors
     /// Where DynamoDB refuses or does not answer.
     pub async fn give(&self, case: &Case) -> Result<()> {
-        case.given.put(&self.tables).await
+        put(&case.given, &self.tables).await
     }
 
     /// Asks once, and takes nothing but a cancel for an answer. The time is what the Runtime API saw.

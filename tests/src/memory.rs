@@ -1,53 +1,60 @@
-//! A provider over tables in memory, which write down what they are asked: for tests that need a million requests, or none at all.
+//! A provider over tables in memory that record their requests: for tests that need a million requests, or none at all.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::Response;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use shared::{
-    auth::CredentialRecord,
-    cancel::{Claim, Transition},
-    clock::{Clock, Timestamp},
+    auth::{CredentialRecord, Credentials},
+    budget::Budget,
+    cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
+    clock::Timestamp,
+    error::StoreError,
+    json::Json,
     lambda::read,
     payment::{Cancellation, Payment},
-    provider::{Provider, Reply},
-    request::Incoming,
-    service::CancelService,
-    store::{Credentials, Payments, Signatures, StoreError, Verdict, memory::MemoryStore},
+    provider::Provider,
+    request::Invocation,
+    service::{CancelService, Settings},
+    store::memory::MemoryStore,
 };
-use tokio::time::Instant;
 use tower_service::Service;
+
+use crate::clock::Still;
 
 /// One request to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// A look at the credential of this key.
+pub enum StoreRequest {
+    /// A lookup of the credential under this key.
     Credential(String),
-    /// A transition of the payment of this key.
+    /// A transition of the payment under this key.
     Transition(String),
-    /// A claim of the signature of this key.
+    /// A claim of the signature under this key.
     Claim(String),
 }
 
-/// Both tables, and what they have been asked.
+/// Both tables, and the requests that they got.
 #[derive(Debug, Clone, Default)]
-pub struct Tables(Arc<Inner>);
+pub struct Recorder(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     memory: MemoryStore,
-    asked: Mutex<Vec<Asked>>,
+    requests: Mutex<Vec<StoreRequest>>,
 }
 
-impl Tables {
+impl Recorder {
     /// Tables with these items, in the plain JSON of the golden cases.
     ///
     /// # Errors
-    /// Where an item is not of the data model.
+    /// If an item is not of the data model.
     pub fn with(credentials: &[Value], payments: &[Value]) -> Result<Self> {
         let tables = Self::default();
         for item in credentials {
@@ -75,71 +82,98 @@ impl Tables {
         self.0.memory.payment(pk)
     }
 
-    /// What they were asked since the last time.
+    /// The requests since the last call of this.
     #[must_use]
-    pub fn take(&self) -> Vec<Asked> {
-        std::mem::take(&mut *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take(&self) -> Vec<StoreRequest> {
+        let mut requests = self
+            .0
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *requests)
     }
 
-    fn note(&self, asked: Asked) {
-        let mut all = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(asked);
-    }
-}
-
-impl Payments for Tables {
-    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
-        self.note(Asked::Transition(wanted.key.pk().to_owned()));
-        self.0.memory.transition(wanted).await
-    }
-}
-
-impl Signatures for Tables {
-    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
-        self.note(Asked::Claim(wanted.pk.clone()));
-        self.0.memory.claim(wanted).await
+    fn record(&self, request: StoreRequest) {
+        let mut requests = self
+            .0
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        requests.push(request);
     }
 }
 
-impl Credentials for Tables {
-    async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
-        self.note(Asked::Credential(pk.to_owned()));
-        self.0.memory.find(pk, until).await
+impl Payments for Recorder {
+    async fn transition(
+        &self,
+        transition: &Transition,
+        budget: &Budget,
+    ) -> Result<TransitionResult, StoreError> {
+        self.record(StoreRequest::Transition(transition.key.pk().to_owned()));
+        self.0.memory.transition(transition, budget).await
     }
 }
 
-/// The provider `P` over `tables`, at a time that stands still, with credentials remembered for `ttl`.
+impl Signatures for Recorder {
+    async fn claim(&self, signature: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
+        self.record(StoreRequest::Claim(signature.pk.clone()));
+        self.0.memory.claim(signature, budget).await
+    }
+}
+
+impl Credentials for Recorder {
+    async fn find(
+        &self,
+        pk: &str,
+        budget: &Budget,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
+        self.record(StoreRequest::Credential(pk.to_owned()));
+        self.0.memory.find(pk, budget).await
+    }
+}
+
+/// The provider `P` over `tables`, at a time that stands still, with credentials cached for `ttl`.
 #[must_use]
 pub fn service<P: Provider>(
-    tables: &Tables,
+    tables: &Recorder,
     ttl: Duration,
     now: Timestamp,
-) -> CancelService<P, Tables> {
-    CancelService::with_clock(tables.clone(), ttl, Still(now))
+) -> CancelService<P, Recorder> {
+    CancelService::with_clock(tables.clone(), &caching(ttl), Still(now))
 }
 
-/// A clock that stands still.
-#[derive(Debug, Clone, Copy)]
-pub struct Still(pub Timestamp);
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        self.0
+/// The default settings, but for how long a credential is cached.
+#[must_use]
+pub fn caching(credential_ttl: Duration) -> Settings {
+    Settings {
+        credential_ttl,
+        ..Settings::default()
     }
 }
 
-/// The request that a Lambda event is.
+/// The request that a Lambda event carries.
 #[must_use]
-pub fn request(event: &str) -> Incoming {
-    let (mut incoming, _) = read(event);
-    "0d2f7a0e-0000-4000-8000-000000000001".clone_into(&mut incoming.request_id);
-    incoming
+pub fn request(event: &str) -> http::Request<Bytes> {
+    let (mut request, _) = read(event);
+    request.extensions_mut().insert(Invocation {
+        request_id: "0d2f7a0e-0000-4000-8000-000000000001".to_owned(),
+        trace_id: None,
+        deadline: None,
+    });
+    request
 }
 
-/// The answer to it.
-pub async fn ask<P: Provider>(service: &mut CancelService<P, Tables>, incoming: Incoming) -> Reply {
-    let Ok(reply) = service.call(incoming).await;
-    reply
+/// The response to it.
+pub async fn respond<P, S>(
+    service: &CancelService<P, S>,
+    request: http::Request<Bytes>,
+) -> Response<String>
+where
+    P: Provider,
+    S: shared::service::Store,
+{
+    let Ok(response) = service.clone().call(request).await;
+    response
 }
 
 fn pk(item: &Value) -> Result<&str> {
@@ -149,7 +183,7 @@ fn pk(item: &Value) -> Result<&str> {
 /// The credential that an item is.
 ///
 /// # Errors
-/// Where it is not of the data model.
+/// If it is not of the data model.
 pub fn credential(item: &Value) -> Result<CredentialRecord> {
     let item = CredentialItem::deserialize(item)?;
     Ok(CredentialRecord {
@@ -165,22 +199,26 @@ pub fn credential(item: &Value) -> Result<CredentialRecord> {
 /// The payment that an item is.
 ///
 /// # Errors
-/// Where it is not of the data model.
+/// If it is not of the data model.
 pub fn payment(item: &Value) -> Result<Payment> {
     let mut parts = pk(item)?.splitn(3, '#').skip(1).map(str::to_owned);
-    let item = PaymentItem::deserialize(item)?;
+    let shown = |name: &str| json(&item[name]);
+    let decides = Decides::deserialize(item)?;
+    let details = item["details"].as_object().into_iter().flatten();
     Ok(Payment {
         merchant_id: parts.next().context("whose payment?")?,
         id: parts.next().context("which payment?")?,
-        status: item.status,
-        amount: item.amount,
-        currency: item.currency,
-        created_at: item.created_at,
-        updated_at: item.updated_at,
-        canceled_at: item.canceled_at,
-        manual_cancellation: item.manual_cancellation,
-        details: item.details,
-        cancellation: item.cancellation.map(|made| Cancellation {
+        status: decides.status,
+        amount: shown("amount"),
+        currency: shown("currency"),
+        created_at: shown("created_at"),
+        updated_at: shown("updated_at"),
+        canceled_at: shown("canceled_at"),
+        manual_cancellation: decides.manual_cancellation.unwrap_or_default(),
+        details: details
+            .map(|(name, value)| (name.clone(), json(value)))
+            .collect::<BTreeMap<_, _>>(),
+        cancellation: decides.cancellation.map(|made| Cancellation {
             id: made.id,
             token: made.token,
             fingerprint: made.fingerprint,
@@ -189,18 +227,29 @@ pub fn payment(item: &Value) -> Result<Payment> {
     })
 }
 
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(flag) => Json::Bool(*flag),
+        Value::Number(number) => Json::Number(number.to_string()),
+        Value::String(text) => Json::Text(text.clone()),
+        Value::Array(list) => Json::List(list.iter().map(json).collect()),
+        Value::Object(members) => {
+            let members = members.iter();
+            Json::Object(
+                members
+                    .map(|(name, value)| (name.clone(), json(value)))
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// The attributes that decide something.
 #[derive(Deserialize)]
-struct PaymentItem {
+struct Decides {
     status: String,
-    amount: i64,
-    currency: String,
-    created_at: String,
-    updated_at: Option<String>,
-    canceled_at: Option<String>,
-    #[serde(default)]
-    manual_cancellation: bool,
-    #[serde(default)]
-    details: Map<String, Value>,
+    manual_cancellation: Option<bool>,
     cancellation: Option<CancellationItem>,
 }
 

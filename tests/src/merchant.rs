@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use shared::{
-    auth::{Credential, CredentialRecord, Keyring, Merchant},
+    auth::{Authenticator, Credential, CredentialRecord, Merchant},
+    budget::Budget,
     clock::Timestamp,
     store::memory::MemoryStore,
 };
@@ -20,15 +21,10 @@ pub fn merchant(provider: &str) -> Merchant {
         ..CredentialRecord::default()
     };
     store.put_credential(&format!("{provider}#id"), record);
-    let (keyring, credential) = (Keyring::new(Duration::ZERO), Credential::public("id"));
-    keyring
-        .authenticate(
-            &store,
-            provider,
-            &credential,
-            Timestamp::now(),
-            Instant::now(),
-        )
+    let authenticator = Authenticator::new(Duration::ZERO, false);
+    let (credential, budget) = (Credential::public("id"), Budget::until(Instant::now()));
+    authenticator
+        .authenticate(&store, provider, &credential, Timestamp::now(), &budget)
         .now_or_never()
         .expect("memory does not wait")
         .expect("the credential is there")

@@ -34,9 +34,14 @@ pub const TRACE: &str = "1-5bef4de7-ad49b0e87f6ef6c87fc2e700";
 /// What Lambda is told of an invocation: the function's answer, or the error it ended in.
 type Ended = Result<String, String>;
 
+/// Nothing that is waited for here takes this long, on whatever machine: a process that does not come to it hangs.
+const HANG: Duration = Duration::from_secs(600);
+
 #[derive(Default)]
 struct Invocations {
     first_poll: watch::Sender<Option<Instant>>,
+    /// Polls that wait for an event.
+    polling: watch::Sender<usize>,
     most_at_once: AtomicUsize,
     waiting: Mutex<VecDeque<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Ended>>>,
@@ -56,6 +61,8 @@ pub struct Function {
     started: Instant,
     invocations: Arc<Invocations>,
     log: Arc<Mutex<String>>,
+    /// Whether its output has ended, and so the process.
+    ended: watch::Receiver<bool>,
 }
 
 impl Function {
@@ -112,33 +119,59 @@ impl Function {
         let lines =
             BufReader::new(process.stdout.take().context("the process has no output")?).lines();
         let writer = Arc::clone(&log);
+        let (end, ended) = watch::channel(false);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = writer.lock().unwrap_or_else(PoisonError::into_inner);
                 log.push_str(&line);
                 log.push('\n');
+                drop(log);
+                end.send_replace(false);
             }
+            end.send_replace(true);
         });
         Ok(Self {
             process,
             started,
             invocations,
             log,
+            ended,
         })
     }
 
     /// How long it took from the start of the process to its first poll, once it has come.
     ///
     /// # Errors
-    /// Where it does not come within a minute.
+    /// If the process ends or hangs before.
     pub async fn polled(&self) -> Result<Duration> {
         let mut polled = self.invocations.first_poll.subscribe();
-        let polled = timeout(Duration::from_secs(60), polled.wait_for(Option::is_some)).await;
-        let polled = polled.context("the process never polled")??;
+        let polled = self
+            .unless_ended(polled.wait_for(Option::is_some))
+            .await??;
         Ok(polled.map_or(Duration::ZERO, |at| at - self.started))
     }
 
-    /// How many invocations it has had in hand at once, at most.
+    /// Returns once so many polls wait for an event at the same time.
+    ///
+    /// # Errors
+    /// If the process ends or hangs before.
+    pub async fn polling(&self, number: usize) -> Result<()> {
+        let mut polling = self.invocations.polling.subscribe();
+        self.unless_ended(polling.wait_for(|there| *there >= number))
+            .await??;
+        Ok(())
+    }
+
+    async fn unless_ended<T>(&self, awaited: impl Future<Output = T>) -> Result<T> {
+        let mut ended = self.ended.clone();
+        tokio::select! {
+            biased;
+            there = timeout(HANG, awaited) => there.context("the process hangs"),
+            _ = ended.wait_for(|ended| *ended) => bail!("the process has ended: {}", self.log()),
+        }
+    }
+
+    /// How many invocations it has had in hand or asked for at once, at most.
     #[must_use]
     pub fn most_at_once(&self) -> usize {
         self.invocations.most_at_once.load(Ordering::Relaxed)
@@ -185,10 +218,11 @@ impl Function {
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(invocation);
         self.invocations.more.notify_one();
-        match timeout(allowed, end).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => bail!("the function ended in a Lambda error: {error}"),
-            Ok(Err(_)) | Err(_) => bail!("the function did not answer within {allowed:?}"),
+        let ended = self.unless_ended(timeout(allowed, end)).await?;
+        match ended.with_context(|| format!("the function did not answer within {allowed:?}"))? {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => bail!("the function ended in a Lambda error: {error}"),
+            Err(_) => bail!("the invocation was dropped"),
         }
     }
 
@@ -199,6 +233,36 @@ impl Function {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What `find` finds in the log, once it does.
+    ///
+    /// # Errors
+    /// If the process ends or hangs before.
+    pub async fn logged<T>(&self, find: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let mut more = self.ended.clone();
+        let found = async {
+            loop {
+                if let Some(found) = find(&self.log()) {
+                    return found;
+                }
+                if more.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        self.unless_ended(found).await
+    }
+
+    /// Ends the process: all that it has logged.
+    ///
+    /// # Errors
+    /// If the process cannot be ended.
+    pub async fn finish(mut self) -> Result<String> {
+        self.process.kill()?;
+        let ended = self.ended.wait_for(|ended| *ended);
+        timeout(HANG, ended).await.context("the process hangs")??;
+        Ok(self.log())
     }
 }
 
@@ -228,6 +292,7 @@ async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
             ended,
         }) = waiting
         else {
+            let _waits = Waits::begin(&invocations);
             invocations.more.notified().await;
             continue;
         };
@@ -236,17 +301,12 @@ async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
             .unwrap_or_default()
             .as_millis()
             .to_string();
-        let at_once = {
-            let mut running = invocations
-                .running
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            running.insert(request_id.clone(), ended);
-            running.len()
-        };
         invocations
-            .most_at_once
-            .fetch_max(at_once, Ordering::Relaxed);
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(request_id.clone(), ended);
+        invocations.count();
         let headers = [
             ("lambda-runtime-aws-request-id", request_id),
             ("lambda-runtime-deadline-ms", deadline),
@@ -261,6 +321,35 @@ async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
             ("content-type", "application/json".to_owned()),
         ];
         return (headers, event).into_response();
+    }
+}
+
+impl Invocations {
+    fn count(&self) {
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
+        let at_once = running + *self.polling.borrow();
+        self.most_at_once.fetch_max(at_once, Ordering::Relaxed);
+    }
+}
+
+/// A poll that waits for an event.
+struct Waits<'i>(&'i Invocations);
+
+impl<'i> Waits<'i> {
+    fn begin(invocations: &'i Invocations) -> Self {
+        invocations.polling.send_modify(|polling| *polling += 1);
+        invocations.count();
+        Self(invocations)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.polling.send_modify(|polling| *polling -= 1);
     }
 }
 

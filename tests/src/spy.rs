@@ -1,18 +1,20 @@
-//! A provider that also says in plain words what came of the request.
+//! A provider that also says in one word what the outcome is.
 
 use std::marker::PhantomData;
 
+use http::{HeaderValue, Response};
 use shared::{
     auth::{Credential, Merchant},
-    cancel::{CancelCommand, CancelError, Outcome},
-    provider::{Body, Provider, Reply, Statuses},
+    cancel::{CancelCommand, CancelError},
+    payment::Attribute,
+    provider::{Body, Exchange, Provider, Statuses},
     request::Request,
 };
 
 /// The header in which it does.
 pub const OUTCOME: &str = "x-outcome";
 
-/// The provider `P`, answering as it does, with the outcome's word in the header [`OUTCOME`].
+/// The provider `P` with the outcome's word in the header [`OUTCOME`] of its responses.
 #[derive(Debug)]
 pub struct Spy<P>(PhantomData<fn() -> P>);
 
@@ -21,6 +23,7 @@ impl<P: Provider> Provider for Spy<P> {
     const ROUTE: &'static str = P::ROUTE;
     const STATUSES: Statuses = P::STATUSES;
     const BODY: Body = P::BODY;
+    const REQUIRED: &'static [Attribute] = P::REQUIRED;
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
         P::identify(request)
@@ -30,10 +33,12 @@ impl<P: Provider> Provider for Spy<P> {
         P::read(request, merchant)
     }
 
-    fn write(outcome: &Outcome, request: &Request<'_>, merchant: Option<&Merchant>) -> Reply {
-        let word = outcome
-            .as_ref()
-            .map_or_else(CancelError::word, |_| "canceled");
-        P::write(outcome, request, merchant).header(OUTCOME, word)
+    fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
+        let word = exchange.outcome.as_ref();
+        let word = word.map_or_else(CancelError::as_str, |_| "canceled");
+        let mut response = P::write(exchange);
+        let word = HeaderValue::from_static(word);
+        response.headers_mut().insert(OUTCOME, word);
+        response
     }
 }

@@ -6,31 +6,33 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use aws_config::SdkConfig;
 use lambda_runtime::{Context as LambdaContext, LambdaEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::{
-    lambda::{FrontEnd, Handler},
+    clock::Clock,
+    lambda::{EventSource, Handler},
     provider::Provider,
-    service::CancelService,
-    store::{Store, dynamodb::DynamoDb},
+    service::{CancelService, Settings, Store},
+    store::dynamodb::{DynamoDb, Tables},
 };
 use tower_service::Service;
 
 use crate::runtime::Function;
 
-/// How long a function may take, as its Lambda time-out would say.
-pub const ALLOWED: Duration = Duration::from_secs(10);
+/// The Lambda timeout of a process under test: out of the way, because its own limits are what answers.
+pub const ALLOWED: Duration = Duration::from_secs(900);
 
 /// A provider behind one of the transports.
 pub enum Transport<P: Provider> {
     /// The very service that Lambda runs, event in, answer out.
-    Service(Box<Handler<P, DynamoDb>>),
+    Service(Handler<CancelService<P, DynamoDb>>),
     /// The real binary.
     Binary(Function),
 }
 
-/// A provider's answer, out of the form its front end wants.
+/// A provider's answer, out of the form that the event's source takes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Form")]
 pub struct Answer {
@@ -40,16 +42,17 @@ pub struct Answer {
     pub headers: BTreeMap<String, String>,
     /// The body's bytes.
     pub body: String,
-    /// Whose form it had.
-    pub form: FrontEnd,
+    /// Who takes such a form.
+    pub source: EventSource,
 }
 
-/// An answer as its front end gets it.
+/// An answer as the event's source gets it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Form {
     status_code: u16,
-    headers: Option<BTreeMap<String, String>>,
+    status_description: Option<()>,
+    headers: BTreeMap<String, String>,
     multi_value_headers: Option<BTreeMap<String, [String; 1]>>,
     body: String,
     is_base64_encoded: bool,
@@ -60,14 +63,21 @@ impl TryFrom<Form> for Answer {
     type Error = &'static str;
 
     fn try_from(form: Form) -> Result<Self, &'static str> {
-        let (headers, form_of) = match (form.headers, form.multi_value_headers, form.cookies) {
-            (Some(headers), None, None) => (headers, FrontEnd::SingleValueHeaders),
-            (Some(headers), None, Some([])) => (headers, FrontEnd::Payload2),
-            (None, Some(lines), None) => {
-                let lines = lines.into_iter().map(|(name, [value])| (name, value));
-                (lines.collect(), FrontEnd::MultiValueHeaders)
+        let lines = form.multi_value_headers.map(|lines| {
+            let lines = lines.into_iter().map(|(name, [value])| (name, value));
+            lines.collect::<BTreeMap<_, _>>()
+        });
+        let (headers, source) = match (form.headers, lines, form.cookies) {
+            (headers, None, None) => (headers, EventSource::Lattice),
+            (headers, Some(lines), Some([])) if lines.is_empty() => (headers, EventSource::HttpApi),
+            (headers, Some(lines), None) if headers.is_empty() => (lines, EventSource::RestApi),
+            (headers, Some(lines), None) if headers == lines => {
+                (headers, EventSource::LoadBalancer)
             }
-            _ => return Err("the answer has no front end's form"),
+            _ => return Err("no event source takes an answer of this form"),
+        };
+        let None = form.status_description else {
+            return Err("the answer has a status description");
         };
         if form.is_base64_encoded {
             return Err("the body is said to be base64");
@@ -76,7 +86,7 @@ impl TryFrom<Form> for Answer {
             status: form.status_code,
             headers,
             body: form.body,
-            form: form_of,
+            source,
         })
     }
 }
@@ -86,7 +96,7 @@ impl TryFrom<Form> for Answer {
 /// # Errors
 /// Where the answer is not of the form that a front end takes.
 pub async fn call<P, S>(
-    handler: &Handler<P, S>,
+    handler: &Handler<CancelService<P, S>>,
     request_id: &str,
     deadline: u64,
     event: &str,
@@ -104,10 +114,15 @@ where
 }
 
 impl<P: Provider> Transport<P> {
-    /// The service over the DynamoDB at `url`, with credentials remembered for `ttl`.
-    pub async fn service(url: &str, ttl: Duration) -> Self {
-        let store = DynamoDb::new(&embedded::config(url));
-        Self::Service(Box::new(Handler(CancelService::new(store, ttl))))
+    /// The service over the DynamoDB of that SDK configuration, with credentials cached for `ttl`, at the time that
+    /// `clock` shows.
+    pub fn service(config: &SdkConfig, ttl: Duration, clock: impl Clock) -> Self {
+        let settings = Settings {
+            credential_ttl: ttl,
+            ..Settings::default()
+        };
+        let store = DynamoDb::new(config, Tables::default());
+        Self::Service(Handler(CancelService::with_clock(store, &settings, clock)))
     }
 
     /// The binary over the DynamoDB at `url`, with credentials remembered for `ttl`.
@@ -131,38 +146,21 @@ impl<P: Provider> Transport<P> {
     /// # Errors
     /// Where there is none, or it is not of the form that API Gateway takes.
     pub async fn invoke(&self, request_id: &str, event: &str) -> Result<Answer> {
-        self.invoke_within(request_id, event, ALLOWED).await
-    }
-
-    /// The same, with a Lambda time-out of `allowed`.
-    ///
-    /// # Errors
-    /// As [`Transport::invoke`].
-    pub async fn invoke_within(
-        &self,
-        request_id: &str,
-        event: &str,
-        allowed: Duration,
-    ) -> Result<Answer> {
         match self {
             Self::Binary(function) => {
-                let answer = function.invoke(request_id, event, allowed).await?;
+                let answer = function.invoke(request_id, event, ALLOWED).await?;
                 serde_json::from_str(&answer).with_context(|| format!("no answer: {answer}"))
             }
             Self::Service(handler) => {
-                let deadline = (SystemTime::now() + allowed).duration_since(UNIX_EPOCH)?;
-                let deadline = u64::try_from(deadline.as_millis())?;
-                call(handler, request_id, deadline, event).await
+                let deadline = (SystemTime::now() + ALLOWED).duration_since(UNIX_EPOCH)?;
+                call(
+                    handler,
+                    request_id,
+                    u64::try_from(deadline.as_millis())?,
+                    event,
+                )
+                .await
             }
-        }
-    }
-
-    /// What it has logged so far, where that can be told.
-    #[must_use]
-    pub fn log(&self) -> String {
-        match self {
-            Self::Service(_) => String::new(),
-            Self::Binary(function) => function.log(),
         }
     }
 }

@@ -1,6 +1,6 @@
 // The real one-machine stack and a real browser, for the tests and the screenshot.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -42,6 +42,9 @@ async function stop(child) {
   child.kill('SIGINT');
   await ended;
 }
+
+/** What a pasted command prints. */
+export const bash = (command) => execFileSync('bash', ['-euo', 'pipefail', '-c', command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, no_proxy: '*' } });
 
 /** An item of the payments table, asked of DynamoDB itself. */
 export async function item(stack, pk) {

@@ -1,13 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+use http::Response;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shared::{
     auth::{Credential, Merchant},
-    cancel::{CancelCommand, CancelError, FaultKind, Fingerprint, Outcome},
+    cancel::{CancelCommand, CancelError},
     clock::whole_seconds,
-    payment,
-    provider::{Body, Provider, Reply, Statuses},
+    error::FaultKind,
+    headers::HeaderMapExt,
+    idempotency::Fingerprint,
+    json::{Json, WithDetails},
+    payment::Payment,
+    provider::{self, Attribute, Body, Exchange, Provider, Statuses},
     request::Request,
 };
 
@@ -22,159 +27,156 @@ impl Provider for HedgePayments {
         cancelable: &["pending", "initiated"],
         canceled: "canceled",
     };
-    const BODY: Body = Body::Json;
+    const BODY: Body = Body::OptionalJson;
+    const REQUIRED: &'static [Attribute] = &[Attribute::Amount, Attribute::Currency];
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
-        let authorization = request
-            .headers
-            .credential("Authorization")?
-            .ok_or(CancelError::Unauthenticated)?;
-        match authorization.split_once(' ') {
+        let authorization = request.headers.credential("Authorization")?;
+        match authorization.and_then(|value| value.split_once(' ')) {
             Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => {
                 Ok(Credential::secret(key.trim_start()))
             }
-            _ => Err(CancelError::Unauthenticated),
+            Some(_) | None => Err(CancelError::Unauthenticated),
         }
     }
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
-        let reason = match request.body {
-            [] => None,
-            _ => request.json()?.string("reason")?,
-        };
+        let body = request.optional_json()?;
+        let reason = body
+            .map(|body| body.string("reason"))
+            .transpose()?
+            .flatten();
+        let fingerprint = Fingerprint::of(&[reason.as_deref().map(str::as_bytes)]);
         Ok(CancelCommand {
-            payment_id: request.payment_id.clone(),
-            idempotency_key: None,
-            fingerprint: Fingerprint::of(&[reason.as_deref().map(str::as_bytes)]),
             reason,
+            ..CancelCommand::new(fingerprint)
         })
     }
 
-    fn write(outcome: &Outcome, _: &Request<'_>, _: Option<&Merchant>) -> Reply {
-        match outcome {
-            Ok(canceled) => Reply::json(200, &Payment::from(&canceled.payment)),
-            Err(CancelError::Malformed(fault)) => match (fault.kind, fault.types) {
-                (FaultKind::Type, Some((provided, expected))) => error(
-                    422,
-                    "invalid_reason",
-                    "reason must be a string or null",
-                    Some(
-                        json!({ "field": fault.field, "provided": provided, "expected": expected }),
-                    ),
-                ),
-                (FaultKind::Json, _) => {
-                    let message =
-                        format!("request body is not a valid JSON object: {}", fault.message);
-                    error(fault.status(), "invalid_request", &message, None)
-                }
-                _ => error(fault.status(), "invalid_request", &fault.message, None),
+    fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
+        match exchange.outcome {
+            Ok(canceled) => provider::json(200, &payment(&canceled.payment)),
+            Err(refused) => error(refused),
+        }
+    }
+}
+
+/// The payment object of the specification's example, in its order, then the other `details`.
+fn payment(payment: &Payment) -> WithDetails<'_> {
+    let seconds = |at: &Json| {
+        at.as_str()
+            .map_or(at.clone(), |at| whole_seconds(at).as_ref().into())
+    };
+    WithDetails {
+        fields: vec![
+            ("id", payment.id.as_str().into()),
+            ("object", "payment".into()),
+            ("amount", payment.amount.clone()),
+            ("currency", payment.currency.clone()),
+            ("status", payment.status.as_str().into()),
+            ("payment_method", payment.detail("payment_method")),
+            ("customer_email", payment.detail("customer_email")),
+            (
+                "cancellation_reason",
+                payment.reason().map(Json::from).unwrap_or_default(),
+            ),
+            ("canceled_at", seconds(&payment.canceled_at)),
+            ("created_at", seconds(&payment.created_at)),
+            ("updated_at", seconds(&payment.updated_at)),
+        ],
+        details: &payment.details,
+        // They invite to go on paying.
+        hidden: &[
+            "client_secret",
+            "next_action",
+            "checkout_url",
+            "payment_url",
+        ],
+    }
+}
+
+fn error(refused: &CancelError) -> Response<String> {
+    let (status, code, message, details) = match refused {
+        CancelError::Malformed(fault) => match (fault.kind, fault.types) {
+            (FaultKind::Type, Some((provided, expected))) => (
+                422,
+                "invalid_reason",
+                "reason must be a string or null".to_owned(),
+                Some(json!({ "field": fault.field, "provided": provided, "expected": expected })),
+            ),
+            (FaultKind::Json, _) => {
+                let message = format!("request body is not a valid JSON object: {fault}");
+                (fault.status(), "invalid_request", message, None)
+            }
+            _ => (fault.status(), "invalid_request", fault.to_string(), None),
+        },
+        CancelError::NoSuchEndpoint => (404, "not_found", "No such endpoint".into(), None),
+        CancelError::Unauthenticated | CancelError::Forbidden => (
+            401,
+            "unauthorized",
+            "Invalid or missing API key".into(),
+            None,
+        ),
+        CancelError::NotFound => (
+            404,
+            "not_found",
+            "Payment not found with the given ID".into(),
+            None,
+        ),
+        CancelError::NotCancelable(payment) => {
+            let Payment { id, status, .. } = payment.as_ref();
+            let fact = if HedgePayments::STATUSES.only_manually(payment) {
+                "can only be canceled manually"
+            } else {
+                "cannot be canceled"
+            };
+            let details = json!({
+                "payment_id": id,
+                "current_status": status,
+                "cancelable_statuses": HedgePayments::STATUSES.cancelable,
+            });
+            let message = format!("Payment {id} {fact}. Current status: {status}.");
+            (412, "payment_not_cancelable", message, Some(details))
+        }
+        CancelError::KeyReused(reuse) => (409, "idempotency_conflict", reuse.to_string(), None),
+        CancelError::Unavailable => (
+            503,
+            "service_unavailable",
+            "The payment was not canceled. Retry the request".into(),
+            None,
+        ),
+        CancelError::Undecided { keyed } => {
+            let retry = if *keyed {
+                "Retry with the same Idempotency-Key to get the outcome"
+            } else {
+                "If it was, a retry will say that it cannot be canceled because it is canceled"
+            };
+            let message = format!("The payment may or may not have been canceled. {retry}");
+            (503, "service_unavailable", message, None)
+        }
+        CancelError::Internal => (500, "internal_error", "Something went wrong".into(), None),
+    };
+    provider::json(
+        status,
+        &Envelope {
+            error: Error {
+                code,
+                message,
+                details,
             },
-            Err(CancelError::Unauthenticated | CancelError::Forbidden) => {
-                error(401, "unauthorized", "Invalid or missing API key", None)
-            }
-            Err(CancelError::NotFound) => error(
-                404,
-                "not_found",
-                "Payment not found with the given ID",
-                None,
-            ),
-            Err(CancelError::NotCancelable(payment)) => {
-                let payment::Payment { id, status, .. } = payment.as_ref();
-                let fact = if Self::STATUSES.only_manually(payment) {
-                    "can only be canceled manually"
-                } else {
-                    "cannot be canceled"
-                };
-                let message = format!("Payment {id} {fact}. Current status: {status}.");
-                let details = json!({
-                    "payment_id": id,
-                    "current_status": status,
-                    "cancelable_statuses": Self::STATUSES.cancelable,
-                });
-                error(412, "payment_not_cancelable", &message, Some(details))
-            }
-            Err(CancelError::KeyReused) => error(
-                409,
-                "idempotency_conflict",
-                "Idempotency-Key was already used to cancel this payment with another body",
-                None,
-            ),
-            Err(CancelError::Undecided) => error(
-                503,
-                "service_unavailable",
-                "The payment may or may not have been canceled. It is safe to repeat the same request",
-                None,
-            ),
-            Err(CancelError::Internal) => {
-                error(500, "internal_error", "Something went wrong", None)
-            }
-        }
-    }
+        },
+    )
 }
 
-/// The payment object of the specification's example, in its order.
 #[derive(Serialize)]
-struct Payment<'a> {
-    id: &'a str,
-    object: &'static str,
-    amount: i64,
-    currency: &'a str,
-    status: &'a str,
-    payment_method: Option<&'a Value>,
-    customer_email: Option<&'a Value>,
-    cancellation_reason: Option<&'a str>,
-    canceled_at: Option<String>,
-    created_at: String,
-    updated_at: Option<String>,
-    #[serde(flatten)]
-    further: Map<String, Value>,
+struct Envelope {
+    error: Error,
 }
 
-impl<'a> From<&'a payment::Payment> for Payment<'a> {
-    fn from(payment: &'a payment::Payment) -> Self {
-        let seconds = |at: &String| whole_seconds(at).into_owned();
-        let further = payment
-            .details
-            .iter()
-            .filter(|(name, _)| !FIELDS.contains(&name.as_str()));
-        Self {
-            id: &payment.id,
-            object: "payment",
-            amount: payment.amount,
-            currency: &payment.currency,
-            status: &payment.status,
-            payment_method: payment.details.get("payment_method"),
-            customer_email: payment.details.get("customer_email"),
-            cancellation_reason: payment.reason(),
-            canceled_at: payment.canceled_at.as_ref().map(seconds),
-            created_at: seconds(&payment.created_at),
-            updated_at: payment.updated_at.as_ref().map(seconds),
-            further: further
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-        }
-    }
-}
-
-/// The specification's fields: what `details` holds under these names does not appear a second time.
-const FIELDS: [&str; 11] = [
-    "id",
-    "object",
-    "amount",
-    "currency",
-    "status",
-    "payment_method",
-    "customer_email",
-    "cancellation_reason",
-    "canceled_at",
-    "created_at",
-    "updated_at",
-];
-
-fn error(status: u16, code: &str, message: &str, details: Option<Value>) -> Reply {
-    let mut error = json!({ "code": code, "message": message });
-    if let (Some(details), Some(error)) = (details, error.as_object_mut()) {
-        error.insert("details".to_owned(), details);
-    }
-    Reply::json(status, &json!({ "error": error }))
+#[derive(Serialize)]
+struct Error {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Value>,
 }

@@ -1,12 +1,12 @@
 //! `merchant_connector_details`: checked, and not kept.
 
 use shared::{
-    body::Object,
-    cancel::{Fault, FaultKind},
+    error::{Fault, FaultKind},
+    json::Object,
 };
 
-/// Checks `merchant_connector_details` against its limits and keeps nothing of it but `creds_identifier`, which the
-/// specification says must not be sensitive.
+/// Checks `merchant_connector_details` against its limits and keeps nothing of it but
+/// `creds_identifier`, which the specification says must not be sensitive.
 pub(crate) fn creds_identifier(body: &Object<'_>) -> Result<Option<String>, Fault> {
     let Some(details) = body.object("merchant_connector_details")? else {
         return Ok(None);

@@ -3,11 +3,15 @@
 mod connector;
 mod payment;
 
-use serde_json::json;
+use http::Response;
+use serde::Serialize;
 use shared::{
     auth::{Credential, Merchant},
-    cancel::{CancelCommand, CancelError, FaultKind, Fingerprint, Outcome},
-    provider::{Body, Provider, Reply, Statuses},
+    cancel::{CancelCommand, CancelError},
+    error::FaultKind,
+    headers::HeaderMapExt,
+    idempotency::Fingerprint,
+    provider::{self, Attribute, Body, Exchange, Provider, Statuses},
     request::Request,
 };
 
@@ -28,13 +32,12 @@ impl Provider for Hyperswitch {
         canceled: "cancelled",
     };
     const BODY: Body = Body::DeclaredJson;
+    const REQUIRED: &'static [Attribute] = &[Attribute::Amount, Attribute::Currency];
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
-        let key = request
-            .headers
-            .credential("api-key")?
-            .ok_or(CancelError::Unauthenticated)?;
-        Ok(Credential::secret(key))
+        let key = request.headers.credential("api-key")?;
+        key.map(Credential::secret)
+            .ok_or(CancelError::Unauthenticated)
     }
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
@@ -42,81 +45,29 @@ impl Provider for Hyperswitch {
         let reason = body.string("cancellation_reason")?;
         let all_keys = body.boolean("all_keys_required")?;
         let connector = connector::creds_identifier(body)?;
-        if !is_payment_id(&request.payment_id) {
+        if !is_payment_id(request.payment_id) {
             return Err(CancelError::NotFound);
         }
+        let fingerprint = Fingerprint::of(&[
+            reason.as_deref().map(str::as_bytes),
+            all_keys.map(|flag| if flag { b"true".as_slice() } else { b"false" }),
+            connector.as_deref().map(str::as_bytes),
+        ]);
         Ok(CancelCommand {
-            payment_id: request.payment_id.clone(),
-            idempotency_key: None,
-            fingerprint: Fingerprint::of(&[
-                reason.as_deref().map(str::as_bytes),
-                all_keys.map(|flag| if flag { b"true".as_slice() } else { b"false" }),
-                connector.as_deref().map(str::as_bytes),
-            ]),
             reason,
+            ..CancelCommand::new(fingerprint)
         })
     }
 
-    fn write(outcome: &Outcome, request: &Request<'_>, _: Option<&Merchant>) -> Reply {
-        match outcome {
+    fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
+        match exchange.outcome {
             Ok(canceled) => {
-                let all_keys = request
-                    .json()
-                    .is_ok_and(|body| body.boolean("all_keys_required") == Ok(Some(true)));
-                Reply::json(
-                    200,
-                    &payment::Object {
-                        payment: &canceled.payment,
-                        all_keys,
-                    },
-                )
+                let body = exchange.request.json();
+                let all_keys =
+                    body.is_ok_and(|body| body.boolean("all_keys_required") == Ok(Some(true)));
+                provider::json(200, &payment::object(&canceled.payment, all_keys))
             }
-            Err(CancelError::Malformed(fault)) => match fault.kind {
-                FaultKind::Json | FaultKind::Type => refusal(
-                    fault.status(),
-                    "IR_06",
-                    format!("Json deserialize error: {}", fault.message),
-                ),
-                FaultKind::Header | FaultKind::Value => refusal(
-                    fault.status(),
-                    "IR_07",
-                    format!("Invalid value provided: {}", fault.message),
-                ),
-                FaultKind::Event
-                | FaultKind::Method
-                | FaultKind::TooLarge
-                | FaultKind::ContentType => refusal(fault.status(), "IR_06", fault.message.clone()),
-            },
-            Err(CancelError::Unauthenticated | CancelError::Forbidden) => {
-                refusal(401, "IR_01", "API key not provided or invalid API key used")
-            }
-            Err(CancelError::NotFound) => {
-                refusal(404, "HE_02", "Payment does not exist in our records")
-            }
-            Err(CancelError::NotCancelable(payment)) => {
-                let why = if Self::STATUSES.only_manually(payment) {
-                    "it can only be cancelled manually".to_owned()
-                } else {
-                    format!("it has status {}", payment.status)
-                };
-                refusal(
-                    400,
-                    "IR_16",
-                    format!("You cannot cancel this payment because {why}"),
-                )
-            }
-            Err(CancelError::KeyReused) => refusal(
-                400,
-                "IR_07",
-                "Invalid value provided: Idempotency-Key was already used to cancel this payment with another body",
-            ),
-            Err(CancelError::Undecided) => error(
-                500,
-                "api",
-                "HE_00",
-                "The payment may or may not have been cancelled. It is safe to repeat the same request",
-            ),
-            Err(CancelError::Internal) => error(500, "api", "HE_00", "Something went wrong"),
+            Err(refused) => error(refused),
         }
     }
 }
@@ -128,20 +79,92 @@ fn is_payment_id(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
-fn refusal(status: u16, code: &str, message: impl Into<String>) -> Reply {
-    error(status, "invalid_request", code, message)
+fn error(refused: &CancelError) -> Response<String> {
+    let (status, code, message) = match refused {
+        CancelError::Malformed(fault) => {
+            let (code, message) = match fault.kind {
+                FaultKind::Json | FaultKind::Type => {
+                    ("IR_06", format!("Json deserialize error: {fault}"))
+                }
+                FaultKind::Header | FaultKind::Value => {
+                    ("IR_07", format!("Invalid value provided: {fault}"))
+                }
+                FaultKind::Event
+                | FaultKind::Method
+                | FaultKind::TooLarge
+                | FaultKind::ContentType => ("IR_06", fault.to_string()),
+            };
+            (fault.status(), code, message)
+        }
+        CancelError::NoSuchEndpoint => (404, "IR_02", "Unrecognized request URL".into()),
+        CancelError::Unauthenticated | CancelError::Forbidden => {
+            let message = "API key not provided or invalid API key used".into();
+            (401, "IR_01", message)
+        }
+        CancelError::NotFound => (404, "HE_02", "Payment does not exist in our records".into()),
+        CancelError::NotCancelable(payment) => {
+            let why = if Hyperswitch::STATUSES.only_manually(payment) {
+                "it can only be cancelled manually".to_owned()
+            } else {
+                format!("it has status {}", payment.status)
+            };
+            (
+                400,
+                "IR_16",
+                format!("You cannot cancel this payment because {why}"),
+            )
+        }
+        CancelError::KeyReused(reuse) => (400, "IR_07", format!("Invalid value provided: {reuse}")),
+        CancelError::Unavailable => (
+            500,
+            "HE_00",
+            "The payment was not cancelled. Retry the request".into(),
+        ),
+        CancelError::Undecided { keyed } => {
+            let retry = if *keyed {
+                "Retry with the same Idempotency-Key to get the outcome"
+            } else {
+                "If it was, a retry will say that it has status cancelled"
+            };
+            let message = format!("The payment may or may not have been cancelled. {retry}");
+            (500, "HE_00", message)
+        }
+        CancelError::Internal => (500, "HE_00", "Something went wrong".into()),
+    };
+    let kind = if status >= 500 {
+        "api"
+    } else {
+        "invalid_request"
+    };
+    provider::json(
+        status,
+        &Envelope {
+            error: Error {
+                kind,
+                message: &message,
+                code,
+            },
+            error_type: kind,
+            message: &message,
+            code,
+        },
+    )
 }
 
-/// One object for both readers: the flat members are the specification's, the nested ones are what real clients read.
-fn error(status: u16, kind: &str, code: &str, message: impl Into<String>) -> Reply {
-    let message = message.into();
-    Reply::json(
-        status,
-        &json!({
-            "error": { "type": kind, "message": message, "code": code },
-            "error_type": kind,
-            "message": message,
-            "code": code,
-        }),
-    )
+/// One object for two kinds of reader: the flat members are the specification's, the nested ones are
+/// what real clients read.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    error: Error<'a>,
+    error_type: &'a str,
+    message: &'a str,
+    code: &'a str,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    message: &'a str,
+    code: &'a str,
 }

@@ -1,52 +1,50 @@
-//! The payment object of Hyperswitch's answers.
+//! The payment object of Hyperswitch's responses.
 
-use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
-use shared::payment::Payment;
+use shared::{
+    json::{Json, WithDetails},
+    payment::Payment,
+};
 
-/// A canceled payment: [`KEYS`] in the real system's order, null where there is nothing to say, then what else its creator stored.
-pub(crate) struct Object<'a> {
-    pub(crate) payment: &'a Payment,
-    /// The caller's `all_keys_required`.
-    pub(crate) all_keys: bool,
-}
-
-impl Serialize for Object<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let listed = KEYS.iter().map(|key| (*key, self.value(key)));
-        let further = self
-            .payment
-            .details
+/// A canceled payment: [`KEYS`] in the real system's order, null where nothing is stored, then what
+/// else its creator stored. `all_keys` is the caller's `all_keys_required`.
+pub(crate) fn object(payment: &Payment, all_keys: bool) -> WithDetails<'_> {
+    WithDetails {
+        fields: KEYS
             .iter()
-            .map(|(key, value)| (key.as_str(), value.clone()));
-        serializer.collect_map(listed.chain(further.filter(|(key, _)| !KEYS.contains(key))))
+            .map(|key| (*key, value(payment, key, all_keys)))
+            .collect(),
+        details: &payment.details,
+        hidden: &[],
     }
 }
 
-impl Object<'_> {
-    fn value(&self, key: &str) -> Value {
-        let payment = self.payment;
-        let stored = payment.details.get(key).filter(|value| !value.is_null());
-        match key {
-            "payment_id" => json!(payment.id),
-            "merchant_id" => json!(payment.merchant_id),
-            "status" => json!(payment.status),
-            "amount" => json!(payment.amount),
-            "net_amount" => stored.map_or_else(|| json!(payment.amount), Value::clone),
-            "amount_capturable" => json!(0),
-            "attempt_count" => stored.map_or_else(|| json!(1), Value::clone),
-            "currency" => json!(payment.currency),
-            "created" => json!(payment.created_at),
-            "updated" => json!(payment.updated_at),
-            "cancellation_reason" => json!(payment.reason()),
-            "client_secret" => Value::Null,
-            "whole_connector_response" if !self.all_keys => Value::Null,
-            _ => stored.cloned().unwrap_or_default(),
-        }
+fn value(payment: &Payment, key: &str, all_keys: bool) -> Json {
+    let stored = payment
+        .details
+        .get(key)
+        .filter(|value| **value != Json::Null);
+    let or = |default: Json| stored.cloned().unwrap_or(default);
+    match key {
+        "payment_id" => payment.id.as_str().into(),
+        "merchant_id" => payment.merchant_id.as_str().into(),
+        "status" => payment.status.as_str().into(),
+        "amount" => payment.amount.clone(),
+        "net_amount" => or(payment.amount.clone()),
+        "amount_capturable" => Json::Number("0".to_owned()),
+        "attempt_count" => or(Json::Number("1".to_owned())),
+        "currency" => payment.currency.clone(),
+        "created" => payment.created_at.clone(),
+        "updated" => payment.updated_at.clone(),
+        "cancellation_reason" => payment.reason().map(Json::from).unwrap_or_default(),
+        // Both invite to go on paying. The real system sends no next action of a cancelled payment.
+        "next_action" | "payment_link" => Json::Null,
+        "whole_connector_response" if !all_keys => Json::Null,
+        _ => or(Json::Null),
     }
 }
 
-/// Every key of the real payments object, in its order (the `PaymentsResponse` of Hyperswitch's API models).
+/// Every key of the real payments object, in its order: the `PaymentsResponse` of Hyperswitch's API
+/// models.
 const KEYS: &[&str] = &[
     "payment_id",
     "merchant_id",

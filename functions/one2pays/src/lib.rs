@@ -2,13 +2,17 @@
 
 mod payment;
 
-use serde_json::{Value, json};
+use http::Response;
+use serde::Serialize;
 use shared::{
     auth::{Credential, Merchant},
-    cancel::{CancelCommand, CancelError, Fault, FaultKind, Fingerprint, Outcome},
+    cancel::{CancelCommand, CancelError},
     clock::Timestamp,
+    error::{Fault, FaultKind},
+    headers::HeaderMapExt,
+    idempotency::Fingerprint,
     payment::Payment,
-    provider::{Body, Provider, Reply, Statuses},
+    provider::{self, Attribute, Body, Exchange, Provider, Statuses},
     request::Request,
 };
 use uuid::Uuid;
@@ -17,8 +21,8 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct One2Pays;
 
-/// How far a request's timestamp may lie from our clock, in milliseconds.
-const WINDOW: i64 = 300_000;
+/// How far a request's timestamp may be from our clock, in milliseconds.
+const WINDOW: u64 = 300_000;
 
 impl Provider for One2Pays {
     const NAME: &'static str = "one2pays";
@@ -34,91 +38,49 @@ impl Provider for One2Pays {
         canceled: "canceled",
     };
     const BODY: Body = Body::Bytes;
+    const REQUIRED: &'static [Attribute] = &[Attribute::Amount, Attribute::Currency];
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
         let header = |name| {
-            request
-                .headers
-                .credential(name)?
-                .ok_or(CancelError::Unauthenticated)
+            let value = request.headers.credential(name)?;
+            value.ok_or(CancelError::Unauthenticated)
         };
-        let (key, timestamp, signature) = (
-            header("X-API-Key")?,
-            header("X-Timestamp")?,
-            header("X-Signature")?,
-        );
+        let key = header("X-API-Key")?;
+        let timestamp = header("X-Timestamp")?;
+        let tag = tag(header("X-Signature")?).ok_or(CancelError::Unauthenticated)?;
         if !is_current(timestamp, request.received_at) {
             return Err(CancelError::Unauthenticated);
         }
-        let tag = tag(signature).ok_or(CancelError::Unauthenticated)?;
-        Ok(Credential::signature(
-            key,
-            [timestamp.as_bytes(), b".", request.body],
-            tag,
-        ))
+        let signed = [timestamp.as_bytes(), b".", request.body];
+        Ok(Credential::signature(key, signed, tag))
     }
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
-        let payment_id = uuid(&request.payment_id).ok_or_else(|| {
+        let payment_id = uuid(request.payment_id).ok_or_else(|| {
             Fault::new(FaultKind::Value, "payment_id must be a UUID").field("payment_id")
         })?;
         Ok(CancelCommand {
-            payment_id,
-            idempotency_key: None,
-            reason: None,
-            fingerprint: Fingerprint::of(&[Some(request.body)]),
+            payment_id: Some(payment_id),
+            ..CancelCommand::new(Fingerprint::of(&[Some(request.body)]))
         })
     }
 
-    fn write(outcome: &Outcome, _: &Request<'_>, _: Option<&Merchant>) -> Reply {
-        match outcome {
-            Ok(canceled) => Reply::json(200, &payment::success(&canceled.payment)),
-            Err(CancelError::Malformed(fault)) => {
-                let metadata = fault.field.as_ref().map(|field| json!({ "field": field }));
-                error(fault.status(), "VALIDATION_ERROR", &fault.message, metadata)
-            }
-            Err(CancelError::Unauthenticated) => error(
-                401,
-                "INVALID_CREDENTIALS",
-                "Invalid signature or expired timestamp",
-                None,
-            ),
-            Err(CancelError::Forbidden) => {
-                error(403, "FORBIDDEN", "Integration is not active", None)
-            }
-            Err(CancelError::NotFound) => {
-                error(404, "RESOURCE_NOT_FOUND", "Payment not found", None)
-            }
-            Err(CancelError::NotCancelable(payment)) => {
-                error(400, "VALIDATION_ERROR", &refusal(payment), None)
-            }
-            Err(CancelError::KeyReused) => error(
-                409,
-                "IDEMPOTENCY_CONFLICT",
-                "Idempotency-Key was already used to cancel this payment with another body",
-                None,
-            ),
-            Err(CancelError::Undecided) => error(
-                503,
-                "SERVICE_UNAVAILABLE",
-                "The payment may or may not have been canceled. It is safe to repeat the same request",
-                None,
-            ),
-            Err(CancelError::Internal) => {
-                error(500, "INTERNAL_ERROR", "Something went wrong", None)
-            }
+    fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
+        match exchange.outcome {
+            Ok(canceled) => provider::json(200, &payment::success(&canceled.payment)),
+            Err(refused) => error(exchange.request, refused),
         }
     }
 }
 
-/// Whether `timestamp`, Unix milliseconds, lies within the [`WINDOW`] around `now`.
+/// Whether `timestamp`, Unix milliseconds, is within the [`WINDOW`] around `now`.
 fn is_current(timestamp: &str, now: Timestamp) -> bool {
     let digits_only = timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let sent = timestamp.parse::<i64>().ok().filter(|_| digits_only);
-    sent.is_some_and(|sent| now.as_millisecond().abs_diff(sent) <= WINDOW.unsigned_abs())
+    sent.is_some_and(|sent| now.as_millisecond().abs_diff(sent) <= WINDOW)
 }
 
-/// The 32 bytes of `sha256=<hex>`, the digits in either case.
+/// The 32 bytes of `sha256=<hex>`, in either case.
 fn tag(signature: &str) -> Option<[u8; 32]> {
     hex::decode(signature.strip_prefix("sha256=")?)
         .ok()?
@@ -134,7 +96,7 @@ fn uuid(text: &str) -> Option<String> {
     Some(uuid.hyphenated().to_string())
 }
 
-fn refusal(payment: &Payment) -> String {
+fn not_cancelable(payment: &Payment) -> String {
     let why = match payment.status.as_str() {
         "succeeded" => "it has already been completed",
         "canceled" => "it has already been canceled",
@@ -148,12 +110,65 @@ fn refusal(payment: &Payment) -> String {
     format!("Payment cannot be cancelled because {why}")
 }
 
-fn error(status: u16, code: &str, message: &str, metadata: Option<Value>) -> Reply {
-    let mut error = json!({ "code": code, "message": message });
-    if let (Some(metadata), Some(error)) = (metadata, error.as_object_mut()) {
-        error.insert("metadata".to_owned(), metadata);
-    }
-    Reply::json(status, &json!({ "success": false, "error": error }))
+fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
+    let (status, code, message, field) = match refused {
+        CancelError::Malformed(fault) => {
+            let field = fault.field.as_deref();
+            (fault.status(), "VALIDATION_ERROR", fault.to_string(), field)
+        }
+        CancelError::NoSuchEndpoint => (404, "RESOURCE_NOT_FOUND", "No such endpoint".into(), None),
+        CancelError::Unauthenticated => {
+            let message = "Invalid signature or expired timestamp".into();
+            (401, "INVALID_CREDENTIALS", message, None)
+        }
+        CancelError::Forbidden => (403, "FORBIDDEN", "Integration is not active".into(), None),
+        CancelError::NotFound => (404, "RESOURCE_NOT_FOUND", "Payment not found".into(), None),
+        CancelError::NotCancelable(payment) => {
+            (400, "VALIDATION_ERROR", not_cancelable(payment), None)
+        }
+        CancelError::KeyReused(reuse) => (409, "IDEMPOTENCY_CONFLICT", reuse.to_string(), None),
+        CancelError::Unavailable => {
+            let message = "The payment was not canceled. Retry the request".into();
+            (503, "SERVICE_UNAVAILABLE", message, None)
+        }
+        CancelError::Undecided { .. } => {
+            let retry = match request.idempotency_key() {
+                Ok(Some(_)) => "Retry with the same Idempotency-Key to get the outcome",
+                Ok(None) | Err(_) => "Retry the identical request to get the outcome",
+            };
+            let message = format!("The payment may or may not have been canceled. {retry}");
+            (503, "SERVICE_UNAVAILABLE", message, None)
+        }
+        CancelError::Internal => (500, "INTERNAL_ERROR", "Something went wrong".into(), None),
+    };
+    let envelope = Envelope {
+        success: false,
+        error: Error {
+            code,
+            message,
+            metadata: field.map(|field| Metadata { field }),
+        },
+    };
+    provider::json(status, &envelope)
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    success: bool,
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata<'a>>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    field: &'a str,
 }
 
 #[cfg(test)]

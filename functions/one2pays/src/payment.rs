@@ -1,9 +1,8 @@
-//! The payment object of One2Pays' answers.
+//! The payment object of One2Pays' responses.
 
 use iso_currency::Currency;
 use serde::Serialize;
-use serde_json::Value;
-use shared::payment::Payment;
+use shared::{json::Json, payment::Payment};
 
 /// `{"success":true,"data":{…}}`.
 pub(crate) fn success(payment: &Payment) -> impl Serialize {
@@ -24,64 +23,74 @@ struct Success<'a> {
 #[serde(rename_all = "camelCase")]
 struct Data<'a> {
     id: &'a str,
-    amount: String,
-    currency: &'a str,
+    amount: Json,
+    currency: &'a Json,
     status: &'a str,
-    payment_method: Option<&'a Value>,
-    reference_id: Option<&'a Value>,
-    description: Option<&'a Value>,
-    metadata: Option<&'a Value>,
+    payment_method: Json,
+    reference_id: Json,
+    description: Json,
+    metadata: Json,
     /// Null once canceled, whatever is stored: nobody is to pay any more.
     client_secret: Option<()>,
-    /// Null once canceled, likewise.
+    /// Null once canceled, too.
     next_action: Option<()>,
-    confirmed_at: Option<&'a Value>,
-    captured_at: Option<&'a Value>,
-    canceled_at: Option<&'a str>,
-    expires_at: Option<&'a Value>,
-    created_at: &'a str,
-    updated_at: Option<&'a str>,
+    confirmed_at: Json,
+    captured_at: Json,
+    canceled_at: &'a Json,
+    expires_at: Json,
+    created_at: &'a Json,
+    updated_at: &'a Json,
 }
 
 impl<'a> From<&'a Payment> for Data<'a> {
     fn from(payment: &'a Payment) -> Self {
-        let stored = |name: &str| payment.details.get(name);
         Self {
             id: &payment.id,
-            amount: decimal(payment.amount, &payment.currency),
+            amount: decimal(&payment.amount, &payment.currency),
             currency: &payment.currency,
             status: &payment.status,
-            payment_method: stored("paymentMethod"),
-            reference_id: stored("referenceId"),
-            description: stored("description"),
-            metadata: stored("metadata"),
+            payment_method: payment.detail("paymentMethod"),
+            reference_id: payment.detail("referenceId"),
+            description: payment.detail("description"),
+            metadata: payment.detail("metadata"),
             client_secret: None,
             next_action: None,
-            confirmed_at: stored("confirmedAt"),
-            captured_at: stored("capturedAt"),
-            canceled_at: payment.canceled_at.as_deref(),
-            expires_at: stored("expiresAt"),
+            confirmed_at: payment.detail("confirmedAt"),
+            captured_at: payment.detail("capturedAt"),
+            canceled_at: &payment.canceled_at,
+            expires_at: payment.detail("expiresAt"),
             created_at: &payment.created_at,
-            updated_at: payment.updated_at.as_deref(),
+            updated_at: &payment.updated_at,
         }
     }
 }
 
-/// Minor units as a decimal string: THB 100000 is `1000.00`, JPY 1000 is `1000`, KWD 1000000 is `1000.000`.
-fn decimal(minor: i64, currency: &str) -> String {
-    let exponent = Currency::from_code(currency).map_or(Some(2), |listed| listed.exponent());
-    let Some(exponent @ 1..) = exponent else {
-        return minor.to_string();
+/// Minor units as a decimal string: THB 100000 is `1000.00`, JPY 1000 is `1000`, KWD 1000000 is
+/// `1000.000`. The decimal point is moved in the digits, so none is lost. Anything but a plain
+/// number is shown as it is stored.
+fn decimal(amount: &Json, currency: &Json) -> Json {
+    let (Json::Number(digits), Some(currency)) = (amount, currency.as_str()) else {
+        return amount.clone();
     };
-    let unit = 10_u64.pow(u32::from(exponent));
-    let sign = if minor < 0 { "-" } else { "" };
-    let minor = minor.unsigned_abs();
-    format!(
-        "{sign}{}.{:0width$}",
-        minor / unit,
-        minor % unit,
-        width = usize::from(exponent)
-    )
+    let listed = Currency::from_code(&currency.to_uppercase());
+    let places = listed.map_or(Some(2), |listed| listed.exponent());
+    let places = usize::from(places.unwrap_or(0));
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits.as_str()),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if !whole
+        .bytes()
+        .chain(fraction.bytes())
+        .all(|byte| byte.is_ascii_digit())
+    {
+        return amount.clone(); // With an exponent, which DynamoDB does not return.
+    }
+    let whole = format!("{whole:0>width$}", width = places + 1);
+    let (major, minor) = whole.split_at(whole.len() - places);
+    let point = if places + fraction.len() > 0 { "." } else { "" };
+    Json::Text(format!("{sign}{major}{point}{minor}{fraction}"))
 }
 
 #[cfg(test)]
@@ -91,18 +100,25 @@ mod tests {
     #[test]
     fn amounts_follow_the_currencys_exponent() {
         for (minor, currency, text) in [
-            (100_000, "THB", "1000.00"),
-            (1000, "JPY", "1000"),
-            (1_000_000, "KWD", "1000.000"),
-            (10_000_000, "CLF", "1000.0000"),
-            (5, "USD", "0.05"),
-            (0, "THB", "0.00"),
-            (-5, "THB", "-0.05"),
-            (i64::MIN, "JPY", "-9223372036854775808"),
-            (150, "ZZZ", "1.50"),
-            (7, "XAU", "7"),
+            ("100000", "THB", "1000.00"),
+            ("1000", "JPY", "1000"),
+            ("1000", "jpy", "1000"),
+            ("1000000", "KWD", "1000.000"),
+            ("10000000", "CLF", "1000.0000"),
+            ("5", "USD", "0.05"),
+            ("0", "THB", "0.00"),
+            ("-5", "THB", "-0.05"),
+            ("-9223372036854775808", "JPY", "-9223372036854775808"),
+            ("150", "ZZZ", "1.50"),
+            ("7", "XAU", "7"),
+            ("4307.23", "BRL", "43.0723"),
+            ("0.5", "JPY", "0.5"),
+            ("74512345678901234567890", "USD", "745123456789012345678.90"),
         ] {
-            assert_eq!(decimal(minor, currency), text, "{minor} {currency}");
+            let shown = decimal(&Json::Number(minor.into()), &currency.into());
+            assert_eq!(shown, Json::from(text), "{minor} {currency}");
         }
+        let odd = Json::Number("1E+38".into());
+        assert_eq!(decimal(&odd, &"USD".into()), odd);
     }
 }

@@ -7,61 +7,41 @@
 
 use std::time::Duration;
 
-use harness::{golden::case, memory::Tables};
+use harness::{
+    golden::case,
+    memory::{Recorder, respond, service},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use one2pays::One2Pays;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use shared::{
-    clock::{Clock, Timestamp},
-    request::Incoming,
-    service::CancelService,
-};
-use tower_service::Service;
+use shared::{clock::Timestamp, service::CancelService};
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
 /// 2024-01-01T00:00:00Z.
 const NOW: i64 = 1_704_067_200_000;
 const BODY: &[u8] = br#"{"reason":"requested_by_customer"}"#;
 
-struct Standing;
-
-impl Clock for Standing {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millisecond(NOW).unwrap()
-    }
-}
-
 /// The service over the tables of a golden case, with a payment that can be canceled.
-struct Endpoint(CancelService<One2Pays, Tables>);
+struct Endpoint(CancelService<One2Pays, Recorder>);
 
 impl Endpoint {
     fn new() -> Self {
         let given = case("one2pays", "cancels_processing").unwrap().given;
-        let store = Tables::with(&given.credentials, &given.payments).unwrap();
-        Self(CancelService::with_clock(
-            store,
-            Duration::from_secs(60),
-            Standing,
-        ))
+        let store = Recorder::with(&given.credentials, &given.payments).unwrap();
+        let now = Timestamp::from_millisecond(NOW).unwrap();
+        Self(service(&store, Duration::from_secs(60), now))
     }
 
     async fn ask(&mut self, timestamp: &str, signature: &str, body: &[u8]) -> (u16, Value) {
-        let headers = [
-            ("X-API-Key", "pk_test_demo"),
-            ("X-Timestamp", timestamp),
-            ("X-Signature", signature),
-        ];
-        let incoming = Incoming {
-            request_id: "r".into(),
-            method: "POST".into(),
-            path: format!("/api/v1/payments/{ID}/cancel"),
-            headers: headers.into_iter().collect(),
-            body: body.to_vec(),
-            ..Incoming::default()
-        };
-        let Ok(reply) = self.0.call(incoming).await;
-        (reply.status, serde_json::from_str(&reply.body).unwrap())
+        let request = http::Request::post(format!("/api/v1/payments/{ID}/cancel"))
+            .header("X-API-Key", "pk_test_demo")
+            .header("X-Timestamp", timestamp)
+            .header("X-Signature", signature)
+            .body(body.to_vec().into());
+        let response = respond(&self.0, request.unwrap()).await;
+        let body = serde_json::from_str(response.body()).unwrap();
+        (response.status().as_u16(), body)
     }
 
     async fn cancels(&mut self, timestamp: &str, signature: &str, body: &[u8]) {

@@ -1,10 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+use http::Response;
 use serde::Serialize;
 use shared::{
     auth::{Credential, Merchant},
-    cancel::{CancelCommand, CancelError, Fault, FaultKind, Fingerprint, IdempotencyKey, Outcome},
-    provider::{Body, Provider, Reply, Statuses},
+    cancel::{CancelCommand, CancelError, KeyReuse},
+    error::{Fault, FaultKind},
+    headers::HeaderMapExt,
+    idempotency::{Fingerprint, IdempotencyKey},
+    payment::Payment,
+    provider::{self, Body, Exchange, Provider, Statuses},
     request::Request,
 };
 
@@ -36,88 +41,42 @@ impl Provider for Vtex {
             body.kind("sandboxMode"),
             None | Some("string" | "boolean" | "null")
         ) {
-            return Err(body
-                .wrong_type("sandboxMode", "string, boolean or null")
-                .into());
+            let expected = "string, boolean or null";
+            return Err(body.wrong_type("sandboxMode", expected).into());
         }
         if payment_id != request.payment_id {
-            return Err(
-                Fault::new(FaultKind::Value, "paymentId is not the one in the path").into(),
-            );
+            let message = "paymentId is not the one in the path";
+            return Err(Fault::new(FaultKind::Value, message).into());
         }
-        let Some(key) = IdempotencyKey::parse(&request_id) else {
-            return Err(Fault::new(
-                FaultKind::Value,
-                format!("requestId {}", IdempotencyKey::RULE),
-            )
-            .into());
-        };
+        let key = IdempotencyKey::parse(&request_id).ok_or_else(|| {
+            let message = format!("requestId {}", IdempotencyKey::RULE);
+            Fault::new(FaultKind::Value, message)
+        })?;
+        let fingerprint = Fingerprint::of(&[authorization_id.as_deref().map(str::as_bytes)]);
         Ok(CancelCommand {
-            payment_id,
             idempotency_key: Some(key),
-            reason: None,
-            fingerprint: Fingerprint::of(&[authorization_id.as_deref().map(str::as_bytes)]),
+            ..CancelCommand::new(fingerprint)
         })
     }
 
-    fn write(outcome: &Outcome, request: &Request<'_>, _: Option<&Merchant>) -> Reply {
-        let failed =
-            |status, code: &str, message: &str| answer(request, status, Err((code, message)));
-        match outcome {
-            Ok(canceled) => match &canceled.payment.cancellation {
-                Some(made) => answer(request, 200, Ok(&made.id)),
-                None => failed(500, "internal-error", "Something went wrong"),
-            },
-            Err(CancelError::Malformed(fault)) => {
-                let subject = if fault.kind == FaultKind::Json {
-                    "request body is not a valid JSON object: "
-                } else {
-                    ""
-                };
-                failed(
-                    fault.status(),
-                    "invalid-request",
-                    &format!("{subject}{}", fault.message),
-                )
+    fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
+        match exchange.outcome {
+            Ok(canceled) => success(exchange.request, &canceled.payment),
+            // The wish is fulfilled, by whomever. VTEX counts a null id as a failure, which ends in
+            // manual work.
+            Err(CancelError::NotCancelable(payment)) if payment.status == STATUSES.canceled => {
+                success(exchange.request, payment)
             }
-            Err(CancelError::Unauthenticated | CancelError::Forbidden) => failed(
-                401,
-                "unauthorized",
-                "Invalid or missing X-VTEX-API-AppKey or X-VTEX-API-AppToken",
-            ),
-            Err(CancelError::NotFound) => failed(200, "payment-not-found", "Payment not found"),
-            Err(CancelError::NotCancelable(payment)) => match &payment.cancellation {
-                // Already canceled, under another requestId: the protocol asks for the state, and this is it.
-                Some(made) if payment.status == Self::STATUSES.canceled => {
-                    answer(request, 200, Ok(&made.id))
-                }
-                _ if Self::STATUSES.only_manually(payment) => failed(
-                    200,
-                    "cancel-manually",
-                    "Cancellation should be done manually",
-                ),
-                _ => {
-                    let message = format!(
-                        "Payment cannot be cancelled because its status is {}",
-                        payment.status
-                    );
-                    failed(200, "cancel-failed", &message)
-                }
-            },
-            Err(CancelError::KeyReused) => failed(
-                200,
-                "request-id-reused",
-                "requestId was already used to cancel this payment with another authorizationId",
-            ),
-            Err(CancelError::Undecided) => failed(
-                500,
-                "cancel-undecided",
-                "The payment may or may not have been cancelled. It is safe to repeat the same request",
-            ),
-            Err(CancelError::Internal) => failed(500, "internal-error", "Something went wrong"),
+            // The same requestId has the same answer for ever, whatever others do to the payment.
+            Err(CancelError::KeyReused(KeyReuse::Reopened(payment))) => {
+                success(exchange.request, payment)
+            }
+            Err(refused) => error(exchange.request, refused),
         }
     }
 }
+
+const STATUSES: Statuses = Vtex::STATUSES;
 
 /// A credential header under its old or its new name.
 fn either<'r>(
@@ -125,43 +84,106 @@ fn either<'r>(
     old: &'static str,
     new: &'static str,
 ) -> Result<&'r str, CancelError> {
-    match (
-        request.headers.credential(old)?,
-        request.headers.credential(new)?,
-    ) {
-        (Some(old_value), Some(new_value)) if old_value != new_value => Err(Fault::new(
-            FaultKind::Header,
-            format!("headers {old} and {new} have different values"),
-        )
-        .field(old)
-        .into()),
+    let headers = request.headers;
+    match (headers.credential(old)?, headers.credential(new)?) {
+        (Some(old_value), Some(new_value)) if old_value != new_value => {
+            let message = format!("headers {old} and {new} have different values");
+            Err(Fault::new(FaultKind::Header, message).field(old).into())
+        }
         (Some(value), _) | (None, Some(value)) => Ok(value),
         (None, None) => Err(CancelError::Unauthenticated),
     }
 }
 
-/// The one shape of every answer.
+/// With the id of the cancellation. A payment that was cancelled elsewhere has none: it gets one
+/// that is always the same.
+fn success(request: &Request<'_>, payment: &Payment) -> Response<String> {
+    let elsewhere = || {
+        let parts = [&payment.merchant_id, &payment.id].map(|part| Some(part.as_bytes()));
+        Fingerprint::of(&parts).as_str().chars().take(32).collect()
+    };
+    let made = payment.cancellation.as_ref();
+    let id = made.map_or_else(elsewhere, |made| made.id.clone());
+    let body = Content {
+        cancellation_id: Some(id),
+        ..Content::of(request)
+    };
+    provider::json(200, &body)
+}
+
+fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
+    let (status, code, message) = match refused {
+        CancelError::Malformed(fault) => {
+            let subject = match fault.kind {
+                FaultKind::Json => "request body is not a valid JSON object: ",
+                _ => "",
+            };
+            (
+                fault.status(),
+                "invalid-request",
+                format!("{subject}{fault}"),
+            )
+        }
+        CancelError::NoSuchEndpoint => (404, "no-such-endpoint", "No such endpoint".into()),
+        CancelError::Unauthenticated | CancelError::Forbidden => {
+            let message = "Invalid or missing X-VTEX-API-AppKey or X-VTEX-API-AppToken".into();
+            (401, "unauthorized", message)
+        }
+        CancelError::NotFound => (200, "payment-not-found", "Payment not found".into()),
+        CancelError::NotCancelable(payment) if STATUSES.only_manually(payment) => (
+            200,
+            "cancel-manually",
+            "Cancellation should be done manually".into(),
+        ),
+        CancelError::NotCancelable(payment) => {
+            let status = &payment.status;
+            let message = format!("Payment cannot be cancelled because its status is {status}");
+            (200, "cancel-failed", message)
+        }
+        CancelError::KeyReused(_) => {
+            let message =
+                "requestId was already used to cancel this payment with another authorizationId";
+            (200, "request-id-reused", message.into())
+        }
+        CancelError::Unavailable => {
+            let message = "The payment was not cancelled. Retry the request".into();
+            (500, "cancel-unavailable", message)
+        }
+        CancelError::Undecided { .. } => {
+            let message = "The payment may or may not have been cancelled. \
+                           Retry with the same requestId to get the outcome";
+            (500, "cancel-undecided", message.into())
+        }
+        CancelError::Internal => (500, "internal-error", "Something went wrong".into()),
+    };
+    let body = Content {
+        message: Some(message),
+        code: Some(code),
+        ..Content::of(request)
+    };
+    provider::json(status, &body)
+}
+
+/// The one shape of every response. Either the id, or the code and the message are null.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct Content<'a> {
     payment_id: &'a str,
-    message: Option<&'a str>,
+    message: Option<String>,
     code: Option<&'a str>,
-    cancellation_id: Option<&'a str>,
+    cancellation_id: Option<String>,
     request_id: Option<String>,
 }
 
-/// With a cancellation id on success, with a code and a message otherwise: the protocol wants the id null then.
-fn answer(request: &Request<'_>, status: u16, result: Result<&str, (&str, &str)>) -> Reply {
-    let answer = Answer {
-        payment_id: &request.payment_id,
-        message: result.err().map(|(_, message)| message),
-        code: result.err().map(|(code, _)| code),
-        cancellation_id: result.ok(),
-        request_id: request
-            .json()
-            .ok()
-            .and_then(|body| body.string("requestId").ok().flatten()),
-    };
-    Reply::json(status, &answer)
+impl<'a> Content<'a> {
+    fn of(request: &'a Request<'_>) -> Self {
+        let body = request.json().ok();
+        Self {
+            payment_id: request.payment_id,
+            message: None,
+            code: None,
+            cancellation_id: None,
+            request_id: body.and_then(|body| body.string("requestId").ok().flatten()),
+        }
+    }
 }

@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+use http::{HeaderValue, Response};
 use serde::Serialize;
 use shared::{
     auth::{Credential, Merchant},
-    cancel::{CancelCommand, CancelError, Fault, FaultKind, Fingerprint, Outcome},
+    cancel::{CancelCommand, CancelError},
     clock::whole_seconds,
-    provider::{Body, Provider, Reply, Statuses},
+    error::{Fault, FaultKind},
+    headers::HeaderMapExt,
+    idempotency::Fingerprint,
+    payment::Payment,
+    provider::{self, Body, Exchange, Provider, Statuses},
     request::Request,
 };
 
@@ -21,19 +26,20 @@ impl Provider for WalletConnect {
         canceled: "cancelled",
     };
     const BODY: Body = Body::Bytes;
+    // An App-Id is public, so a browser may send it.
+    const BROWSER_HEADERS: &'static [&'static str] = &[
+        "app-id",
+        "client-id",
+        "content-type",
+        "idempotency-key",
+        "sdk-name",
+        "sdk-platform",
+        "sdk-version",
+        "wcp-version",
+    ];
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
-        for name in [
-            "Api-Key",
-            "App-Id",
-            "Client-Id",
-            "Sdk-Name",
-            "Sdk-Version",
-            "Sdk-Platform",
-        ] {
-            ascii(request, name)?;
-        }
-        let header = |name| request.headers.credential(name);
+        let header = |name| Ok::<_, Fault>(ascii(request, name)?.filter(|value| !value.is_empty()));
         match (header("Api-Key")?, header("App-Id")?, header("Client-Id")?) {
             (Some(key), None, None) => Ok(Credential::secret(key)),
             (None, Some(app), Some(_)) => Ok(Credential::public(app)),
@@ -48,97 +54,42 @@ impl Provider for WalletConnect {
     }
 
     fn read(request: &Request<'_>, merchant: &Merchant) -> Result<CancelCommand, CancelError> {
-        if let Some(wanted) = ascii(request, "WCP-Version")? {
-            let Some(wanted) = version(wanted) else {
-                return Err(if is_version(wanted) {
-                    refusal("unknown_api_version", "WCP-Version is not a known version")
-                } else {
-                    refusal(
-                        "invalid_api_version",
-                        "WCP-Version must be YYYY-MM-DD or YYYY-MM-DD.preview",
-                    )
-                });
-            };
-            if wanted < pinned(merchant) {
-                return Err(refusal(
-                    "api_version_downgrade",
-                    "WCP-Version is older than the version this account is pinned to",
-                ));
+        if let Some(requested) = ascii(request, "WCP-Version")? {
+            match version(requested) {
+                Some(requested) if requested < pinned(merchant) => {
+                    return Err(refusal(
+                        "api_version_downgrade",
+                        "WCP-Version is older than the version this account is pinned to",
+                    ));
+                }
+                Some(_) => {}
+                None if is_version(requested) => {
+                    let message = "WCP-Version is not a known version";
+                    return Err(refusal("unknown_api_version", message));
+                }
+                None => {
+                    let message = "WCP-Version must be YYYY-MM-DD or YYYY-MM-DD.preview";
+                    return Err(refusal("invalid_api_version", message));
+                }
             }
         }
-        Ok(CancelCommand {
-            payment_id: request.payment_id.clone(),
-            idempotency_key: None,
-            reason: None,
-            fingerprint: Fingerprint::of(&[Some(request.body)]),
-        })
+        Ok(CancelCommand::new(Fingerprint::of(&[Some(request.body)])))
     }
 
-    fn write(outcome: &Outcome, request: &Request<'_>, merchant: Option<&Merchant>) -> Reply {
-        let reply = match outcome {
-            Ok(canceled) => {
-                let at = canceled.payment.canceled_at.as_deref().unwrap_or_default();
-                Reply::json(
-                    200,
-                    &Canceled {
-                        payment_id: &canceled.payment.id,
-                        status: &canceled.payment.status,
-                        cancelled_reason: "cancelled_by_user",
-                        cancelled_at: &whole_seconds(at),
-                    },
-                )
-            }
-            Err(CancelError::Malformed(fault)) => error(
-                fault.status(),
-                fault.code.unwrap_or("invalid_params"),
-                &fault.message,
-            ),
-            Err(CancelError::Unauthenticated) => match presented(request) {
-                Presented::ApiKey => error(401, "invalid_api_key", "Invalid Api-Key"),
-                Presented::AppId => error(401, "invalid_app_id", "Invalid App-Id"),
-                Presented::Nothing => error(
-                    401,
-                    "missing_auth_headers",
-                    "Api-Key, or App-Id with Client-Id, is required",
-                ),
-            },
-            Err(CancelError::Forbidden) => {
-                error(403, "forbidden", "This credential may not cancel payments")
-            }
-            Err(CancelError::NotFound) => error(404, "payment_not_found", "Payment not found"),
-            Err(CancelError::NotCancelable(payment)) => match payment.status.as_str() {
-                "expired" => error(400, "payment_expired", "Payment has expired"),
-                _ if Self::STATUSES.only_manually(payment) => error(
-                    400,
-                    "invalid_state",
-                    "Payment can only be cancelled manually",
-                ),
-                status => {
-                    let message =
-                        format!("Payment cannot be cancelled because its status is {status}");
-                    error(400, "invalid_state", &message)
-                }
-            },
-            Err(CancelError::KeyReused) => error(
-                400,
-                "idempotency_conflict",
-                "Idempotency-Key was already used to cancel this payment with another body",
-            ),
-            Err(CancelError::Undecided) => error(
-                500,
-                "internal_error",
-                "The payment may or may not have been cancelled. It is safe to repeat the same request",
-            ),
-            Err(CancelError::Internal) => error(500, "internal_error", "Something went wrong"),
+    fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
+        let mut response = match exchange.outcome {
+            Ok(canceled) => success(&canceled.payment),
+            Err(refused) => error(exchange.request, refused),
         };
-        match resolved(request, merchant) {
-            Some(version) => reply.header("wcp-version", version),
-            None => reply,
+        if let Some(version) = resolved(exchange.request, exchange.merchant) {
+            let version = HeaderValue::from_static(version);
+            response.headers_mut().insert("wcp-version", version);
         }
+        response
     }
 }
 
-/// The known versions, oldest first: being older is lying further to the front.
+/// The known versions, oldest first.
 const VERSIONS: [&str; 2] = ["2026-02-18", "2026-02-19.preview"];
 
 /// The place of a known version in [`VERSIONS`].
@@ -158,51 +109,102 @@ fn is_version(text: &str) -> bool {
         })
 }
 
-/// The version the account is pinned to; the oldest, where it is pinned to none that is known.
+/// The version the account is pinned to. The oldest, if it is pinned to no known one.
 fn pinned(merchant: &Merchant) -> usize {
     merchant.api_version().and_then(version).unwrap_or(0)
 }
 
-/// The version this exchange speaks: a known one that was asked for, else the pinned one.
+/// The version of this exchange: the requested one if it is known, else the pinned one.
 fn resolved(request: &Request<'_>, merchant: Option<&Merchant>) -> Option<&'static str> {
-    let wanted = request
+    let requested = request
         .headers
         .single("WCP-Version")
         .ok()
         .flatten()
         .and_then(version);
-    let place = wanted.or_else(|| merchant.map(pinned))?;
+    let place = requested.or_else(|| merchant.map(pinned))?;
     VERSIONS.get(place).copied()
 }
 
 /// A header that may have one value, of ASCII characters.
-fn ascii<'r>(request: &'r Request<'_>, name: &'static str) -> Result<Option<&'r str>, CancelError> {
-    match request.headers.single(name)? {
-        Some(value) if !value.is_ascii() => Err(refusal(
-            "header_not_ascii",
-            &format!("header {name} has a character that is not ASCII"),
-        )),
-        value => Ok(value),
+fn ascii<'r>(request: &'r Request<'_>, name: &'static str) -> Result<Option<&'r str>, Fault> {
+    let mut lines = request.headers.get_all(name).iter();
+    if lines.any(|line| !line.as_bytes().is_ascii()) {
+        let message = format!("header {name} has a character that is not ASCII");
+        return Err(Fault::new(FaultKind::Header, message).code("header_not_ascii"));
     }
-}
-
-enum Presented {
-    ApiKey,
-    AppId,
-    Nothing,
-}
-
-fn presented(request: &Request<'_>) -> Presented {
-    let has = |name| matches!(request.headers.credential(name), Ok(Some(_)));
-    match (has("Api-Key"), has("App-Id")) {
-        (true, _) => Presented::ApiKey,
-        (false, true) => Presented::AppId,
-        (false, false) => Presented::Nothing,
-    }
+    request.headers.single(name)
 }
 
 fn refusal(code: &'static str, message: &str) -> CancelError {
     Fault::new(FaultKind::Header, message).code(code).into()
+}
+
+fn success(payment: &Payment) -> Response<String> {
+    provider::json(
+        200,
+        &Canceled {
+            payment_id: &payment.id,
+            status: &payment.status,
+            cancelled_reason: "cancelled_by_user",
+            cancelled_at: &whole_seconds(payment.canceled_at.as_str().unwrap_or_default()),
+        },
+    )
+}
+
+fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
+    let (status, code, message) = match refused {
+        CancelError::Malformed(fault) => {
+            let code = fault.code.unwrap_or("invalid_params");
+            (fault.status(), code, fault.to_string())
+        }
+        CancelError::NoSuchEndpoint => (404, "invalid_params", "No such endpoint".into()),
+        CancelError::Unauthenticated => {
+            let has = |name| matches!(request.headers.credential(name), Ok(Some(_)));
+            if has("Api-Key") {
+                (401, "invalid_api_key", "Invalid Api-Key".into())
+            } else if has("App-Id") {
+                (401, "invalid_app_id", "Invalid App-Id".into())
+            } else {
+                let message = "Api-Key, or App-Id with Client-Id, is required".into();
+                (401, "missing_auth_headers", message)
+            }
+        }
+        CancelError::Forbidden => (
+            403,
+            "forbidden",
+            "This credential may not cancel payments".into(),
+        ),
+        CancelError::NotFound => (404, "payment_not_found", "Payment not found".into()),
+        CancelError::NotCancelable(payment) if payment.status == "expired" => {
+            (400, "payment_expired", "Payment has expired".into())
+        }
+        CancelError::NotCancelable(payment) => {
+            let message = if WalletConnect::STATUSES.only_manually(payment) {
+                "Payment can only be cancelled manually".into()
+            } else {
+                let status = &payment.status;
+                format!("Payment cannot be cancelled because its status is {status}")
+            };
+            (400, "invalid_state", message)
+        }
+        CancelError::KeyReused(reuse) => (400, "idempotency_conflict", reuse.to_string()),
+        CancelError::Unavailable => {
+            let message = "The payment was not cancelled. Retry the request".into();
+            (500, "internal_error", message)
+        }
+        CancelError::Undecided { keyed } => {
+            let retry = if *keyed {
+                "Retry with the same Idempotency-Key to get the outcome"
+            } else {
+                "If it was, a retry will say that its status is cancelled"
+            };
+            let message = format!("The payment may or may not have been cancelled. {retry}");
+            (500, "internal_error", message)
+        }
+        CancelError::Internal => (500, "internal_error", "Something went wrong".into()),
+    };
+    provider::json(status, &Error { code, message })
 }
 
 #[derive(Serialize)]
@@ -215,11 +217,7 @@ struct Canceled<'a> {
 }
 
 #[derive(Serialize)]
-struct Refused<'a> {
+struct Error<'a> {
     code: &'a str,
-    message: &'a str,
-}
-
-fn error(status: u16, code: &str, message: &str) -> Reply {
-    Reply::json(status, &Refused { code, message })
+    message: String,
 }

@@ -3,16 +3,16 @@
 use std::{collections::BTreeMap, env, time::Duration};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
     config::{Credentials, http::HttpResponse},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     types::AttributeValue,
 };
-use aws_smithy_http_client::{Builder as HttpClient, tls};
 use clap::{Args, builder::NonEmptyStringValueParser};
 use hyper::Uri;
+use shared::store::dynamodb::{behavior_version, http_client};
 
 use crate::{output::waiting, payments::item::Item};
 
@@ -191,9 +191,8 @@ impl Place {
             .operation_attempt_timeout(Duration::from_secs(10))
             .operation_timeout(Duration::from_secs(30))
             .build();
-        let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(HttpClient::new().tls_provider(ring).build_https())
+        let mut loader = aws_config::defaults(behavior_version())
+            .http_client(http_client())
             .timeout_config(timeouts);
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use sha2::Sha256;
 use shared::{
     auth::Credential,
-    provider::{Provider as _, Statuses},
+    limits::MAX_PAYMENT_ID,
+    provider::{Attribute, Provider as _, Statuses},
 };
 use uuid::Uuid;
 
@@ -29,6 +30,8 @@ pub(crate) struct Provider {
     pub(crate) schemes: &'static [Scheme],
     /// The API versions an account can be pinned to.
     pub(crate) versions: &'static [&'static str],
+    /// What a success response cannot do without.
+    pub(crate) required: &'static [Attribute],
     /// What a payment id looks like.
     pub(crate) id: Id,
     /// The body of a cancel, with `{payment_id}` and `{key}`; `None` where there is none.
@@ -101,6 +104,7 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         name: hyperswitch::Hyperswitch::NAME,
         route: hyperswitch::Hyperswitch::ROUTE,
         statuses: hyperswitch::Hyperswitch::STATUSES,
+        required: hyperswitch::Hyperswitch::REQUIRED,
         other_statuses: &[
             "succeeded",
             "failed",
@@ -142,6 +146,7 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         name: hedgepayments::HedgePayments::NAME,
         route: hedgepayments::HedgePayments::ROUTE,
         statuses: hedgepayments::HedgePayments::STATUSES,
+        required: hedgepayments::HedgePayments::REQUIRED,
         other_statuses: &["processing", "succeeded", "failed"],
         schemes: &[Scheme {
             name: "bearer",
@@ -172,6 +177,7 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         name: vtex::Vtex::NAME,
         route: vtex::Vtex::ROUTE,
         statuses: vtex::Vtex::STATUSES,
+        required: vtex::Vtex::REQUIRED,
         other_statuses: &["denied", "settled", "refunded"],
         schemes: &[Scheme {
             name: "app-key",
@@ -199,6 +205,7 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         name: walletconnect::WalletConnect::NAME,
         route: walletconnect::WalletConnect::ROUTE,
         statuses: walletconnect::WalletConnect::STATUSES,
+        required: walletconnect::WalletConnect::REQUIRED,
         other_statuses: &["processing", "succeeded", "failed", "expired"],
         schemes: &[
             Scheme {
@@ -236,6 +243,7 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         name: one2pays::One2Pays::NAME,
         route: one2pays::One2Pays::ROUTE,
         statuses: one2pays::One2Pays::STATUSES,
+        required: one2pays::One2Pays::REQUIRED,
         other_statuses: &["succeeded", "expired", "payment_failed"],
         schemes: &[Scheme {
             name: "hmac",
@@ -318,6 +326,10 @@ impl Provider {
 
     /// The payment id in the form that keys have, or what is wrong with it.
     pub(crate) fn payment_id(&self, id: &str) -> Result<String> {
+        ensure!(
+            id.len() <= MAX_PAYMENT_ID && !id.chars().any(char::is_control),
+            "a payment id has at most {MAX_PAYMENT_ID} bytes, and no control characters"
+        );
         match self.id {
             Id::Word => ensure!(
                 (1..=64).contains(&id.len())
@@ -352,18 +364,16 @@ impl Provider {
         }
     }
 
-    /// Whether a success could be written from the item: what its response cannot do without is there.
+    /// What a success response cannot do without and the item lacks.
     pub(crate) fn missing(&self, item: &Item) -> Option<&'static str> {
-        let is = |name: &str, fits: fn(&AttributeValue) -> bool| item.get(name).is_some_and(fits);
-        let details = matches!(item.get("details"), None | Some(AttributeValue::M(_)));
-        let needs = [
-            ("amount", is("amount", AttributeValue::is_n)),
-            ("currency", is("currency", AttributeValue::is_s)),
-            ("created_at", is("created_at", AttributeValue::is_s)),
-            ("details", details),
-        ];
-        let missing = needs.into_iter().find(|(_, there)| !there);
-        missing.map(|(name, _)| name)
+        let lacks = |attribute: &&Attribute| {
+            let value = item.get(attribute.name());
+            !value.is_some_and(match attribute {
+                Attribute::Amount => AttributeValue::is_n,
+                Attribute::Currency => AttributeValue::is_s,
+            })
+        };
+        self.required.iter().find(lacks).map(|it| it.name())
     }
 }
 

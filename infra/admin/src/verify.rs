@@ -14,7 +14,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use shared::{key, route};
+use shared::{
+    key::{self, KeyKind},
+    route,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -228,7 +231,7 @@ impl Canary {
 
         let mut random = [0; 32];
         getrandom::fill(&mut random).context("the system's random generator does not answer")?;
-        let wrong = key::issue(key::Kind::Secret, random);
+        let wrong = key::issue(KeyKind::Secret, random);
         let refused = self.send(&payment, &other, &wrong).await?;
         self.note("wrong key", unauthenticated.faults(&refused));
 

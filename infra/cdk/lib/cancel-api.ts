@@ -1,185 +1,209 @@
-import { Aws, Duration, RemovalPolicy } from 'aws-cdk-lib';
-import { AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
-import * as apigateway from 'aws-cdk-lib/aws-apigatewayv2';
-import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { Aws, CfnDeletionPolicy, CfnResource, Fn, RemovalPolicy, Token } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as codedeploy from 'aws-cdk-lib/aws-codedeploy';
 import * as dynamodb from 'aws-cdk-lib/aws-dynamodb';
+import * as events from 'aws-cdk-lib/aws-events';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as kms from 'aws-cdk-lib/aws-kms';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import * as logs from 'aws-cdk-lib/aws-logs';
+import * as sns from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 
-import { Provider, ROUTES } from './providers';
+import { Options } from './generated/options';
+import { CancelTemplate, Node, PARAMETERS as ALL, Resource } from './template';
 
-/** What {@link CancelApi} is built from. */
-export interface CancelApiProps {
-  /** Names the API, and with each provider's name its function. */
-  readonly name: string;
-  /** Partition key `pk`, no sort key. */
-  readonly payments: dynamodb.ITable;
-  /** Partition key `pk`, no sort key. */
-  readonly credentials: dynamodb.ITable;
-  /** The customer-managed key of the credentials table, if it has one. */
-  readonly credentialsKey?: kms.IKey;
+/** What {@link CancelApi} is built from, beside the template's parameters. */
+export interface CancelApiProps extends Options {
   /** A provider's binary, as `cargo lambda build` makes it: a folder with `bootstrap` in it. */
-  readonly code: (provider: Provider) => lambda.Code;
-  /** What the binaries were built for. @default arm64 */
-  readonly architecture?: lambda.Architecture;
-  /** In MB. @default 128 */
-  readonly memorySize?: number;
-  /** How long a found credential is remembered, and so how long a revoked one may still work. @default 60 seconds */
-  readonly credentialTtl?: Duration;
-  /** Whether only keys that the tool in `infra/admin` made are looked up. @default false */
-  readonly issuedKeysOnly?: boolean;
-  /** Whether a signature serves one payment only (One2Pays). One more write for each of its cancels. @default false */
-  readonly signatureSingleUse?: boolean;
-  /** @default INFO */
-  readonly logLevel?: lambda.ApplicationLogLevel;
-  /** @default 30 days */
-  readonly logRetention?: logs.RetentionDays;
-  /** Requests a second to each route, and how many may come at once. @default 100 and 200 */
-  readonly throttle?: apigateway.ThrottleSettings;
+  readonly code: (provider: string) => lambda.Code;
+  /** Begins the names of all that has one. @default the stack's name */
+  readonly name?: string;
+  /** Begins the logical ids. @default the construct's id */
+  readonly prefix?: string;
+  /** Instead of `paymentsTableName`, `paymentsKey` and `paymentsStreamLabel`: a `Table` or `TableV2` with the partition key `pk`. */
+  readonly payments?: dynamodb.ITable;
+  /** Instead of `credentialsTableName` and `credentialsKey`. */
+  readonly credentials?: dynamodb.ITable;
+  /** Instead of `alarmTopicArn`. */
+  readonly alarmTopic?: sns.ITopic;
 }
 
-/** Five payment-cancel endpoints: a function each, with no more rights than it needs, behind one HTTP API. */
+const PARAMETERS = Object.keys(ALL);
+
+/** The properties that are no parameter of the template. */
+const OTHERS = new Set(['code', 'name', 'prefix', 'payments', 'credentials', 'alarmTopic']);
+
+/** A provider's function, and what belongs to it. */
+export interface ProviderFunction {
+  /** The function. What is granted to it, its role gets. */
+  readonly function: lambda.Function;
+  /** What API Gateway calls. */
+  readonly alias: lambda.Alias;
+  /** Where the provider's payments are canceled, with the parameter in braces. */
+  readonly url: string;
+}
+
+/**
+ * Payment-cancel endpoints: a function for each provider with no more rights than it needs, behind API Gateway.
+ *
+ * All that is made, `infra/template.yaml` says, which SAM deploys as it is.
+ */
 export class CancelApi extends Construct {
-  /** The HTTP API, for a custom domain or more routes. */
-  readonly api: apigateway.HttpApi;
-  /** The five functions, for alarms or more. */
-  readonly functions: Readonly<Record<Provider, lambda.Function>>;
+  /** The functions by provider. */
+  readonly providers: Readonly<Record<string, ProviderFunction>>;
+  /** The alarms by their names in the template: `vtexUndecided`, `vtexBurnFast`, `EventsSilent`. */
+  readonly alarms: Readonly<Record<string, cloudwatch.IAlarm>>;
+  /** The payments table, given or new. */
+  readonly payments: dynamodb.ITable;
+  /** The credentials table, given or new. */
+  readonly credentials: dynamodb.ITable;
+  /** Where `payment.canceled` is published, with `eventsOut`. */
+  readonly bus?: events.IEventBus;
+  /** The new topic of alarms, with `alarmEmail`. */
+  readonly alarmTopic?: sns.ITopic;
+  /** The template's outputs. */
+  readonly outputs: CancelTemplate['outputs'];
+  private readonly prefix: string;
 
   constructor(scope: Construct, id: string, props: CancelApiProps) {
     super(scope, id);
-    const retention = props.logRetention ?? logs.RetentionDays.ONE_MONTH;
-
-    this.api = new apigateway.HttpApi(this, 'Api', {
-      apiName: props.name,
-      description: 'Five payment-cancel endpoints',
-      createDefaultStage: false,
-    });
-    const accessLogs = new logs.LogGroup(this, 'AccessLogs', {
-      // Groups under this prefix need no entry each in the account's log resource policy, whose size is limited.
-      logGroupName: `/aws/vendedlogs/${props.name}-access`,
-      retention,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
-    new apigateway.HttpStage(this, 'Stage', {
-      httpApi: this.api,
-      stageName: '$default',
-      autoDeploy: true,
-      throttle: props.throttle ?? { rateLimit: 100, burstLimit: 200 },
-      accessLogSettings: {
-        destination: new apigateway.LogGroupLogDestination(accessLogs),
-        format: ACCESS_LOG,
-      },
-    });
-
-    const functions: Partial<Record<Provider, lambda.Function>> = {};
-    for (const provider of Object.keys(ROUTES) as Provider[]) {
-      const handler = new CancelFunction(this, provider, { ...props, provider, logRetention: retention }).handler;
-      this.api.addRoutes({
-        path: ROUTES[provider],
-        methods: [apigateway.HttpMethod.POST],
-        integration: new HttpLambdaIntegration(provider, handler),
-      });
-      functions[provider] = handler;
+    this.prefix = props.prefix ?? id;
+    const name = props.name ?? Aws.STACK_NAME;
+    const template = new CancelTemplate(parameters(props), name, this.prefix);
+    const { resources } = template;
+    const application = new codedeploy.LambdaApplication(this, 'ServerlessDeploymentApplication');
+    const providers: Record<string, ProviderFunction> = {};
+    const alarms: Record<string, cloudwatch.IAlarm> = {};
+    const roles = new Set<string>();
+    for (const [logical, resource] of Object.entries(resources)) {
+      if (resource.Type === 'AWS::Serverless::Function') {
+        const provider = logical.replace(/Function$/, '');
+        roles.add(`${provider}Role`);
+        const role = resources[`${provider}Role`] as Resource;
+        const made = this.function(provider, resource.Properties, role.Properties, props.code(provider), application);
+        providers[provider] = { ...made, url: template.outputs[`${provider}Url`]?.Value };
+      }
     }
-    this.functions = functions as Record<Provider, lambda.Function>;
+    for (const [logical, resource] of Object.entries(resources)) {
+      if (resource.Type !== 'AWS::Serverless::Function' && !roles.has(logical)) {
+        this.add(logical, resource);
+      }
+      if (resource.Type === 'AWS::CloudWatch::Alarm' || resource.Type === 'AWS::CloudWatch::CompositeAlarm') {
+        alarms[logical] = cloudwatch.Alarm.fromAlarmArn(this, `Alarm${logical}`, this.attribute(logical, 'Arn'));
+      }
+    }
+    this.providers = providers;
+    this.alarms = alarms;
+    this.outputs = template.outputs;
+    this.payments = props.payments ?? this.table('Payments', template);
+    this.credentials = props.credentials ?? this.table('Credentials', template);
+    if ('Bus' in resources) {
+      this.bus = events.EventBus.fromEventBusArn(this, 'PublishedBus', this.attribute('Bus', 'Arn'));
+    }
+    if ('AlarmTopic' in resources) {
+      this.alarmTopic = sns.Topic.fromTopicArn(this, 'PublishedTopic', Fn.ref(this.prefix + 'AlarmTopic'));
+    }
   }
-}
 
-/** No header and no query: a credential may be in either. */
-const ACCESS_LOG = AccessLogFormat.custom(
-  JSON.stringify({
-    requestId: '$context.requestId',
-    time: '$context.requestTime',
-    ip: '$context.identity.sourceIp',
-    route: '$context.routeKey',
-    status: '$context.status',
-    bytes: '$context.responseLength',
-    latency_ms: '$context.responseLatency',
-    function_latency_ms: '$context.integrationLatency',
-    error: '$context.integrationErrorMessage',
-  }),
-);
+  private attribute(logical: string, name: string): string {
+    return Fn.getAtt(this.prefix + logical, name).toString();
+  }
 
-interface CancelFunctionProps extends CancelApiProps {
-  readonly provider: Provider;
-  readonly logRetention: logs.RetentionDays;
-}
+  private add(logical: string, { Type, Properties, DeletionPolicy, UpdateReplacePolicy }: Resource): void {
+    const made = new CfnResource(this, logical, { type: Type, properties: Properties });
+    made.overrideLogicalId(this.prefix + logical);
+    made.cfnOptions.deletionPolicy = DeletionPolicy as CfnDeletionPolicy;
+    made.cfnOptions.updateReplacePolicy = UpdateReplacePolicy as CfnDeletionPolicy;
+  }
 
-/** One provider's function, its log and its role. */
-class CancelFunction extends Construct {
-  readonly handler: lambda.Function;
-
-  constructor(scope: Construct, id: string, props: CancelFunctionProps) {
-    super(scope, id);
-    const name = `${props.name}-${props.provider}`;
-    const logGroup = new logs.LogGroup(this, 'Logs', {
-      logGroupName: `/aws/lambda/${name}`,
-      retention: props.logRetention,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
-    this.handler = new lambda.Function(this, 'Function', {
-      functionName: name,
-      description: `Answers POST ${ROUTES[props.provider]}`,
-      code: props.code(props.provider),
-      handler: 'bootstrap',
+  /** A function as SAM makes one: with a version for each change, an alias on it, and CodeDeploy to shift the traffic. */
+  private function(
+    provider: string,
+    properties: Node,
+    rights: Node,
+    code: lambda.Code,
+    application: codedeploy.ILambdaApplication,
+  ): Omit<ProviderFunction, 'url'> {
+    const { Tracing, AutoPublishAlias, DeploymentPreference, ...plain } = properties;
+    for (const name of ['CodeUri', 'Role', 'AutoPublishAliasAllProperties']) {
+      delete plain[name];
+    }
+    const { SETTINGS: _text, ...variables } = plain.Environment.Variables;
+    plain.Environment = { Variables: Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, String(value)])) };
+    // Made with the CDK's own classes, so that what an app grants is granted; what is in them, the template says.
+    const role = new iam.Role(this, `${provider}Role`, { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    override(role, `${this.prefix}${provider}Role`, rights);
+    const made = new lambda.Function(this, `${provider}Function`, {
+      code,
+      handler: plain.Handler,
       runtime: lambda.Runtime.PROVIDED_AL2023,
-      architecture: props.architecture ?? lambda.Architecture.ARM_64,
-      memorySize: props.memorySize ?? 128,
-      // An answer takes 4.5 seconds at most; the rest is for a start on a bad day.
-      timeout: Duration.seconds(10),
-      role: new iam.Role(this, 'Role', {
-        description: `What the function ${name} may do`,
-        assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
-        inlinePolicies: { cancel: rights(props, logGroup) },
-      }).withoutPolicyUpdates(),
-      logGroup,
-      loggingFormat: lambda.LoggingFormat.JSON,
-      applicationLogLevelV2: props.logLevel ?? lambda.ApplicationLogLevel.INFO,
-      // Without Lambda's own three lines a request: its durations are metrics anyway.
-      systemLogLevelV2: lambda.SystemLogLevel.WARN,
-      environment: {
-        PAYMENTS_TABLE: props.payments.tableName,
-        CREDENTIALS_TABLE: props.credentials.tableName,
-        CREDENTIAL_TTL_SECONDS: String((props.credentialTtl ?? Duration.seconds(60)).toSeconds()),
-        ISSUED_KEYS_ONLY: String(props.issuedKeysOnly ?? false),
-        SIGNATURE_SINGLE_USE: String(props.signatureSingleUse ?? false),
-      },
+      architecture: plain.Architectures[0] === 'arm64' ? lambda.Architecture.ARM_64 : lambda.Architecture.X86_64,
+      role,
+      currentVersionOptions: { removalPolicy: RemovalPolicy.RETAIN },
+    });
+    override(made, `${this.prefix}${provider}Function`, { ...plain, TracingConfig: { Mode: Tracing } });
+    const alias = new lambda.Alias(this, `${provider}Alias`, { aliasName: AutoPublishAlias, version: made.currentVersion });
+    override(alias, `${this.prefix}${provider}FunctionAlias${AutoPublishAlias}`, {});
+    const { Type, Alarms, Role } = DeploymentPreference;
+    new codedeploy.LambdaDeploymentGroup(this, `${provider}DeploymentGroup`, {
+      application,
+      alias,
+      role: iam.Role.fromRoleArn(this, `${provider}DeployRole`, Token.asString(Role), { mutable: false }),
+      deploymentConfig: codedeploy.LambdaDeploymentConfig.fromLambdaDeploymentConfigName(
+        this,
+        `${provider}DeploymentConfig`,
+        `CodeDeployDefault.Lambda${Type}`,
+      ),
+      alarms: Alarms.map((one: Node, n: number) => cloudwatch.Alarm.fromAlarmName(this, `${provider}Brake${n}`, Token.asString(one))),
+      autoRollback: { failedDeployment: true, stoppedDeployment: true, deploymentInAlarm: true },
+    });
+    return { function: made, alias };
+  }
+
+  private table(which: 'Payments' | 'Credentials', template: CancelTemplate): dynamodb.ITable {
+    const given = template.value(`${which}TableName`);
+    const key = template.value(`${which}Key`);
+    const made = `${which}EncryptionKey` in template.resources;
+    const keyArn = made ? this.attribute(`${which}EncryptionKey`, 'Arn') : key;
+    return dynamodb.Table.fromTableAttributes(this, which, {
+      ...(given === '' ? { tableArn: this.attribute(`${which}Table`, 'Arn') } : { tableName: given }),
+      tableStreamArn: given === '' && which === 'Payments' ? this.attribute('PaymentsTable', 'StreamArn') : undefined,
+      encryptionKey: keyArn === '' ? undefined : kms.Key.fromKeyArn(this, `${which}Key`, keyArn),
     });
   }
 }
 
-/** All that a function may do. Every line is needed, and a test takes each away to see it missed. */
-function rights(props: CancelFunctionProps, logGroup: logs.ILogGroup): iam.PolicyDocument {
-  const statements = [
-    new iam.PolicyStatement({
-      sid: 'CancelPayment',
-      actions: ['dynamodb:UpdateItem'],
-      resources: [props.payments.tableArn],
-    }),
-    new iam.PolicyStatement({
-      sid: 'FindOwnCredentials',
-      actions: ['dynamodb:GetItem'],
-      resources: [props.credentials.tableArn],
-      conditions: { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': `${props.provider}#*` } },
-    }),
-    new iam.PolicyStatement({
-      sid: 'WriteOwnLog',
-      actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
-      resources: [logGroup.logGroupArn],
-    }),
-  ];
-  if (props.credentialsKey !== undefined) {
-    statements.push(
-      new iam.PolicyStatement({
-        sid: 'DecryptCredentials',
-        actions: ['kms:Decrypt'],
-        resources: [props.credentialsKey.keyArn],
-        conditions: { StringEquals: { 'kms:ViaService': `dynamodb.${Aws.REGION}.amazonaws.com` } },
-      }),
-    );
+/** Gives a construct's resource the template's name and properties. */
+function override(construct: Construct, logical: string, properties: Node): void {
+  const made = construct.node.defaultChild as CfnResource;
+  made.overrideLogicalId(logical);
+  for (const [key, value] of Object.entries(properties)) {
+    made.addPropertyOverride(key, value);
   }
-  return new iam.PolicyDocument({ statements });
 }
+
+/** The template's parameters out of the properties: `memorySize` is `MemorySize`, and a table is its name, its key and its stream. */
+function parameters(props: CancelApiProps): Record<string, unknown> {
+  const { payments, credentials, alarmTopic } = props;
+  const stream = payments?.tableStreamArn;
+  const options: Options = {
+    ...(payments && { paymentsTableName: payments.tableName, paymentsKey: payments.encryptionKey?.keyArn }),
+    ...(stream !== undefined && { paymentsStreamLabel: Fn.select(3, Fn.split('/', stream)) }),
+    ...(credentials && { credentialsTableName: credentials.tableName, credentialsKey: credentials.encryptionKey?.keyArn }),
+    ...(alarmTopic && { alarmTopicArn: alarmTopic.topicArn }),
+  };
+  const known: Record<string, unknown> = {};
+  for (const [name, value] of [...Object.entries(props), ...Object.entries(options)]) {
+    if (!OTHERS.has(name)) {
+      const parameter = PARAMETERS.find((one) => one.toLowerCase() === name.toLowerCase() && one.slice(1) === name.slice(1));
+      if (parameter === undefined) {
+        throw new Error(`"${name}" is no option; the options are ${PARAMETERS.map(option).join(', ')}`);
+      }
+      known[parameter] = value;
+    }
+  }
+  return known;
+}
+
+/** A parameter's name as an option. */
+const option = (parameter: string): string => `${parameter[0]?.toLowerCase()}${parameter.slice(1)}`;

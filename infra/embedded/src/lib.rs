@@ -5,6 +5,7 @@
 use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
     Client,
     client::Waiters,
@@ -15,9 +16,8 @@ use aws_sdk_dynamodb::{
         ScalarAttributeType, TimeToLiveSpecification,
     },
 };
-use aws_types::SdkConfig;
 use serde_json::{Map, Value};
-use shared::store::dynamodb::limits;
+use shared::store::dynamodb::{behavior_version, http_client};
 use tokio::net::TcpListener;
 
 /// An item of a table, as DynamoDB has it.
@@ -74,10 +74,13 @@ pub async fn with_tables() -> Result<(SocketAddr, Client)> {
     Ok((address, client))
 }
 
-/// The functions' own SDK configuration, pointed at `endpoint_url`, with credentials and region that an emulator takes.
+/// The functions' own SDK configuration, pointed at `endpoint_url`, with credentials and a Region
+/// that an emulator takes.
 pub fn config(endpoint_url: &str) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "embedded");
-    limits()
+    SdkConfig::builder()
+        .behavior_version(behavior_version())
+        .http_client(http_client())
         .endpoint_url(endpoint_url)
         .region(Region::from_static("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))

@@ -1,13 +1,9 @@
-//! One cancel of a demo payment, as its file in `demo/` describes it: a command to paste, or a request to send. Both come from the same text,
-//! so they cannot drift apart.
+//! One cancel of a demo payment, as its file in `demo/` describes it: a command to paste, or a
+//! request to send. Both come from the same text, so they cannot drift apart.
 
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
 
 use anyhow::{Context, Result};
-use axum::{
-    body::Body,
-    http::{Method, Request},
-};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,13 +11,16 @@ use sha2::Sha256;
 use shared::clock::Timestamp;
 use uuid::Uuid;
 
-/// How a provider is asked to cancel. In the headers and in the body, `{payment_id}` stands for the payment, `{uuid}` for a new one each time; in
-/// the headers, `{timestamp}` for the Unix time in milliseconds and `{signature}` for the HMAC-SHA256 of `{timestamp}.{body}`.
+/// How a provider is asked to cancel. In the headers and in the body, `{payment_id}` stands for the
+/// payment, `{uuid}` for a new one each time; in the headers, `{timestamp}` for the Unix time in
+/// milliseconds and `{signature}` for the HMAC-SHA256 of `{timestamp}.{body}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cancel {
     /// Lines of `name: value`.
-    headers: Vec<String>,
+    pub(crate) headers: Vec<String>,
+    /// The names of those that say who asks.
+    pub(crate) credential: Vec<String>,
     /// Sent byte for byte as it is written in the file; nothing where it is absent.
     body: Option<Box<RawValue>>,
     /// The key of `{signature}`.
@@ -30,7 +29,7 @@ pub(crate) struct Cancel {
     pub(crate) again: Again,
 }
 
-/// The right answer to a second cancel.
+/// The right response to a second cancel.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Again {
@@ -41,14 +40,46 @@ pub(crate) enum Again {
         /// The envelope's `code`.
         code: String,
     },
-    /// 200, and in this member of the body what the first answer had there.
+    /// 200, and in this member of the body what the first response had there.
     Same(String),
 }
 
+/// What may differ from the demo file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Draft {
+    /// The `Idempotency-Key`, and what stands for `{uuid}`. Without one, no such header is sent.
+    pub(crate) key: Option<String>,
+    /// The whole body.
+    body: Option<String>,
+    /// Values of the [credential](Cancel::credential)'s headers.
+    #[serde(default)]
+    credential: HashMap<String, String>,
+}
+
+impl Draft {
+    /// The demo file's cancel under this `Idempotency-Key`.
+    pub(crate) fn keyed(key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+/// A shell command's form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A line for each header, and the response's status below its body.
+    Lines,
+    /// One line, and the response's head above its body.
+    OneLine,
+}
+
 impl Cancel {
-    /// A shell command that cancels the payment at `url`. It prints the answer's body, and its status on a line of its own.
-    pub(crate) fn command(&self, url: &str, payment_id: &str) -> String {
-        let uuid = uuid();
+    /// A shell command that cancels the payment at `url`.
+    pub(crate) fn command(&self, form: Form, url: &str, payment_id: &str) -> String {
+        let uuid = new_key();
         let fill = filler(payment_id, &uuid);
         let body = fill(self.body());
         let mut command = String::new();
@@ -66,7 +97,11 @@ impl Cancel {
                 quoted(secret)
             );
         }
-        let _ = write!(command, "curl -w '\\n%{{http_code}}\\n' -X POST {url}");
+        let (report, next) = match form {
+            Form::Lines => ("-w '\\n%{http_code}\\n'", " \\\n  "),
+            Form::OneLine => ("-i", " "),
+        };
+        let _ = write!(command, "curl {report} -X POST {url}");
         for header in &self.headers {
             let header = fill(header);
             let word = if header.contains("{timestamp}") || header.contains("{signature}") {
@@ -77,32 +112,25 @@ impl Cancel {
             } else {
                 quoted(&header)
             };
-            let _ = write!(command, " \\\n  -H {word}");
+            let _ = write!(command, "{next}-H {word}");
         }
         if !body.is_empty() {
-            let _ = write!(command, " \\\n  -d {}", quoted(&body));
+            let _ = write!(command, "{next}-d {}", quoted(&body));
         }
         command
     }
 
-    /// The request that the command sends.
-    pub(crate) fn request(&self, url: &str, payment_id: &str) -> Result<Request<Body>> {
-        let (headers, body) = self.filled(payment_id, &uuid())?;
-        let mut request = Request::builder().method(Method::POST).uri(url);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        Ok(request.body(Body::from(body))?)
-    }
-
-    /// Its headers, signed now, and its body. `uuid` is what stands for `{uuid}`.
-    pub(crate) fn filled(
+    /// A request's headers, signed now, and its body.
+    pub(crate) fn prepare(
         &self,
         payment_id: &str,
-        uuid: &str,
+        draft: &Draft,
     ) -> Result<(Vec<(String, String)>, String)> {
-        let fill = filler(payment_id, uuid);
-        let body = fill(self.body());
+        let fill = filler(payment_id, draft.key.as_deref().unwrap_or_default());
+        let body = match &draft.body {
+            Some(body) => body.clone(),
+            None => fill(self.body()),
+        };
         let timestamp = Timestamp::now().as_millisecond().to_string();
         let secret = self.signing_secret.as_deref().unwrap_or_default();
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())?;
@@ -117,7 +145,11 @@ impl Cancel {
             let (name, value) = header
                 .split_once(": ")
                 .with_context(|| format!("not a header line: {header}"))?;
+            let value = draft.credential.get(name).map_or(value, String::as_str);
             headers.push((name.to_owned(), value.to_owned()));
+        }
+        if let Some(key) = &draft.key {
+            headers.push(("Idempotency-Key".to_owned(), key.clone()));
         }
         Ok((headers, body))
     }
@@ -135,8 +167,8 @@ fn filler(payment_id: &str, uuid: &str) -> impl Fn(&str) -> String {
     }
 }
 
-/// A new one.
-fn uuid() -> String {
+/// A new `Idempotency-Key`.
+pub(crate) fn new_key() -> String {
     Uuid::new_v4().simple().to_string()
 }
 

@@ -1,62 +1,67 @@
-//! The five cancel endpoints on one machine: an embedded DynamoDB, demo payments in it, and the real URLs in front.
+//! The five cancel endpoints on one machine: an embedded DynamoDB, demo payments in it, and the
+//! real URLs in front.
 //!
-//! Each URL is answered by the very [`CancelService`](shared::service::CancelService) that Lambda runs; nothing here knows how a
-//! payment is canceled.
+//! Each URL is answered by the very [`CancelService`](shared::service::CancelService) that Lambda
+//! runs; nothing here knows how a payment is canceled.
 
+mod case;
 mod data;
 mod demo;
+mod endpoint;
 mod example;
+mod guard;
+mod interposer;
+mod record;
 mod serve;
-mod ui;
+mod store;
+mod terminal;
 mod window;
 
 use std::{
-    env,
-    io::{self, ErrorKind},
-    net::{Ipv4Addr, SocketAddr},
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
-use anyhow::{Context, Error, Result, anyhow};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::Credentials;
-use axum::http::Uri;
+use anyhow::{Context, Error, Result, bail};
+use aws_config::SdkConfig;
 use clap::Parser;
 use shared::{
-    lambda::settings,
-    store::dynamodb::{DynamoDb, http_client, limits},
+    lambda::{LambdaSettings, settings},
+    store::dynamodb::DynamoDb,
     telemetry::{self, Targets},
 };
 use tokio::net::TcpListener;
 use tracing::Level;
 
+use case::Case;
 use data::Tables;
-use serve::{Endpoint, mount};
+use demo::Demo;
+use endpoint::Endpoint;
+use example::Form;
+use interposer::Interposer;
+use record::Record;
+use store::{about_port, config_elsewhere, here, http_url, in_words, on_this_machine};
 use window::Window;
 
 /// The providers of this machine. A sixth is one more line here, and its file in `demo/`.
-fn endpoints(store: &DynamoDb) -> Result<Vec<Endpoint>> {
-    let settings = settings().map_err(Error::msg)?;
+fn endpoints(config: &SdkConfig) -> Result<Vec<Endpoint>> {
+    let LambdaSettings {
+        service, tables, ..
+    } = settings().map_err(Error::msg)?;
+    let (store, settings) = (&DynamoDb::new(config, tables), &service);
+    macro_rules! demo {
+        ($name:literal) => {
+            include_str!(concat!("../demo/", $name, ".json"))
+        };
+    }
     Ok(vec![
-        mount::<hyperswitch::Hyperswitch>(
-            store,
-            settings,
-            include_str!("../demo/hyperswitch.json"),
-        )?,
-        mount::<hedgepayments::HedgePayments>(
-            store,
-            settings,
-            include_str!("../demo/hedgepayments.json"),
-        )?,
-        mount::<vtex::Vtex>(store, settings, include_str!("../demo/vtex.json"))?,
-        mount::<walletconnect::WalletConnect>(
-            store,
-            settings,
-            include_str!("../demo/walletconnect.json"),
-        )?,
-        mount::<one2pays::One2Pays>(store, settings, include_str!("../demo/one2pays.json"))?,
+        Endpoint::new::<hyperswitch::Hyperswitch>(store, settings, demo!("hyperswitch"))?,
+        Endpoint::new::<hedgepayments::HedgePayments>(store, settings, demo!("hedgepayments"))?,
+        Endpoint::new::<vtex::Vtex>(store, settings, demo!("vtex"))?,
+        Endpoint::new::<walletconnect::WalletConnect>(store, settings, demo!("walletconnect"))?,
+        Endpoint::new::<one2pays::One2Pays>(store, settings, demo!("one2pays"))?,
     ])
 }
 
@@ -64,13 +69,15 @@ fn endpoints(store: &DynamoDb) -> Result<Vec<Endpoint>> {
 #[derive(Parser)]
 #[command(name = "local", version)]
 struct Arguments {
-    /// Serve the endpoints on this port of 127.0.0.1; 0 takes any free one.
-    #[arg(long, default_value_t = 9000)]
-    port: u16,
+    /// Serve the endpoints on this port of 127.0.0.1 [default: 9000, with --demo any free one]; 0
+    /// takes any free one.
+    #[arg(long)]
+    port: Option<u16>,
 
-    /// Serve the embedded DynamoDB on this port of 127.0.0.1; 0 takes any free one.
-    #[arg(long, value_name = "PORT", default_value_t = 8000)]
-    dynamodb_port: u16,
+    /// Serve the embedded DynamoDB on this port of 127.0.0.1 [default: 8000, with --demo any free
+    /// one]; 0 takes any free one.
+    #[arg(long, value_name = "PORT")]
+    dynamodb_port: Option<u16>,
 
     /// Keep the tables in this folder instead of in memory.
     #[arg(long, value_name = "DIR")]
@@ -78,16 +85,68 @@ struct Arguments {
 
     /// Use the DynamoDB at this URL instead of the embedded one.
     ///
-    /// Creates both tables there, unless they exist, and adds the demo items that are missing. Region and credentials come from the environment,
-    /// as the AWS SDK reads them; where it names none, us-east-1 and a dummy key.
-    #[arg(long, value_name = "URL", value_parser = http_url, conflicts_with_all = ["data", "dynamodb_port"])]
+    /// Creates both tables there, unless they exist, and adds the demo items that are missing.
+    /// Region and credentials come from the environment, as the AWS SDK reads them; where it names
+    /// none, us-east-1 and a dummy key.
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    #[arg(conflicts_with_all = ["data", "dynamodb_port"])]
     endpoint_url: Option<String>,
 
-    /// Cancel one payment of each provider over HTTP, show what happened, and end.
+    /// Put the demo keys, which are public, into a DynamoDB that is not on this machine.
+    #[arg(long, requires = "endpoint_url")]
+    yes: bool,
+
+    /// Show what the endpoints do, over HTTP, and end: cancels and second tries, a lost response, a
+    /// race.
     ///
-    /// Exits with 0 only if each cancel, and the second try after it, went as it should.
-    #[arg(long)]
+    /// Exits with 0 only if all of it went as it should.
+    #[arg(long, conflicts_with_all = ["commands", "env", "case"])]
     demo: bool,
+
+    /// Print a command for each of the five: those of the running stack on --port, or else of the
+    /// one that this starts.
+    #[arg(long, conflicts_with_all = ["env", "case"])]
+    commands: bool,
+
+    /// Print the environment in which the functions find the running stack's DynamoDB, and end.
+    #[arg(long)]
+    env: bool,
+
+    /// Put the items that a case of events/ is given into the running stack's DynamoDB, print the
+    /// command that invokes it, and end.
+    #[arg(long, value_name = "FILE", conflicts_with = "env")]
+    case: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.demo { 0 } else { 9000 })
+    }
+
+    fn dynamodb_port(&self) -> u16 {
+        self.dynamodb_port
+            .unwrap_or(if self.demo { 0 } else { 8000 })
+    }
+
+    /// The DynamoDB of a stack that is running.
+    async fn running(&self) -> (String, SdkConfig) {
+        match &self.endpoint_url {
+            Some(url) => (url.clone(), config_elsewhere(url).await),
+            None => {
+                let url = format!("http://{}", here(self.dynamodb_port()));
+                let config = embedded::config(&url);
+                (url, config)
+            }
+        }
+    }
+
+    /// What to do once every demo payment is canceled. Only kept tables come to that.
+    fn start_afresh(&self) -> String {
+        match &self.data {
+            Some(folder) => format!("delete {}, or name another folder", folder.display()),
+            None => "delete both tables, or use another DynamoDB".to_owned(),
+        }
+    }
 }
 
 #[tokio::main]
@@ -95,8 +154,15 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Only the service's faults, unless `RUST_LOG` asks for more.
     let faults = Targets::new().with_target("shared", Level::ERROR);
+    // The demo makes its faults itself.
+    let faults = if arguments.demo {
+        Targets::new()
+    } else {
+        faults
+    };
     telemetry::init(io::stderr, faults);
-    // Polled first, so that from here on Ctrl-C ends the process quietly. A demo that it cut short has shown nothing.
+    // Polled first, so that from here on Ctrl-C ends the process quietly. A demo that it cut short
+    // has shown nothing.
     let interrupted = ExitCode::from(u8::from(arguments.demo));
     tokio::select! {
         biased;
@@ -104,7 +170,7 @@ async fn main() -> ExitCode {
         done = run(arguments) => match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                ui::error(&error);
+                terminal::error(&in_words(&error));
                 ExitCode::FAILURE
             }
         },
@@ -112,103 +178,164 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    let listener = TcpListener::bind(here(arguments.port))
-        .await
-        .map_err(|error| about_port(error.into(), arguments.port))?;
+    let printed = if arguments.env {
+        let (url, config) = arguments.running().await;
+        case::environment(&url, &config).await?
+    } else if let Some(event) = &arguments.case {
+        let case = Case::read(event)?;
+        let (url, config) = arguments.running().await;
+        case.put(&Tables::new(&config))
+            .await
+            .with_context(|| format!("cannot use the DynamoDB on {url}"))?;
+        case::invocation(event)
+    } else {
+        return start(arguments).await;
+    };
+    Ok(io::stdout().write_all(printed.as_bytes())?)
+}
+
+async fn start(arguments: Arguments) -> Result<()> {
+    let port = arguments.port();
+    let listener = match TcpListener::bind(here(port)).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            let error = about_port(error.into(), port);
+            // A stack that runs already has the commands' payments.
+            return match commands_of_running(&arguments).await {
+                Ok(true) => Ok(()),
+                Ok(false) | Err(_) => Err(error),
+            };
+        }
+    };
     let url = format!("http://{}", listener.local_addr()?);
-    let (dynamodb, config) = match &arguments.endpoint_url {
-        Some(url) => (url.clone(), config_elsewhere(url).await),
+    let (dynamodb, config, interposer) = match &arguments.endpoint_url {
+        Some(url) if !arguments.yes && !on_this_machine(url) => bail!(
+            "the DynamoDB on {url} is not on this machine, and the demo keys are public: whoever \
+             reads them could cancel there; add --yes to put them there all the same"
+        ),
+        Some(url) => (url.clone(), config_elsewhere(url).await, None),
         None => {
-            let port = arguments.dynamodb_port;
-            let address = embedded::start(here(port), arguments.data.as_deref())
+            let port = arguments.dynamodb_port();
+            let (address, interposer) = Interposer::start(here(port), arguments.data.as_deref())
                 .await
                 .map_err(|error| about_port(error, port))?;
             let url = format!("http://{address}");
             let config = embedded::config(&url);
-            (url, config)
+            (url, config, Some(interposer))
         }
     };
 
-    let endpoints: Arc<[_]> = endpoints(&DynamoDb::new(&config))?.into();
+    let endpoints: Arc<[_]> = endpoints(&config)?.into();
     let tables = Tables::new(&config);
-    tables
-        .fill(&endpoints)
+    prepare(&tables, &endpoints)
         .await
         .with_context(|| format!("cannot use the DynamoDB on {dynamodb}"))?;
+    if settings().map_err(Error::msg)?.service.issued_keys_only {
+        let explanation = format!(
+            "ISSUED_KEYS_ONLY is on, so the demo keys are refused, as is every key that was not \
+             issued; unset it, or issue one: cargo run -p admin -- credentials issue \
+             --endpoint-url {dynamodb} --provider hyperswitch --merchant m_demo"
+        );
+        if arguments.demo {
+            bail!(explanation);
+        }
+        terminal::warning(&explanation);
+    }
     let window = Window {
-        url: url.clone(),
         dynamodb: dynamodb.clone(),
-        embedded: arguments.endpoint_url.is_none(),
         tables: tables.clone(),
         endpoints: endpoints.clone(),
-        sent: Mutex::default(),
+        interposer: interposer.clone(),
+        record: Arc::new(Record::new()),
+        lines: !arguments.demo,
     };
-    let server = axum::serve(listener, window::router(window));
+    let server = axum::serve(listener, window::router(window)).into_future();
 
     if arguments.demo {
-        let afresh = start_afresh(&arguments);
+        let afresh = arguments.start_afresh();
+        let demo = Demo {
+            url: &url,
+            dynamodb: &dynamodb,
+            tables: &tables,
+            endpoints: &endpoints,
+            interposer,
+            afresh: &afresh,
+        };
         return tokio::select! {
-            done = demo::run(&url, &tables, &endpoints, &afresh) => done,
-            ended = server.into_future() => ended.context("the server ended"),
+            done = demo.run() => done,
+            ended = server => ended.context("the server ended"),
         };
     }
-    for endpoint in endpoints.iter() {
-        ui::command(endpoint, &url, tables.next_cancelable(endpoint).await?)?;
+    if arguments.commands {
+        commands(&url, &tables, &endpoints).await?;
     }
-    ui::ready(&url, &dynamodb)?;
+    let kept = match (&arguments.data, &arguments.endpoint_url) {
+        (Some(folder), _) => format!("kept in {}", folder.display()),
+        (None, Some(_)) => "which keeps what it has".to_owned(),
+        (None, None) => "in memory (--data DIR keeps it)".to_owned(),
+    };
+    terminal::banner(
+        &url,
+        &dynamodb,
+        &kept,
+        &example(&url, &tables, &endpoints).await?,
+    )?;
     server.await.context("the server ended")
 }
 
-fn http_url(text: &str) -> Result<String, &'static str> {
-    match text.parse::<Uri>() {
-        Ok(url) if matches!(url.scheme_str(), Some("http" | "https")) => Ok(text.to_owned()),
-        Ok(_) | Err(_) => Err("must be http://host:port, or https"),
+/// The tables with the demo data in them.
+async fn prepare(tables: &Tables, endpoints: &[Endpoint]) -> Result<()> {
+    let items = endpoints.iter().map(|endpoint| &endpoint.demo);
+    let items = items.map(|demo| demo.credentials.len() + demo.payments.len());
+    let progress = terminal::loading(items.sum());
+    tables.create().await?;
+    tables.fill(endpoints, &progress).await?;
+    if !tables.returns_refused_items(endpoints).await? {
+        terminal::warning(
+            "this DynamoDB does not return the item of a failed condition \
+             (ReturnValuesOnConditionCheckFailure), so every refusal will be \"not found\"; \
+             use a newer one (DynamoDB Local 2.0 or later)",
+        );
     }
+    Ok(())
 }
 
-/// Nothing here is for other machines.
-fn here(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
+/// One command of the first provider, on one line.
+async fn example(url: &str, tables: &Tables, endpoints: &[Endpoint]) -> Result<String> {
+    let endpoint = endpoints.first().context("no provider")?;
+    let next = tables.next_cancelable(endpoint).await?.map(|(id, _)| id);
+    let id = next
+        .or_else(|| endpoint.demo_ids().next())
+        .unwrap_or_default();
+    let cancel = &endpoint.demo.cancel;
+    Ok(cancel.command(Form::OneLine, &endpoint.url(url, &id), &id))
 }
 
-/// Says what to do where a port is taken; leaves every other error as it is.
-fn about_port(error: Error, port: u16) -> Error {
-    let taken = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == ErrorKind::AddrInUse);
-    if taken {
-        anyhow!(
-            "port {port} is taken; is the stack already running? \
-             Choose others with --port and --dynamodb-port, 0 for any free one"
-        )
-    } else {
-        error
+/// A command for each provider.
+async fn commands(url: &str, tables: &Tables, endpoints: &[Endpoint]) -> Result<()> {
+    for endpoint in endpoints {
+        let canceled = endpoint.statuses.canceled;
+        let (id, what) = match tables.next_cancelable(endpoint).await? {
+            Some((id, status)) => (id, format!("{status} -> {canceled}")),
+            None => (
+                endpoint.demo_ids().next().unwrap_or_default(),
+                "all its demo payments are canceled already".to_owned(),
+            ),
+        };
+        let url = endpoint.url(url, &id);
+        let command = endpoint.demo.cancel.command(Form::Lines, &url, &id);
+        terminal::command(endpoint.name, &what, &command)?;
     }
+    Ok(())
 }
 
-/// The functions' own SDK configuration, pointed at another DynamoDB. An emulator takes any region and key, so none need be set for one.
-async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
-    let named = |names: &[&str]| names.iter().any(|name| env::var_os(name).is_some());
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
-    if !named(&["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"]) {
-        loader = loader.region(Region::from_static("us-east-1"));
+/// Whether the commands were asked for, and a stack runs already whose they are.
+async fn commands_of_running(arguments: &Arguments) -> Result<bool> {
+    if arguments.commands {
+        let (_, config) = arguments.running().await;
+        let endpoints = endpoints(&config)?;
+        let url = format!("http://{}", here(arguments.port()));
+        commands(&url, &Tables::new(&config), &endpoints).await?;
     }
-    if !named(&["AWS_ACCESS_KEY_ID", "AWS_PROFILE"]) {
-        loader =
-            loader.credentials_provider(Credentials::new("local", "local", None, None, "dummy"));
-    }
-    let found = loader.load().await;
-    let mut config = limits().endpoint_url(endpoint_url);
-    config.set_region(found.region().cloned());
-    config.set_credentials_provider(found.credentials_provider());
-    config.build()
-}
-
-/// What to do once every demo payment is canceled. Only kept tables come to that.
-fn start_afresh(arguments: &Arguments) -> String {
-    match &arguments.data {
-        Some(folder) => format!("delete {}, or name another folder", folder.display()),
-        None => "delete both tables, or use another DynamoDB".to_owned(),
-    }
+    Ok(arguments.commands)
 }

@@ -1,121 +1,181 @@
-//! The window: a page in front of the endpoints, for eyes. It reads the demo payments, says how each is asked to cancel, and leaves the asking to the page, which
-//! calls the very URLs that every other client calls.
+//! The page in front of the endpoints. It reads the payments, says how each is canceled, and leaves
+//! the request to the browser, which calls the very URLs that every other client calls.
 //!
-//! It is for this machine alone. The port is on loopback, but any web page in this machine's browser can send requests to it, and one whose name is
-//! made to point at 127.0.0.1 (DNS rebinding) could read the answers too. So what the window serves asks for a `Host` that is loopback's, and nothing is done for
-//! a request whose `Origin` is another.
+//! It is for this machine alone: see [`guard`](crate::guard).
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
-    extract::{Path, Query, Request, State},
+    body::Body,
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
             X_CONTENT_TYPE_OPTIONS,
         },
-        request::Parts,
-        uri::Authority,
     },
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
     routing::{MethodRouter, get, post},
 };
+use futures_util::{Stream, StreamExt};
+use http_body_util::BodyExt;
 use serde::Deserialize;
-use serde_json::json;
-use shared::request::MAX_BODY;
-use uuid::Uuid;
+use serde_json::{Value, json};
+use shared::clock::Timestamp;
 
 use crate::{
-    data::Tables,
-    serve::{self, Endpoint},
+    data::{NewPayment, Tables},
+    endpoint::{Endpoint, text},
+    example::Draft,
+    guard::{Refusal, header, loopback_host, same_origin},
+    interposer::{Interposer, Lose},
+    record::{Exchange, Record, milliseconds, outcome},
+    serve, terminal,
 };
 
-/// Nothing but the page's own files and URLs, and no frame around it in which a click could be led astray.
-const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+/// Nothing but the page's own files and URLs, and no frame around it in which a click could be led
+/// astray.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'; require-trusted-types-for 'script'";
 
-/// How many of the page's requests are kept, for the page to show them as they came.
-const KEPT: usize = 32;
+/// The page's files.
+const FILES: [(&str, &str, &str); 9] = [
+    ("/", "text/html", include_str!("../window/index.html")),
+    (
+        "/window/style.css",
+        "text/css",
+        include_str!("../window/style.css"),
+    ),
+    (
+        "/window/icon.svg",
+        "image/svg+xml",
+        include_str!("../window/icon.svg"),
+    ),
+    (
+        "/window/main.js",
+        JAVASCRIPT,
+        include_str!("../window/main.js"),
+    ),
+    (
+        "/window/stack.js",
+        JAVASCRIPT,
+        include_str!("../window/stack.js"),
+    ),
+    (
+        "/window/text.js",
+        JAVASCRIPT,
+        include_str!("../window/text.js"),
+    ),
+    (
+        "/window/payments.js",
+        JAVASCRIPT,
+        include_str!("../window/payments.js"),
+    ),
+    (
+        "/window/requests.js",
+        JAVASCRIPT,
+        include_str!("../window/requests.js"),
+    ),
+    (
+        "/window/detail.js",
+        JAVASCRIPT,
+        include_str!("../window/detail.js"),
+    ),
+];
+const JAVASCRIPT: &str = "text/javascript";
 
 /// What the page looks at.
 pub(crate) struct Window {
-    /// The endpoints' own URL.
-    pub(crate) url: String,
     /// Where the tables are.
     pub(crate) dynamodb: String,
-    /// Whether they are this tool's, so that it may change what is in them.
-    pub(crate) embedded: bool,
     /// The tables.
     pub(crate) tables: Tables,
     /// The endpoints.
     pub(crate) endpoints: Arc<[Endpoint]>,
-    /// The page's last requests, by the `x-request-id` of their answers.
-    pub(crate) sent: Mutex<VecDeque<(String, String)>>,
+    /// In front of the tables, where they are the stack's own, so that it may change what is in
+    /// them.
+    pub(crate) interposer: Option<Arc<Interposer>>,
+    /// The last requests.
+    pub(crate) record: Arc<Record>,
+    /// Whether each request gets a line on standard output.
+    pub(crate) lines: bool,
 }
 
-/// The endpoints, with the window in front.
+impl Window {
+    fn endpoint(&self, provider: &str) -> Result<&Endpoint, Refusal> {
+        let mut endpoints = self.endpoints.iter();
+        endpoints
+            .find(|endpoint| endpoint.name == provider)
+            .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("no provider {provider}")))
+    }
+
+    fn own(&self) -> Result<&Arc<Interposer>, Refusal> {
+        self.interposer.as_ref().ok_or_else(|| {
+            let message =
+                "only with the embedded DynamoDB: in another one the stack changes nothing";
+            Refusal(StatusCode::FORBIDDEN, message.to_owned())
+        })
+    }
+
+    /// A header as it may be kept: credentials only where they are the published ones.
+    fn keepable(&self, name: &str, value: &str) -> bool {
+        let known = self.endpoints.iter().map(|endpoint| &endpoint.demo.cancel);
+        let secret = |kept: &String| kept.eq_ignore_ascii_case(name);
+        let is_secret = ["authorization", "cookie"].contains(&name)
+            || known
+                .clone()
+                .any(|cancel| cancel.credential.iter().any(secret));
+        !is_secret
+            || known
+                .flat_map(|cancel| &cancel.headers)
+                .filter_map(|line| line.split_once(": "))
+                .any(|(known, published)| known.eq_ignore_ascii_case(name) && published == value)
+    }
+}
+
+/// The endpoints, with the page beside them.
 pub(crate) fn router(window: Window) -> Router {
-    let endpoints = serve::router(&window.endpoints);
     let window = Arc::new(window);
-    let endpoints = endpoints.layer(middleware::from_fn_with_state(window.clone(), keep));
-    let page = Router::new()
-        .route(
-            "/",
-            file("text/html", include_str!("../window/index.html")).fallback(unknown),
-        )
-        .route(
-            "/window/style.css",
-            file("text/css", include_str!("../window/style.css")),
-        )
-        .route(
-            "/window/script.js",
-            file("text/javascript", include_str!("../window/script.js")),
-        )
-        .route(
-            "/window/icon.svg",
-            file("image/svg+xml", include_str!("../window/icon.svg")),
-        )
-        .route("/window/payments", get(payments))
-        .route("/window/requests/{provider}/{id}", get(prepare))
-        .route("/window/sent/{id}", get(sent))
+    let page = FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, media_type, content)| {
+            router.route(path, file(media_type, content).fallback(unknown))
+        })
+        .route("/window/payments", get(payments).post(add))
+        .route("/window/requests", get(requests))
+        .route("/window/prepare", post(prepare))
+        .route("/window/status", post(move_status))
+        .route("/window/lose", post(lose))
         .route("/window/reset", post(reset))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn(shut_in))
         .fallback(unknown)
-        .with_state(window);
-    page.merge(endpoints)
-        .layer(middleware::from_fn(same_origin))
+        .with_state(Arc::clone(&window));
+    let endpoints = window.endpoints.iter();
+    endpoints
+        .fold(page, |router, endpoint| {
+            // The path is matched as it came, percent-encoded, so whatever stands for the id
+            // reaches its provider.
+            router.route(endpoint.route, endpoint.handler.clone())
+        })
+        .layer(middleware::from_fn(refuse_other_origins))
+        .layer(middleware::from_fn_with_state(window, record))
 }
 
-fn file(media_type: &'static str, text: &'static str) -> MethodRouter<Arc<Window>> {
+fn file(media_type: &'static str, content: &'static str) -> MethodRouter<Arc<Window>> {
     let media_type = HeaderValue::from_str(&format!("{media_type}; charset=utf-8"));
     let media_type = media_type.unwrap_or(HeaderValue::from_static("text/plain"));
-    get(async move || ([(CONTENT_TYPE, media_type)], text))
+    get(async move || ([(CONTENT_TYPE, media_type)], content))
 }
 
-/// Why something was not done.
-struct Refusal(StatusCode, String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({ "message": self.1 }))).into_response()
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Self(StatusCode::BAD_GATEWAY, format!("{error:#}"))
-    }
-}
-
-/// What is neither is told the endpoints.
+/// What is neither a page nor an endpoint is told the endpoints.
 async fn unknown(State(window): State<Arc<Window>>, method: Method, uri: Uri) -> Response {
     let routes: Vec<_> = window
         .endpoints
@@ -127,143 +187,246 @@ async fn unknown(State(window): State<Arc<Window>>, method: Method, uri: Uri) ->
     (StatusCode::NOT_FOUND, body).into_response()
 }
 
-/// Every demo payment as its table has it, by key: whatever else a table may hold is not looked at.
+/// The demo merchant's payments: in a store of the stack's own all of them, new ones first; in
+/// another one the demo payments, and nothing else is looked at.
 async fn payments(State(window): State<Arc<Window>>) -> Result<Response, Refusal> {
-    let mut items = window.tables.payments(&window.endpoints).await?;
-    let providers: Vec<_> = window
-        .endpoints
-        .iter()
-        .map(|endpoint| {
-            let payments: Vec<_> = endpoint
-                .demo_ids()
-                .map(|id| {
-                    let item = items.remove(&endpoint.pk(&id));
-                    let cancelable = item.as_ref().is_some_and(|item| endpoint.cancelable(item));
-                    json!({ "id": id, "cancelable": cancelable, "item": item })
-                })
-                .collect();
-            json!({
-                "name": endpoint.name,
-                "route": endpoint.route,
-                "canceled": endpoint.statuses.canceled,
-                "payments": payments,
-            })
-        })
-        .collect();
-    let all = json!({
-        "dynamodb": window.dynamodb,
-        "resettable": window.embedded,
-        "providers": providers,
-    });
-    Ok(Json(all).into_response())
+    let own = window.interposer.is_some();
+    let mut items = if own {
+        window.tables.all_payments().await?
+    } else {
+        window.tables.demo_payments(&window.endpoints).await?
+    };
+    let mut providers = Vec::new();
+    for endpoint in window.endpoints.iter() {
+        let payment = |id: &str, item: Option<&Value>| {
+            let cancelable = item.is_some_and(|item| endpoint.cancelable(item));
+            json!({ "id": id, "cancelable": cancelable, "item": item })
+        };
+        let demo: Vec<_> = endpoint
+            .demo_ids()
+            .map(|id| payment(&id, items.remove(&endpoint.pk(&id)).as_ref()))
+            .collect();
+        let mut added: Vec<_> = items
+            .iter()
+            .filter_map(|(pk, item)| Some((endpoint.id_in(pk)?, item)))
+            .collect();
+        added.sort_by_key(|(id, item)| (std::cmp::Reverse(text(item, "created_at")), *id));
+        let added = added.iter().map(|(id, item)| payment(id, Some(item)));
+        providers.push(json!({
+            "name": endpoint.name,
+            "route": endpoint.route,
+            "canceled": endpoint.statuses.canceled,
+            "words": endpoint.words(),
+            "credential": endpoint.demo.cancel.credential,
+            "payments": added.chain(demo).collect::<Vec<_>>(),
+        }));
+    }
+    let dynamodb = &window.dynamodb;
+    Ok(Json(json!({ "dynamodb": dynamodb, "own": own, "providers": providers })).into_response())
 }
 
-/// The `Idempotency-Key` to use once more.
+/// A new payment of a provider.
 #[derive(Deserialize)]
-struct Again {
-    key: Option<String>,
+struct Added {
+    provider: String,
+    payment: NewPayment,
 }
 
-/// How the payment is asked to cancel: what the printed command sends, and an `Idempotency-Key`. It is signed here, where a merchant's own server would sign it.
+async fn add(
+    State(window): State<Arc<Window>>,
+    Json(Added { provider, payment }): Json<Added>,
+) -> Result<StatusCode, Refusal> {
+    window.own()?;
+    let endpoint = window.endpoint(&provider)?;
+    let id = &payment.id;
+    if id.is_empty() || id.len() > 255 || id.contains(['/', '#']) {
+        let rule = "must be 1 to 255 bytes without / and #";
+        return Err(Refusal::bad(format!("the id {rule}")));
+    }
+    if window.tables.add(endpoint, &payment).await? {
+        Ok(StatusCode::CREATED)
+    } else {
+        let message = format!("there is a payment {id} of {provider} already");
+        Err(Refusal(StatusCode::CONFLICT, message))
+    }
+}
+
+/// A payment's status, as it was seen and as it is to be.
+#[derive(Deserialize)]
+struct Move {
+    provider: String,
+    id: String,
+    from: String,
+    to: String,
+}
+
+async fn move_status(
+    State(window): State<Arc<Window>>,
+    Json(Move {
+        provider,
+        id,
+        from,
+        to,
+    }): Json<Move>,
+) -> Result<StatusCode, Refusal> {
+    window.own()?;
+    let endpoint = window.endpoint(&provider)?;
+    if window.tables.move_status(endpoint, &id, &from, &to).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        let message = format!("{id} is not {from} any more; its status was not changed");
+        Err(Refusal(StatusCode::CONFLICT, message))
+    }
+}
+
+/// The payment whose next request loses the store's responses.
+#[derive(Deserialize)]
+struct Losing {
+    provider: String,
+    id: String,
+    lose: Lose,
+}
+
+async fn lose(
+    State(window): State<Arc<Window>>,
+    Json(Losing { provider, id, lose }): Json<Losing>,
+) -> Result<StatusCode, Refusal> {
+    let interposer = window.own()?;
+    let endpoint = window.endpoint(&provider)?;
+    interposer.arm(endpoint.pk(&id), lose);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The payment to cancel, and what may differ from its provider's demo file.
+#[derive(Deserialize)]
+struct Wanted {
+    provider: String,
+    id: String,
+    #[serde(flatten)]
+    draft: Draft,
+}
+
+/// A request that cancels the payment, for the page to send. It is signed here, as a merchant's own
+/// server would sign it.
 async fn prepare(
     State(window): State<Arc<Window>>,
-    Path((provider, id)): Path<(String, String)>,
-    Query(Again { key }): Query<Again>,
+    Json(Wanted {
+        provider,
+        id,
+        draft,
+    }): Json<Wanted>,
 ) -> Result<Response, Refusal> {
-    let mut endpoints = window.endpoints.iter();
-    let endpoint = endpoints
-        .find(|endpoint| endpoint.name == provider && endpoint.demo_ids().any(|known| known == id))
-        .ok_or_else(|| {
-            Refusal(
-                StatusCode::NOT_FOUND,
-                format!("no demo payment {id} of {provider}"),
-            )
-        })?;
-    let key = match key {
-        Some(key) => Uuid::try_parse(&key)
-            .map_err(|_| Refusal(StatusCode::BAD_REQUEST, "key is no UUID".to_owned()))?,
-        None => Uuid::new_v4(),
-    };
-    let key = key.simple().to_string();
-    let example = &endpoint.demo.cancel;
-    let (mut headers, body) = example.filled(&id, &key)?;
-    headers.push(("Idempotency-Key".to_owned(), key.clone()));
-    let prepared = json!({
-        "path": endpoint.url("", &id),
-        "headers": headers,
-        "body": body,
-        "key": key,
-        "command": example.command(&endpoint.url(&window.url, &id), &id),
-    });
+    let endpoint = window.endpoint(&provider)?;
+    let (headers, body) = endpoint.demo.cancel.prepare(&id, &draft)?;
+    let prepared = json!({ "path": endpoint.url("", &id), "headers": headers, "body": body });
     Ok(Json(prepared).into_response())
-}
-
-/// A request of the page as it came.
-async fn sent(
-    State(window): State<Arc<Window>>,
-    Path(id): Path<String>,
-) -> Result<String, Refusal> {
-    let kept = window.sent.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = kept.iter().find(|(answered, _)| *answered == id);
-    found
-        .map(|(_, request)| request.clone())
-        .ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("no request {id} is kept")))
 }
 
 /// Makes the demo payments what they were at first.
 async fn reset(State(window): State<Arc<Window>>) -> Result<StatusCode, Refusal> {
-    if !window.embedded {
-        let message =
-            "only in the embedded DynamoDB; in another one this tool changes nothing that is there";
-        return Err(Refusal(StatusCode::FORBIDDEN, message.to_owned()));
-    }
+    window.own()?;
     window.tables.reset(&window.endpoints).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Keeps what the page sends to an endpoint, and nobody else's: other clients may use credentials that are secret. Browsers, and they alone, say where
-/// a request is from.
-async fn keep(State(window): State<Arc<Window>>, request: Request, next: Next) -> Response {
-    if header(request.headers(), "sec-fetch-site") != Some("same-origin") {
-        return next.run(request).await;
-    }
-    let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return Refusal(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the page sends no such body".to_owned(),
-        )
-        .into_response();
-    };
-    let text = as_it_came(&head, &body);
-    let response = next.run(Request::from_parts(head, Body::from(body))).await;
-    if let Some(id) = header(response.headers(), "x-request-id") {
-        let mut kept = window.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push_back((id.to_owned(), text));
-        if kept.len() > KEPT {
-            kept.pop_front();
-        }
-    }
-    response
+/// Every request that reaches the stack, as it comes. A browser that was cut off says with which
+/// one it goes on.
+async fn requests(
+    State(window): State<Arc<Window>>,
+    headers: HeaderMap,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let last = header(&headers, "last-event-id").and_then(|last| last.parse().ok());
+    let events = window
+        .record
+        .after(last.unwrap_or_default())
+        .map(|exchange| {
+            let event = Event::default().id(exchange.number.to_string());
+            Ok(event.json_data(&*exchange).unwrap_or_default())
+        });
+    Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-/// A request's bytes, but for the case of the headers' names, which the HTTP library does not tell.
-fn as_it_came(head: &Parts, body: &[u8]) -> String {
-    let mut text = format!("{} {} {:?}\r\n", head.method, head.uri, head.version);
-    for (name, value) in &head.headers {
-        text += &format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()));
+/// Records every request but the page's own.
+async fn record(State(window): State<Arc<Window>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let of_the_page = path.starts_with("/window/")
+        || request.method() == Method::GET && ["/", "/favicon.ico"].contains(&path);
+    if of_the_page {
+        return next.run(request).await;
     }
-    text + "\r\n" + &String::from_utf8_lossy(body)
+    let at = Timestamp::now().to_string();
+    let mut endpoints = window.endpoints.iter();
+    let found = endpoints.find_map(|endpoint| Some((endpoint, endpoint.payment_in(path)?)));
+    let (head, body) = request.into_parts();
+    let Ok(body) = serve::read(body).await else {
+        // Who sent it is gone.
+        return Refusal::bad("the request broke off").into_response();
+    };
+    let mut exchange = Exchange {
+        number: 0,
+        at,
+        provider: found.as_ref().map(|(endpoint, _)| endpoint.name),
+        payment: found.as_ref().map(|(_, id)| id.clone()),
+        method: head.method.to_string(),
+        path: head.uri.to_string(),
+        headers: Vec::new(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+        whole: std::str::from_utf8(&body).is_ok() && body.len() <= serve::MAX_BODY,
+        status: 0,
+        response_headers: Vec::new(),
+        response_body: String::new(),
+        outcome: String::new(),
+        milliseconds: 0,
+        attempts: None,
+    };
+    exchange.headers = pairs(&head.headers);
+    for (name, value) in &mut exchange.headers {
+        if !window.keepable(name, value) {
+            "(not a demo credential, so not kept)".clone_into(value);
+            exchange.whole = false;
+        }
+    }
+    let watch = match (&window.interposer, &found) {
+        (Some(interposer), Some((endpoint, id))) => {
+            Some((interposer, interposer.watch(&endpoint.pk(id))))
+        }
+        _ => None,
+    };
+
+    let began = Instant::now();
+    let request = Request::from_parts(head, Body::from(body));
+    let (head, body) = next.run(request).await.into_parts();
+    exchange.milliseconds = milliseconds(began.elapsed());
+    exchange.attempts = watch.and_then(|(interposer, id)| interposer.watched(id));
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return Refusal(StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    };
+    let attempts = exchange.attempts.as_deref();
+    exchange.outcome = outcome(head.status, &head.headers, &body, attempts);
+    exchange.status = head.status.as_u16();
+    exchange.response_headers = pairs(&head.headers);
+    exchange.response_body = String::from_utf8_lossy(&body).into_owned();
+    let exchange = window.record.add(exchange);
+    if window.lines {
+        terminal::request(&exchange);
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)))
+        .collect()
 }
 
 /// Refuses what comes by another name than loopback's, and shuts the page in.
-async fn guard(request: Request, next: Next) -> Response {
-    let host = header(request.headers(), HOST.as_str()).and_then(|host| host.parse().ok());
-    let mut response = if host.as_ref().is_some_and(loopback) {
-        next.run(request).await
-    } else {
-        let message = "the window opens under 127.0.0.1 or localhost only";
-        Refusal(StatusCode::FORBIDDEN, message.to_owned()).into_response()
+async fn shut_in(request: Request, next: Next) -> Response {
+    let mut response = match loopback_host(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in [
@@ -285,29 +448,9 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Refuses what a web page elsewhere sends; a browser always names it, except for a `GET`, of which nothing comes. No other client sends an `Origin`.
-async fn same_origin(request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let ours = match header(headers, ORIGIN.as_str()) {
-        None => !headers.contains_key(ORIGIN),
-        Some(origin) => origin.strip_prefix("http://").is_some_and(|origin| {
-            header(headers, HOST.as_str()) == Some(origin)
-                && origin.parse().as_ref().is_ok_and(loopback)
-        }),
-    };
-    if ours {
-        next.run(request).await
-    } else {
-        let message = "a web page of another origin may do nothing here";
-        Refusal(StatusCode::FORBIDDEN, message.to_owned()).into_response()
+async fn refuse_other_origins(request: Request, next: Next) -> Response {
+    match same_origin(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
     }
-}
-
-/// Whether the name is this machine's own, which no name server can give to another.
-fn loopback(authority: &Authority) -> bool {
-    ["127.0.0.1", "localhost", "[::1]"].contains(&authority.host())
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -99,7 +99,7 @@ fn try_cancel(stack: &Stack, provider: &str, id: &str) -> (u16, Value) {
 
 #[test]
 fn every_printed_command_can_be_pasted() {
-    let stack = Stack::start(&[]);
+    let stack = Stack::start(&["--commands"]);
     let names: Vec<_> = stack.commands.iter().map(|(name, _)| name).collect();
     assert_eq!(names, PROVIDERS);
     for (name, command) in &stack.commands {
@@ -109,6 +109,97 @@ fn every_printed_command_can_be_pasted() {
         assert!(serde_json::from_str::<Value>(body).is_ok(), "{body}");
     }
     assert_eq!(stack.stderr(), "");
+}
+
+#[test]
+fn the_commands_of_a_running_stack_are_printed_beside_it() {
+    let stack = Stack::start(&[]);
+    let (status, _) = try_cancel(&stack, "hyperswitch", "pay_hs_requires_capture");
+    assert_eq!(status, 200);
+    let port = |url: &str| url.rsplit_once(':').unwrap().1.to_owned();
+    let (port, dynamodb) = (port(&stack.url), port(&stack.dynamodb));
+    let arguments = ["--commands", "--port", &port, "--dynamodb-port", &dynamodb];
+    let output = run(&arguments, &[]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let commands: Vec<_> = output.stdout.split("\n\n").collect();
+    let (_, first) = commands[0].split_once('\n').unwrap();
+    assert!(bash(first, &[]).trim_end().ends_with("\n200"), "{first}");
+    assert_eq!(
+        commands
+            .iter()
+            .filter(|command| command.contains("curl"))
+            .count(),
+        5
+    );
+}
+
+#[test]
+fn the_banner_has_five_lines_and_a_command_that_works() {
+    let stack = Stack::start(&[]);
+    let lines: Vec<_> = stack.output.lines().collect();
+    let [page, store, example, more, ready] = lines[..] else {
+        panic!("{}", stack.output);
+    };
+    assert_eq!(page, format!("page   {}", stack.url));
+    assert!(store.ends_with(&format!(
+        "{}, in memory (--data DIR keeps it)",
+        stack.dynamodb
+    )));
+    let output = bash(example.strip_prefix("try    ").unwrap(), &[]);
+    assert!(output.starts_with("HTTP/1.1 200 OK"), "{output}");
+    assert!(
+        more.contains("--commands") && more.contains("Ctrl-C"),
+        "{more}"
+    );
+    assert!(ready.starts_with("ready  "), "{ready}");
+}
+
+#[test]
+fn each_request_gets_a_line_refusals_included() {
+    let stack = Stack::start(&[]);
+    try_cancel(&stack, "hyperswitch", "pay_hs_requires_capture");
+    try_cancel(&stack, "one2pays", &format!("{UUID}0005"));
+    stack.send("GET", "/nothing?x=1", &[], b"");
+    stack.send(
+        "POST",
+        "/payments/1/cancel",
+        &["Origin: http://a.example"],
+        b"",
+    );
+    stack.send("GET", "/window/payments", &[], b"");
+    try_cancel(&stack, "vtex", "VTEX_APPROVED");
+    let expected = [
+        "hyperswitch /payments/pay_hs_requires_capture/cancel 200 canceled",
+        "one2pays /api/v1/payments/550e8400-e29b-41d4-a716-446655440005/cancel 400 VALIDATION_ERROR",
+        "- /nothing?x=1 404 not found",
+        "hyperswitch /payments/1/cancel 403 forbidden",
+        "vtex /payments/VTEX_APPROVED/cancellations 200 canceled",
+    ];
+    let mut columns = HashSet::new();
+    for expected in expected {
+        let line = stack.line();
+        let (time, rest) = line.split_once("  ").unwrap();
+        assert_eq!(time.len(), "12:00:00".len(), "{line}");
+        let words: Vec<_> = rest.split_whitespace().collect();
+        let (said, took) = words.split_at(words.len() - 2);
+        assert_eq!(said.join(" "), expected);
+        assert!(took[0].parse::<u64>().is_ok() && took[1] == "ms", "{line}");
+        columns.insert((line.find(said[1]), line.len()));
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+    assert_eq!(columns.len(), 1, "not aligned: {columns:?}");
+}
+
+#[test]
+fn a_requests_line_is_colored_for_who_can_see_it() {
+    let free = ["--port", "0", "--dynamodb-port", "0"];
+    let stack = Stack::run(&free, &[("CLICOLOR_FORCE", "1")]);
+    try_cancel(&stack, "hyperswitch", "pay_hs_requires_capture");
+    let line = stack.line();
+    assert!(
+        line.contains("\u{1b}[1m\u{1b}[32m200  canceled"),
+        "{line:?}"
+    );
 }
 
 #[test]
@@ -223,33 +314,82 @@ fn an_app_may_cancel_with_its_public_id() {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
+/// The demo's sections: a heading, and its lines as words.
+fn sections(output: &str) -> Vec<(String, Vec<String>)> {
+    let mut sections: Vec<(String, Vec<String>)> = Vec::new();
+    for line in output.lines() {
+        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
+        let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        match sections.last_mut() {
+            Some((_, lines)) if line.starts_with(' ') => lines.push(words),
+            _ => sections.push((words, Vec::new())),
+        }
+    }
+    sections
+}
+
 #[test]
-fn the_demo_tells_five_stories() {
+fn the_demo_shows_a_cancel_a_retry_and_a_second_try_of_each() {
     let output = demo(&[], &[]);
     assert_eq!(output.code, Some(0), "{output:?}");
     assert_eq!(output.stderr, "");
-    let lines: Vec<Vec<_>> = output
-        .stdout
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    let o2p = format!("{UUID}0000");
+    let sections = sections(&output.stdout);
+    let o2p = format!("one2pays {UUID}0000");
     let expected = [
-        "provider payment before after http second try".to_owned(),
-        "hyperswitch pay_hs_requires_capture requires_capture -> cancelled 200 400 IR_16"
-            .to_owned(),
-        "hedgepayments pay_hedge_pending pending -> canceled 200 412 payment_not_cancelable"
-            .to_owned(),
-        "vtex VTEX_APPROVED approved -> cancelled 200 200 same cancellationId".to_owned(),
-        "walletconnect pay_wcp_requires_action requires_action -> cancelled 200 400 invalid_state"
-            .to_owned(),
-        format!("one2pays {o2p} processing -> canceled 200 400 VALIDATION_ERROR"),
+        (
+            "hyperswitch pay_hs_requires_capture",
+            "requires_capture -> cancelled",
+            "400 IR_16",
+        ),
+        (
+            "hedgepayments pay_hedge_pending",
+            "pending -> canceled",
+            "412 payment_not_cancelable",
+        ),
+        (
+            "vtex VTEX_APPROVED",
+            "approved -> cancelled",
+            "200 same cancellationId",
+        ),
+        (
+            "walletconnect pay_wcp_requires_action",
+            "requires_action -> cancelled",
+            "400 invalid_state",
+        ),
+        (&o2p, "processing -> canceled", "400 VALIDATION_ERROR"),
     ];
-    let expected: Vec<Vec<_>> = expected
-        .iter()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    assert_eq!(lines, expected);
+    for ((heading, lines), (payment, became, second)) in sections.iter().zip(expected) {
+        assert_eq!(heading, payment);
+        let expected = [
+            format!("cancel 200 {became}"),
+            "retry, same key 200 replayed".to_owned(),
+            format!("second try, new key {second}"),
+        ];
+        assert_eq!(*lines, expected);
+    }
+}
+
+#[test]
+fn the_demo_loses_responses_and_races_a_capture() {
+    let output = demo(&[], &[]);
+    let sections = sections(&output.stdout);
+    let [.., (_, lost), (_, race)] = &sections[..] else {
+        panic!("{output:?}");
+    };
+    let expected = [
+        "this service 200 canceled: attempt 2 found its own cancel",
+        "an ordinary handler 409 \"payment is cancelled\": untrue, it canceled it",
+        "every response lost 500 may or may not be canceled: retry with the key",
+        "retry, same key 200 replayed: it was canceled",
+    ];
+    assert_eq!(*lost, expected);
+    let (neither, won) = race.split_last().unwrap();
+    assert_eq!(neither, "both, or neither 0");
+    let counted = won.iter().map(|line| {
+        let (_, rest) = line.split_once(", ").unwrap();
+        rest.split(' ').next().unwrap().parse::<u64>().unwrap()
+    });
+    assert_eq!(counted.sum::<u64>(), 10, "{race:?}");
 }
 
 #[test]
@@ -259,7 +399,7 @@ fn the_demo_is_colored_only_for_who_can_see_it() {
     let colored = demo(&[], &[("CLICOLOR_FORCE", "1")]).stdout;
     assert!(colored.contains("\u{1b}["), "{colored}");
     let refused = demo(&[], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).stdout;
-    assert_eq!(refused, plain);
+    assert!(!refused.contains('\u{1b}'), "{refused}");
 }
 
 #[test]
@@ -279,11 +419,15 @@ fn the_demo_fails_where_a_cancel_is_not_as_it_should_be() {
         &[],
     );
     assert_eq!(output.code, Some(1), "{output:?}");
-    assert_eq!(output.stderr, "error: 1 of 5 went wrong\n");
-    let line = output.stdout.lines().nth(4).unwrap();
-    let words: Vec<_> = line.split_whitespace().collect();
-    let expected = "walletconnect pay_wcp_requires_action requires_action -> requires_action 403 403 forbidden wrong: must be 200";
+    assert_eq!(output.stderr, "error: went wrong: walletconnect\n");
+    let sections: Vec<_> = output.stdout.split("walletconnect").collect();
+    let lines: Vec<_> = sections[1].lines().skip(1).take(2).collect();
+    let words = lines.join(" ");
+    let words: Vec<_> = words.split_whitespace().collect();
+    let expected = "cancel 403 requires_action -> requires_action wrong: must be 200 cancelled \
+        retry, same key 403 forbidden wrong: must be 200 replayed";
     assert_eq!(words.join(" "), expected);
+    assert!(output.stdout.contains("with the embedded DynamoDB only"));
 }
 
 #[test]
@@ -294,9 +438,8 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
     for _ in 0..3 {
         let output = demo(&kept, &[]);
         assert_eq!(output.code, Some(0), "{output:?}");
-        for line in output.stdout.lines().skip(1) {
-            let payment = line.split_whitespace().nth(1).unwrap().to_owned();
-            assert!(seen.insert(payment), "{line}");
+        for (heading, _) in sections(&output.stdout).into_iter().take(PROVIDERS.len()) {
+            assert!(seen.insert(heading.clone()), "{heading}");
         }
     }
     let output = demo(&kept, &[]);
@@ -308,7 +451,7 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
             folder.display()
         )
     );
-    let stack = Stack::start(&kept);
+    let stack = Stack::start(&[&kept[..], &["--commands"]].concat());
     assert!(
         stack
             .output
@@ -328,7 +471,7 @@ fn kept_tables_keep_a_cancel() {
     assert_eq!(status, 200, "{first}");
     drop(stack);
 
-    let stack = Stack::start(&kept);
+    let stack = Stack::start(&[&kept[..], &["--commands"]].concat());
     let (status, body) = try_cancel(&stack, "hyperswitch", id);
     assert_eq!(status, 400, "{body}");
     let message = "You cannot cancel this payment because it has status cancelled";
@@ -359,15 +502,114 @@ fn another_dynamodb_can_be_used_and_keeps_what_it_has() {
 }
 
 #[test]
-fn a_dynamodb_that_is_not_there_is_told() {
-    let output = run(
-        &["--port", "0", "--endpoint-url", "http://127.0.0.1:1"],
-        &[],
+fn a_dynamodb_that_cannot_be_used_is_explained_in_words() {
+    let stack = Stack::start(&[]);
+    let tls = stack.url.replace("http:", "https:");
+    let cases: [(&str, &[&str], &str); 4] = [
+        ("http://127.0.0.1:1", &[], "nothing is listening there"),
+        (
+            "http://dynamodb.invalid:8000",
+            &["--yes"],
+            "its name cannot be resolved",
+        ),
+        (&tls, &[], "no TLS connection with it"),
+        (&stack.url, &[], "it does not respond as a DynamoDB does"),
+    ];
+    for (url, more, words) in cases {
+        let output = run(
+            &[&["--port", "0", "--endpoint-url", url], more].concat(),
+            &[],
+        );
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let expected = format!("error: cannot use the DynamoDB on {url}: {words}");
+        assert!(output.stderr.starts_with(&expected), "{}", output.stderr);
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    }
+}
+
+#[test]
+fn the_demo_keys_go_to_no_other_machine_without_yes() {
+    let url = "http://192.0.2.1:8000";
+    let output = run(&["--port", "0", "--endpoint-url", url], &[]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stderr.contains("add --yes"), "{}", output.stderr);
+    assert!(output.stderr.contains("the demo keys are public"));
+}
+
+#[test]
+fn issued_keys_only_explains_itself() {
+    let only = [("ISSUED_KEYS_ONLY", "true")];
+    let output = demo(&[], &only);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(output.stdout, "");
+    let told = "ISSUED_KEYS_ONLY is on, so the demo keys are refused";
+    assert!(
+        output.stderr.starts_with(&format!("error: {told}")),
+        "{}",
+        output.stderr
     );
-    assert_eq!(output.code, Some(1));
-    let told = "error: cannot use the DynamoDB on http://127.0.0.1:1: ";
-    assert!(output.stderr.starts_with(told), "{}", output.stderr);
-    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    let stack = Stack::run(&["--port", "0", "--dynamodb-port", "0"], &only);
+    assert!(
+        stack.stderr().starts_with(&format!("warning: {told}")),
+        "{}",
+        stack.stderr()
+    );
+}
+
+#[test]
+fn a_store_that_keeps_refused_items_to_itself_is_told_at_the_start() {
+    let stack = Stack::start(&[]);
+    let forgetful = process::forgetful(&stack.dynamodb);
+    let warned = Stack::run(&["--port", "0", "--endpoint-url", &forgetful], &[]);
+    let expected = "warning: this DynamoDB does not return the item of a failed condition";
+    assert!(warned.stderr().starts_with(expected), "{}", warned.stderr());
+    let silent = Stack::run(&["--port", "0", "--endpoint-url", &stack.dynamodb], &[]);
+    assert_eq!(silent.stderr(), "");
+}
+
+#[test]
+fn the_embedded_dynamodb_refuses_web_pages_too() {
+    let stack = Stack::start(&[]);
+    for (method, path) in [("POST", "/"), ("OPTIONS", "/"), ("GET", "/")] {
+        let answer = stack.send_to_dynamodb(method, path, &["Origin: http://a.example"]);
+        assert_eq!(answer.status, 403, "{method}");
+        assert!(!answer.head.contains("access-control"), "{}", answer.head);
+    }
+    assert_eq!(stack.send_to_dynamodb("GET", "/", &[]).status, 200);
+}
+
+#[test]
+fn a_case_is_put_into_the_running_stacks_dynamodb() {
+    let stack = Stack::start(&[]);
+    let port = stack.dynamodb.rsplit_once(':').unwrap().1;
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../events/vtex/cancels_approved.json"
+    );
+    let output = run(&["--case", folder, "--dynamodb-port", port], &[]);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let command = format!("cargo lambda invoke vtex --data-file {folder}/event.json\n");
+    assert_eq!(output.stdout, command);
+    let case = fs::read_to_string(format!("{folder}/case.json")).unwrap();
+    let case: Value = serde_json::from_str(&case).unwrap();
+    let given = &case["given"]["payments"][0];
+    let stored = stack.dynamodb(
+        "GetItem",
+        &json!({
+            "TableName": "payments",
+            "Key": {"pk": {"S": given["pk"]}},
+        }),
+    );
+    assert_eq!(stored["Item"]["status"]["S"], given["status"]);
+}
+
+#[test]
+fn the_environment_for_the_functions_is_printed() {
+    let output = run(&["--env", "--dynamodb-port", "8123"], &[]);
+    let expected = "AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8123\nAWS_REGION=us-east-1\n\
+        PAYMENTS_TABLE=payments\nCREDENTIALS_TABLE=credentials\n\
+        AWS_ACCESS_KEY_ID=local\nAWS_SECRET_ACCESS_KEY=local\n";
+    assert_eq!(output.stdout, expected);
 }
 
 #[test]
@@ -452,12 +694,22 @@ fn the_window_is_served_and_names_nothing_but_itself() {
     let policy =
         "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';";
     assert!(page.head.contains(policy), "{}", page.head);
-    let files = page.body.split(['"', '\'']);
-    let files: Vec<_> = files.filter(|word| word.starts_with("/window/")).collect();
-    assert_eq!(files.len(), 3, "{files:?}");
-    for file in files {
-        assert_eq!(stack.send("GET", file, &[], b"").status, 200, "{file}");
+    let mut files = vec!["/".to_owned()];
+    // The page names files, and these name others.
+    let mut at = 0;
+    while let Some(file) = files.get(at) {
+        let content = stack.send("GET", file, &[], b"");
+        assert_eq!(content.status, 200, "{file}");
+        let words = content.body.split(['"', '\'']);
+        let named = words.filter(|word| word.starts_with("/window/") && word.contains('.'));
+        for file in named.map(str::to_owned) {
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        at += 1;
     }
+    assert_eq!(files.len(), 9, "{files:?}");
     assert!(!page.body.contains("//"), "nothing of another host");
     assert!(
         !page.body.contains("style="),

@@ -1,5 +1,5 @@
-//! Both tables in this process's memory, under the same contract: for tests that need millions of runs, and to keep the domain honest
-//! about what it asks of a store.
+//! Both tables in this process's memory, under the same contract: for tests that need millions of
+//! runs, and to keep the domain honest about what it asks of a store.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,11 @@ use std::{
     },
 };
 
-use tokio::time::Instant;
-
-use super::{Credentials, Payments, Signatures, StoreError, Verdict};
 use crate::{
-    auth::CredentialRecord,
-    cancel::{Claim, Transition},
+    auth::{CredentialRecord, Credentials},
+    budget::Budget,
+    cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
+    error::StoreError,
     payment::Payment,
 };
 
@@ -28,7 +27,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// Puts a payment under its partition key, over whatever was there.
+    /// Puts a payment under its partition key, and replaces what was there.
     pub fn put_payment(&self, pk: &str, payment: Payment) {
         lock(&self.payments).insert(pk.to_owned(), payment);
     }
@@ -39,12 +38,12 @@ impl MemoryStore {
         lock(&self.payments).get(pk).cloned()
     }
 
-    /// Puts a credential under its partition key, over whatever was there.
+    /// Puts a credential under its partition key, and replaces what was there.
     pub fn put_credential(&self, pk: &str, record: CredentialRecord) {
         lock(&self.credentials).insert(pk.to_owned(), record);
     }
 
-    /// Takes the credential under that partition key away.
+    /// Deletes the credential under that partition key.
     pub fn delete_credential(&self, pk: &str) {
         lock(&self.credentials).remove(pk);
     }
@@ -57,41 +56,54 @@ impl MemoryStore {
 }
 
 impl Payments for MemoryStore {
-    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+    async fn transition(
+        &self,
+        transition: &Transition,
+        budget: &Budget,
+    ) -> Result<TransitionResult, StoreError> {
+        budget.count(false);
         let mut payments = lock(&self.payments);
-        let Some(payment) = payments.get_mut(wanted.key.pk()) else {
-            return Ok(Verdict::Refused(None));
+        let Some(payment) = payments.get_mut(transition.key.pk()) else {
+            return Ok(TransitionResult::ConditionFailed(None));
         };
-        if payment.manual_cancellation
-            || !wanted
-                .statuses
-                .cancelable
-                .contains(&payment.status.as_str())
-        {
-            return Ok(Verdict::Refused(Some(payment.clone())));
+        let condition = transition.statuses.is_cancelable(&payment.status)
+            && !payment.manual_cancellation
+            && !transition.is_token_of(payment)
+            && transition
+                .required
+                .iter()
+                .all(|attribute| attribute.is_in(payment));
+        if !condition {
+            return Ok(TransitionResult::ConditionFailed(Some(payment.clone())));
         }
-        payment.status = wanted.statuses.canceled.to_owned();
-        payment.canceled_at = Some(wanted.at.clone());
-        payment.updated_at = Some(wanted.at.clone());
-        payment.cancellation = Some(wanted.cancellation.clone());
-        Ok(Verdict::Made(payment.clone()))
+        payment.status = transition.statuses.canceled.to_owned();
+        payment.canceled_at = transition.at.as_str().into();
+        payment.updated_at = transition.at.as_str().into();
+        payment.cancellation = Some(transition.cancellation.clone());
+        Ok(TransitionResult::Transitioned(payment.clone()))
     }
 }
 
 impl Credentials for MemoryStore {
-    async fn find(&self, pk: &str, _: Instant) -> Result<Option<CredentialRecord>, StoreError> {
+    async fn find(
+        &self,
+        pk: &str,
+        budget: &Budget,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
+        budget.count(false);
         self.credential_reads.fetch_add(1, Ordering::Relaxed);
         Ok(lock(&self.credentials).get(pk).cloned())
     }
 }
 
 impl Signatures for MemoryStore {
-    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
+    async fn claim(&self, signature: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
+        budget.count(false);
         let mut signatures = lock(&self.signatures);
-        let served = signatures
-            .entry(wanted.pk.clone())
-            .or_insert_with(|| wanted.payment_id.clone());
-        Ok(*served == wanted.payment_id)
+        let used_for = signatures
+            .entry(signature.pk.clone())
+            .or_insert_with(|| signature.payment_id.clone());
+        Ok(*used_for == signature.payment_id)
     }
 }
 

@@ -19,13 +19,13 @@ use crate::{
     MERCHANT, Still,
     canary::Canary,
     check, finish, log,
-    provider::Contract,
+    provider::{Contract, PROVIDERS, With, pick},
     store::{Store, Tables},
 };
 
 const REQUEST_ID: &str = "9c1b6a52-0000-4000-8000-00000000000e";
 
-/// Has `event` answered by each of the five, and checks the answers.
+/// Has `event` answered by each provider, and checks the answers.
 ///
 /// # Panics
 /// Where something does not hold.
@@ -34,11 +34,15 @@ pub fn run(event: &[u8]) {
         return; // The runtime takes JSON, which is UTF-8.
     };
     log::keep();
-    answer::<hyperswitch::Hyperswitch>(event);
-    answer::<hedgepayments::HedgePayments>(event);
-    answer::<vtex::Vtex>(event);
-    answer::<walletconnect::WalletConnect>(event);
-    answer::<one2pays::One2Pays>(event);
+    (0..PROVIDERS).for_each(|which| pick(which, Event(event)));
+}
+
+struct Event<'a>(&'a str);
+
+impl With for Event<'_> {
+    fn with<P: Contract>(self) {
+        answer::<P>(self.0);
+    }
 }
 
 fn answer<P: Contract>(event: &str) {

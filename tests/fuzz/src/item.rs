@@ -31,7 +31,7 @@ use crate::{
     MERCHANT, Still,
     canary::Canary,
     check, finish, log,
-    provider::{Contract, Presented},
+    provider::{Contract, PROVIDERS, Presented, With, pick},
 };
 
 /// What the table says next, in DynamoDB's own JSON.
@@ -80,12 +80,14 @@ pub fn run(input: &[u8]) {
         return; // The SDK refuses it before anything of ours sees it.
     };
     log::keep();
-    match choice % 5 {
-        0 => answer::<hyperswitch::Hyperswitch>(choice / 5, item),
-        1 => answer::<hedgepayments::HedgePayments>(choice / 5, item),
-        2 => answer::<vtex::Vtex>(choice / 5, item),
-        3 => answer::<walletconnect::WalletConnect>(choice / 5, item),
-        _ => answer::<one2pays::One2Pays>(choice / 5, item),
+    pick(*choice, Item(choice / PROVIDERS, item));
+}
+
+struct Item<'a>(u8, &'a str);
+
+impl With for Item<'_> {
+    fn with<P: Contract>(self) {
+        answer::<P>(self.0, self.1);
     }
 }
 

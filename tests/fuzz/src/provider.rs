@@ -1,4 +1,5 @@
-//! The five contracts, as far as they say what every answer looks like and how a caller proves who it is. From the READMEs in `functions`.
+//! The contracts, as far as they say what every answer looks like and how a caller proves who it is. From the READMEs in `functions`.
+//! The one place here that lists the providers.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
@@ -25,6 +26,26 @@ pub trait Contract: Provider {
     /// Whether it says that the payment is canceled.
     fn says_canceled(status: u16, _: &Value) -> bool {
         status == 200
+    }
+}
+
+/// What is done with one provider.
+pub trait With {
+    /// Does it with the provider `P`.
+    fn with<P: Contract>(self);
+}
+
+/// How many providers there are.
+pub const PROVIDERS: u8 = 5;
+
+/// Does it with one of the providers, which are in the order of their names.
+pub fn pick(which: u8, what: impl With) {
+    match which % PROVIDERS {
+        0 => what.with::<hedgepayments::HedgePayments>(),
+        1 => what.with::<hyperswitch::Hyperswitch>(),
+        2 => what.with::<one2pays::One2Pays>(),
+        3 => what.with::<vtex::Vtex>(),
+        _ => what.with::<walletconnect::WalletConnect>(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use arbitrary::Arbitrary;
 use serde_json::{Map, Value, json};
 use shared::{
     clock::Timestamp,
@@ -18,25 +17,47 @@ use crate::{
     MERCHANT, Still,
     canary::Canary,
     check, finish, log,
-    provider::{Contract, Presented},
+    provider::{Contract, Presented, With, pick},
     store::{Store, Tables},
 };
 
-/// What libFuzzer's bytes are read as.
-#[derive(Debug, Arbitrary)]
+/// What libFuzzer's bytes are read as: a line for each fact, header lines, an empty line, the body.
+/// A line that is missing is empty, so every input is a request.
+#[derive(Debug, Default)]
 pub struct Asked<'a> {
-    credential: Credential,
-    post: Option<&'a str>,
-    path: Path<'a>,
-    headers: Vec<(Name<'a>, &'a str)>,
-    declared: bool,
-    time: u8,
-    stored: Stored<'a>,
-    plant: bool,
+    /// Bytes that choose: see [`Asked::choice`].
+    choices: &'a [u8],
+    method: &'a str,
+    /// Empty for a UUID; `=id` for a path parameter, a path with a slash as it is, or the id's segment.
+    path: &'a str,
+    status: &'a str,
+    amount: &'a str,
+    currency: &'a str,
+    created_at: &'a str,
+    canceled_at: &'a str,
+    details: &'a [u8],
+    headers: Vec<(&'a str, &'a str)>,
     body: &'a [u8],
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+/// The places of the choices. A byte that is missing is a zero, and so is the character `0`.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Choice {
+    Provider,
+    Credential,
+    Broken,
+    Declared,
+    Time,
+    Stored,
+    Cancelable,
+    Manual,
+    Own,
+    Reason,
+    Plant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Credential {
     Right,
     Inactive,
@@ -47,74 +68,92 @@ enum Credential {
     None,
 }
 
-#[derive(Debug, Arbitrary)]
-enum Path<'a> {
-    Uuid,
-    Parameter(&'a str),
-    Segment(&'a str),
-    Whole(&'a str),
+impl<'a> Asked<'a> {
+    /// Reads an input.
+    #[must_use]
+    pub fn read(mut input: &'a [u8]) -> Self {
+        let mut line = || {
+            let end = input.iter().position(|byte| *byte == b'\n');
+            let (line, rest) = input.split_at(end.unwrap_or(input.len()));
+            input = rest.get(1..).unwrap_or_default();
+            line
+        };
+        let text = |line: &'a [u8]| std::str::from_utf8(line).unwrap_or_default();
+        let mut asked = Self {
+            choices: line(),
+            method: text(line()),
+            path: text(line()),
+            status: text(line()),
+            amount: text(line()),
+            currency: text(line()),
+            created_at: text(line()),
+            canceled_at: text(line()),
+            details: line(),
+            ..Self::default()
+        };
+        while let Some((name, value)) = text(line()).split_once(": ") {
+            asked.headers.push((name, value));
+        }
+        asked.body = input;
+        asked
+    }
+
+    fn choice(&self, which: Choice) -> u8 {
+        let byte = self.choices.get(which as usize).copied();
+        byte.unwrap_or(b'0').wrapping_sub(b'0')
+    }
+
+    fn credential(&self) -> Credential {
+        match self.choice(Choice::Credential) % 6 {
+            0 => Credential::Right,
+            1 => Credential::Inactive,
+            2 => Credential::Expired,
+            3 => Credential::Unknown,
+            4 => Credential::Broken(self.choice(Choice::Broken)),
+            _ => Credential::None,
+        }
+    }
 }
 
-#[derive(Debug, Arbitrary)]
-enum Name<'a> {
-    IdempotencyKey,
-    ContentType,
-    /// Of those that present the credential.
-    Credential(u8),
-    Version,
-    Any(&'a str),
-}
-
-#[derive(Debug, Arbitrary)]
-enum Stored<'a> {
-    Missing,
-    Undecided,
-    Internal,
-    Payment {
-        status: Status<'a>,
-        amount: i64,
-        currency: &'a str,
-        created_at: &'a str,
-        manual: bool,
-        details: &'a [u8],
-        canceled: Option<(Option<bool>, bool, &'a str)>,
-    },
-}
-
-#[derive(Debug, Arbitrary)]
-enum Status<'a> {
-    Cancelable(u8),
-    Canceled,
-    Other(&'a str),
+impl With for &Asked<'_> {
+    fn with<P: Contract>(self) {
+        answer::<P>(self);
+    }
 }
 
 const UUID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
-/// Asks, and checks what comes of it.
+/// Asks the provider that the input chooses, and checks what comes of it.
 ///
 /// # Panics
 /// Where something does not hold.
-pub fn run<P: Contract>(asked: &Asked<'_>) {
+pub fn run(input: &[u8]) {
+    let asked = Asked::read(input);
     log::keep();
+    pick(asked.choice(Choice::Provider), &asked);
+}
+
+fn answer<P: Contract>(asked: &Asked<'_>) {
+    let credential = asked.credential();
     let canary = Canary::fresh();
     let body = body(asked, &canary);
-    let now = 1_700_000_000_000 + i64::from(asked.time);
+    let now = 1_700_000_000_000 + i64::from(asked.choice(Choice::Time));
     let Presented {
         key_id,
         mut record,
         headers: presented,
         strict,
     } = P::credential(&canary, now, &body);
-    match asked.credential {
+    match credential {
         Credential::Inactive => record.active = false,
         Credential::Expired => record.expires_at = Timestamp::from_millisecond(now).ok(),
         Credential::Right | Credential::Unknown | Credential::Broken(_) | Credential::None => {}
     }
-    let key_id = match asked.credential {
+    let key_id = match credential {
         Credential::Unknown => "another".to_owned(),
         _ => key_id,
     };
-    let (payment, own) = stored::<P>(&asked.stored, &canary);
+    let (payment, own) = stored::<P>(asked, &canary);
     let store = Store::new(Tables {
         credential: (Some(format!("{}#{key_id}", P::NAME)), record),
         payment,
@@ -138,12 +177,8 @@ pub fn run<P: Contract>(asked: &Asked<'_>) {
         !canceled || word == P::STATUSES.canceled && tables.asked == 1,
         "told to be canceled, but it is {word:?}"
     );
-    if asked.credential != Credential::Right {
-        assert_eq!(
-            tables.asked, 0,
-            "{:?} reached the payment",
-            asked.credential
-        );
+    if credential != Credential::Right {
+        assert_eq!(tables.asked, 0, "{credential:?} reached the payment");
     }
     assert!(tables.asked <= 1, "asked {} times", tables.asked);
 }
@@ -152,7 +187,7 @@ pub fn run<P: Contract>(asked: &Asked<'_>) {
 fn body(asked: &Asked<'_>, canary: &Canary) -> Vec<u8> {
     let text = asked.body.trim_ascii_end();
     match text.strip_suffix(b"}") {
-        Some(open) if asked.plant => {
+        Some(open) if asked.choice(Choice::Plant) % 2 == 1 => {
             let comma = if open.trim_ascii() == b"{" { "" } else { "," };
             let planted = json!({
                 "creds_identifier": canary.secret,
@@ -173,7 +208,7 @@ fn incoming<P: Contract>(
 ) -> Incoming {
     let mut headers = Headers::default();
     for (place, (name, value)) in presented.iter().enumerate() {
-        match asked.credential {
+        match asked.credential() {
             Credential::None => {}
             Credential::Broken(which) if usize::from(which) % strict == place => {
                 // One character less, which no scheme takes for the same.
@@ -182,33 +217,37 @@ fn incoming<P: Contract>(
             _ => headers.append(name, value),
         }
     }
-    if asked.declared {
+    if asked.choice(Choice::Declared) % 2 == 1 {
         headers.append("content-type", "application/json");
     }
     for (name, value) in &asked.headers {
-        let name = match name {
-            Name::IdempotencyKey => "idempotency-key",
-            Name::ContentType => "content-type",
-            Name::Credential(which) => presented[usize::from(*which) % presented.len()].0,
-            Name::Version => "wcp-version",
-            Name::Any(name) => name,
-        };
+        // `*0` is the first header that presents the credential.
+        let which = name
+            .strip_prefix('*')
+            .and_then(|place| place.parse::<usize>().ok());
+        let name = which.map_or(*name, |which| presented[which % presented.len()].0);
         headers.append(name, value);
     }
     let (before, after) = P::ROUTE.split_once('{').expect("a route has a parameter");
     let after = after.split_once('}').expect("a route has a parameter").1;
-    let (path, path_parameters) = match asked.path {
-        Path::Uuid => (format!("{before}{UUID}{after}"), Vec::new()),
-        Path::Parameter(id) => (
-            P::ROUTE.to_owned(),
-            vec![(P::PARAMETER.to_owned(), id.to_owned())],
-        ),
-        Path::Segment(id) => (format!("{before}{id}{after}"), Vec::new()),
-        Path::Whole(path) => (path.to_owned(), Vec::new()),
+    let mut path_parameters = Vec::new();
+    let path = match (asked.path, asked.path.strip_prefix('=')) {
+        ("", _) => format!("{before}{UUID}{after}"),
+        (_, Some(id)) => {
+            path_parameters.push((P::PARAMETER.to_owned(), id.to_owned()));
+            P::ROUTE.to_owned()
+        }
+        (whole, None) if whole.contains('/') => whole.to_owned(),
+        (id, None) => format!("{before}{id}{after}"),
+    };
+    let method = if asked.method.is_empty() {
+        "POST"
+    } else {
+        asked.method
     };
     Incoming {
         request_id: "9c1b6a52-0000-4000-8000-00000000000f".to_owned(),
-        method: asked.post.unwrap_or("POST").to_owned(),
+        method: method.to_owned(),
         path,
         path_parameters,
         headers,
@@ -219,38 +258,19 @@ fn incoming<P: Contract>(
 
 type Found = (Result<Option<Payment>, StoreError>, Option<bool>);
 
-fn stored<P: Contract>(stored: &Stored<'_>, canary: &Canary) -> Found {
-    let (status, amount, currency, created_at, manual, details, canceled) = match stored {
-        Stored::Missing => return (Ok(None), None),
-        Stored::Undecided => return (Err(StoreError::Undecided), None),
-        Stored::Internal => return (Err(StoreError::Internal), None),
-        Stored::Payment {
-            status,
-            amount,
-            currency,
-            created_at,
-            manual,
-            details,
-            canceled,
-        } => (
-            status,
-            *amount,
-            *currency,
-            *created_at,
-            *manual,
-            *details,
-            canceled,
-        ),
-    };
-    let status = match status {
-        Status::Cancelable(which) => {
+fn stored<P: Contract>(asked: &Asked<'_>, canary: &Canary) -> Found {
+    let status = match asked.choice(Choice::Stored) % 6 {
+        0 => {
             let words = P::STATUSES.cancelable;
-            words[usize::from(*which) % words.len()]
+            words[usize::from(asked.choice(Choice::Cancelable)) % words.len()]
         }
-        Status::Canceled => P::STATUSES.canceled,
-        Status::Other(word) => word,
+        1 => P::STATUSES.canceled,
+        2 => asked.status,
+        3 => return (Ok(None), None),
+        4 => return (Err(StoreError::Undecided), None),
+        _ => return (Err(StoreError::Internal), None),
     };
-    let mut details = serde_json::from_slice::<Map<String, Value>>(details)
+    let mut details = serde_json::from_slice::<Map<String, Value>>(asked.details)
         .ok()
         .filter(|details| details.values().all(|value| depth(value) < 32))
         .unwrap_or_default();
@@ -258,30 +278,32 @@ fn stored<P: Contract>(stored: &Stored<'_>, canary: &Canary) -> Found {
         details.insert((*name).to_owned(), canary.secret.clone().into());
     }
     details.insert("customer_email".to_owned(), canary.private.clone().into());
-    let made = canceled.as_ref().map(|(_, reason, at)| Cancellation {
+    let canceled_at = Some(asked.canceled_at).filter(|at| !at.is_empty());
+    let made = canceled_at.map(|at| Cancellation {
         id: "0f".repeat(16),
         token: canary.secret.clone(),
         fingerprint: canary.secret.clone(),
-        reason: reason.then(|| format!("{}{at}", canary.private)),
+        reason: (asked.choice(Choice::Reason) % 2 == 1).then(|| format!("{}{at}", canary.private)),
     });
     let payment = Payment {
         id: String::new(),
         merchant_id: MERCHANT.to_owned(),
         status: status.to_owned(),
-        amount,
-        currency: currency.to_owned(),
-        created_at: created_at.to_owned(),
-        updated_at: canceled.as_ref().map(|(_, _, at)| (*at).to_owned()),
+        amount: asked.amount.parse().unwrap_or(100),
+        currency: asked.currency.to_owned(),
+        created_at: asked.created_at.to_owned(),
+        updated_at: canceled_at.map(str::to_owned),
         // The write that moves the status sets the time as well.
         canceled_at: made.as_ref().map(|_| "2024-01-01T00:00:00.000Z".to_owned()),
-        manual_cancellation: manual,
+        manual_cancellation: asked.choice(Choice::Manual) % 2 == 1,
         details,
         cancellation: made,
     };
-    (
-        Ok(Some(payment)),
-        canceled.as_ref().and_then(|(own, _, _)| *own),
-    )
+    let own = match asked.choice(Choice::Own) % 3 {
+        0 => None,
+        which => Some(which == 1),
+    };
+    (Ok(Some(payment)), canceled_at.and(own))
 }
 
 /// DynamoDB nests 32 levels.

@@ -200,6 +200,10 @@ impl<'h> Course<'h> {
                     "was told of a payment that was never so while it asked",
                 )
             }
+            Answer::Unavailable => told(
+                self.wrote.is_empty(),
+                "was told that nothing was written, and it was",
+            ),
             Answer::KeyReused => {
                 told(
                     self.wrote.is_empty(),

@@ -4,6 +4,7 @@
 //! and the same seed is the same history again.
 
 use std::{
+    collections::BTreeMap,
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -15,17 +16,18 @@ use std::{
 
 use fastrand::Rng;
 use futures_util::FutureExt;
-use serde_json::Map;
 use shared::{
     auth::Merchant,
+    budget::Budget,
     cancel::{
-        Cancel, CancelCommand, CancelError, Fingerprint, IdempotencyKey, Outcome, Transition,
-        cancel,
+        Cancel, CancelError, Outcome, PaymentKey, Payments, Transition, TransitionResult, cancel,
     },
     clock::Timestamp,
-    payment::{self, Payment},
-    provider::Statuses,
-    store::{Payments, StoreError, Verdict, memory::MemoryStore},
+    error::StoreError,
+    idempotency::{self, Fingerprint, IdempotencyKey},
+    json::Json,
+    payment::{self, Payment, Statuses},
+    store::memory::MemoryStore,
 };
 use tokio::time::Instant;
 
@@ -381,7 +383,7 @@ impl World {
     }
 
     /// The message reaches the store, which decides on it at this moment.
-    fn deliver(&self, number: Number, message: &Message) -> Verdict {
+    fn deliver(&self, number: Number, message: &Message) -> TransitionResult {
         let before = self.table.payment(PK);
         let verdict = match message {
             Message::Transition(wanted) => {
@@ -404,7 +406,7 @@ impl World {
         verdict
     }
 
-    fn transition(&self, wanted: &Transition, before: Option<Payment>) -> Verdict {
+    fn transition(&self, wanted: &Transition, before: Option<Payment>) -> TransitionResult {
         match (self.flaw, before) {
             (Some(Flaw::ConditionDropped), Some(mut payment)) => {
                 payment.status = "pending".to_owned();
@@ -418,14 +420,15 @@ impl World {
             (Some(Flaw::NothingDone), Some(payment))
                 if STATUSES.cancelable.contains(&payment.status.as_str()) =>
             {
-                return Verdict::Made(payment);
+                return TransitionResult::Transitioned(payment);
             }
             _ => {}
         }
-        let decided = self.table.transition(wanted).now_or_never();
+        let budget = Budget::until(Instant::now());
+        let decided = self.table.transition(wanted, &budget).now_or_never();
         let decided = decided.expect("memory does not wait");
         let mut verdict = decided.expect("memory always decides");
-        if let Verdict::Refused(Some(payment)) = &mut verdict {
+        if let TransitionResult::ConditionFailed(Some(payment)) = &mut verdict {
             match (self.flaw, &mut payment.cancellation) {
                 (Some(Flaw::ReplayWithNewId), Some(made))
                     if made.token == wanted.cancellation.token =>
@@ -433,12 +436,12 @@ impl World {
                     made.id.clone_from(&wanted.cancellation.id);
                 }
                 (Some(Flaw::ReplayWithNewTime), Some(_)) => {
-                    payment.canceled_at = Some(wanted.at.clone());
+                    payment.canceled_at = wanted.at.as_str().into();
                 }
                 (Some(Flaw::StaleRead), _) => {
                     let record = self.lock();
                     let earlier = record.states.len().saturating_sub(2);
-                    return Verdict::Refused(record.states[earlier].0.clone());
+                    return TransitionResult::ConditionFailed(record.states[earlier].0.clone());
                 }
                 _ => {}
             }
@@ -447,16 +450,16 @@ impl World {
     }
 
     /// Another service's write: conditional, as the data model asks of it.
-    fn move_on(&self, asked: Asked, before: Option<Payment>) -> Verdict {
+    fn move_on(&self, asked: Asked, before: Option<Payment>) -> TransitionResult {
         match (before, asked.word()) {
             (Some(mut payment), Some(word))
                 if STATUSES.cancelable.contains(&payment.status.as_str()) =>
             {
                 payment.status = word.to_owned();
                 self.table.put_payment(PK, payment.clone());
-                Verdict::Made(payment)
+                TransitionResult::Transitioned(payment)
             }
-            (before, _) => Verdict::Refused(before),
+            (before, _) => TransitionResult::ConditionFailed(before),
         }
     }
 
@@ -470,11 +473,13 @@ impl World {
             Err(CancelError::NotCancelable(payment)) => {
                 Answer::NotCancelable(record.told(&payment))
             }
-            Err(CancelError::KeyReused) => Answer::KeyReused,
+            Err(CancelError::KeyReused(_)) => Answer::KeyReused,
             Err(CancelError::NotFound) => Answer::NotFound,
-            Err(CancelError::Undecided) => return None,
+            Err(CancelError::Undecided { .. }) => return None,
             Err(
                 CancelError::Malformed(_)
+                | CancelError::NoSuchEndpoint
+                | CancelError::Unavailable
                 | CancelError::Unauthenticated
                 | CancelError::Forbidden
                 | CancelError::Internal,
@@ -537,22 +542,23 @@ fn payment_of(item: &Item, id: &str) -> Payment {
         Id::Of(number) => format!("2024-01-01T00:{:02}:00.000Z", number + 1),
         Id::Other => "2024-01-01T00:00:00.500Z".to_owned(),
     });
+    let at = at.map_or(Json::Null, |at| at.as_str().into());
     Payment {
         id: "pay".to_owned(),
         merchant_id: "m".to_owned(),
         status: item.status.to_owned(),
-        amount: 6540,
-        currency: "USD".to_owned(),
-        created_at: "2024-01-01T00:00:00.000Z".to_owned(),
+        amount: Json::Number("6540".to_owned()),
+        currency: "USD".into(),
+        created_at: "2024-01-01T00:00:00.000Z".into(),
         updated_at: at.clone(),
         canceled_at: at,
         manual_cancellation: item.manual,
-        details: Map::new(),
+        details: BTreeMap::new(),
         cancellation: item.cancellation.map(|made| payment::Cancellation {
             id: id.to_owned(),
             token: match made.token {
                 Token::Key(key) => format!("key-{key}"),
-                Token::RequestId(number) => request_id(number),
+                Token::RequestId(number) => format!("request {}", request_id(number)),
             },
             fingerprint: FINGERPRINTS[made.fingerprint].to_owned(),
             reason: Some("reason".to_owned()),
@@ -567,7 +573,7 @@ fn request_id(number: Number) -> String {
 /// The token that `text` is. One that is none comes out as a key that nobody has.
 fn token(text: &str) -> Token {
     let number = |prefix| text.strip_prefix(prefix)?.parse::<usize>().ok();
-    match (number("key-"), number("request-")) {
+    match (number("key-"), number("request request-")) {
         (Some(key), _) => Token::Key(key),
         (None, Some(number)) => Token::RequestId(number),
         (None, None) => Token::Key(usize::MAX),
@@ -596,8 +602,8 @@ async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
     } = asked
     else {
         return match way.send(Message::Move(asked), 1).await? {
-            Verdict::Made(_) => Some(Answer::Moved),
-            Verdict::Refused(payment) => {
+            TransitionResult::Transitioned(_) => Some(Answer::Moved),
+            TransitionResult::ConditionFailed(payment) => {
                 let record = way.world.lock();
                 Some(Answer::Refused(
                     payment.map(|payment| record.told(&payment)),
@@ -610,20 +616,19 @@ async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
         Token::RequestId(_) => None,
     };
     let asked = Cancel {
-        merchant: &MERCHANT,
-        provider: PROVIDER,
+        key: PaymentKey::new(PROVIDER, &MERCHANT, "pay".to_owned()),
         statuses: STATUSES,
-        command: CancelCommand {
-            payment_id: "pay".to_owned(),
-            idempotency_key: key,
-            reason: Some("reason".to_owned()),
-            fingerprint: fingerprint(request),
+        required: &[],
+        keyed: key.is_some(),
+        token: match key {
+            Some(key) => idempotency::Token::of_key(key),
+            None => idempotency::Token::of_invocation(&request_id(number)),
         },
-        request_id: &request_id(number),
+        fingerprint: fingerprint(request),
+        reason: Some("reason".to_owned()),
         now: clock(number),
-        until: Instant::now(),
     };
-    let outcome = cancel(&way, asked).await;
+    let outcome = cancel(&way, asked, &Budget::until(Instant::now())).await;
     let refused = way.refused.load(Ordering::Relaxed);
     way.world.answer(match outcome {
         Ok(canceled) if refused && way.world.flaw == Some(Flaw::TokenIgnored) => {
@@ -642,7 +647,11 @@ struct Way {
 }
 
 impl Payments for Way {
-    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+    async fn transition(
+        &self,
+        wanted: &Transition,
+        _: &Budget,
+    ) -> Result<TransitionResult, StoreError> {
         let flaw = self.world.flaw;
         if flaw == Some(Flaw::UndecidedWithoutNeed) && self.number == 3 {
             return Err(StoreError::Undecided);
@@ -650,19 +659,23 @@ impl Payments for Way {
         let message = Message::Transition(Box::new(wanted.clone()));
         match self.send(message, ATTEMPTS).await {
             Some(verdict) => {
-                let refused = matches!(verdict, Verdict::Refused(_));
+                let refused = matches!(verdict, TransitionResult::ConditionFailed(_));
                 self.refused.store(refused, Ordering::Relaxed);
                 Ok(verdict)
             }
-            None if flaw == Some(Flaw::SilenceIsRefusal) => Ok(Verdict::Refused(None)),
-            None if flaw == Some(Flaw::SilenceIsSuccess) => Ok(Verdict::Made(payment_of(
-                &Item {
-                    status: "canceled",
-                    manual: false,
-                    cancellation: None,
-                },
-                "",
-            ))),
+            None if flaw == Some(Flaw::SilenceIsRefusal) => {
+                Ok(TransitionResult::ConditionFailed(None))
+            }
+            None if flaw == Some(Flaw::SilenceIsSuccess) => {
+                Ok(TransitionResult::Transitioned(payment_of(
+                    &Item {
+                        status: "canceled",
+                        manual: false,
+                        cancellation: None,
+                    },
+                    "",
+                )))
+            }
             None => Err(StoreError::Undecided),
         }
     }
@@ -670,7 +683,7 @@ impl Payments for Way {
 
 impl Way {
     /// Sends a message until there is an answer, `attempts` times at most.
-    async fn send(&self, message: Message, attempts: usize) -> Option<Verdict> {
+    async fn send(&self, message: Message, attempts: usize) -> Option<TransitionResult> {
         let Self { world, number, .. } = self;
         let mut message = message;
         for attempt in 0..attempts {
@@ -719,7 +732,7 @@ impl Way {
         None
     }
 
-    async fn get_then_put(&self, message: &Message) -> Verdict {
+    async fn get_then_put(&self, message: &Message) -> TransitionResult {
         let before = self.world.table.payment(PK);
         pause().await;
         if let (Some(payment), Message::Transition(_)) = (before, message)

@@ -135,6 +135,8 @@ pub enum Answer {
     KeyReused,
     /// There is no such payment.
     NotFound,
+    /// Nothing was written.
+    Unavailable,
     /// Another service's move was made.
     Moved,
     /// Another service's move was refused; the payment as it was.
@@ -300,6 +302,7 @@ impl History {
                     }
                     Answer::KeyReused => drop(found.insert("key reused")),
                     Answer::NotFound => drop(found.insert("not found")),
+                    Answer::Unavailable => drop(found.insert("unavailable")),
                     Answer::Moved => drop(found.insert("moved")),
                     Answer::Refused(_) => drop(found.insert("refused")),
                     Answer::Other => drop(found.insert("other")),
@@ -394,6 +397,7 @@ impl fmt::Display for Answer {
             Self::NotCancelable(item) => write!(f, "not cancelable; it is {item}"),
             Self::KeyReused => write!(f, "key reused"),
             Self::NotFound => write!(f, "not found"),
+            Self::Unavailable => write!(f, "unavailable"),
             Self::Moved => write!(f, "moved"),
             Self::Refused(Some(item)) => write!(f, "refused; it is {item}"),
             Self::Refused(None) => write!(f, "refused; there is none"),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use golden::Case;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cases::Case;
 use crate::{http::Response, output::shown, payments::item::is_time};
 
 /// The response, and the given payments after it; null where one is gone.
@@ -79,7 +79,7 @@ pub(super) fn differences(case: &Case, facts: &Facts) -> Vec<Difference> {
             &mut found,
         );
     }
-    let body = fill(&case.then.body, &known);
+    let body = fill(&case.then.body.value(), &known);
     let received = serde_json::from_slice(&response.body)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body)));
     compare("body", Some(&body), Some(&received), &mut found);

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use golden::{Case, Json};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::cases::Case;
 use crate::providers::is_digest;
 
 /// Which texts stand for which.
@@ -27,10 +27,7 @@ impl Disguise {
     /// The names for this case.
     pub(super) fn of(case: &Case) -> Result<Self> {
         let mut disguise = Self::default();
-        let headers = case
-            .request
-            .iter()
-            .flat_map(|request| request.headers.values());
+        let headers = case.request.headers.values();
         let presented: Vec<&str> = headers.flat_map(|value| words(value)).collect();
         for item in &case.given.credentials {
             disguise.merchant(text(item, "merchant_id"))?;
@@ -80,10 +77,8 @@ impl Disguise {
     /// The case with these names.
     pub(super) fn applied(&self, case: &Case) -> Case {
         let mut case = case.clone();
-        if let Some(request) = &mut case.request {
-            for value in request.headers.values_mut() {
-                *value = self.header(value);
-            }
+        for value in case.request.headers.values_mut() {
+            *value = self.header(value);
         }
         for value in case
             .sign
@@ -145,16 +140,16 @@ impl Disguise {
         }
     }
 
-    fn body(&self, body: &mut Value) {
+    fn body(&self, body: &mut Json) {
         match body {
-            Value::String(text) => {
+            Json::String(text) => {
                 if let Some(other) = self.merchants.get(text) {
                     text.clone_from(other);
                 }
             }
-            Value::Array(list) => list.iter_mut().for_each(|value| self.body(value)),
-            Value::Object(members) => members.values_mut().for_each(|value| self.body(value)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Json::Array(list) => list.iter_mut().for_each(|value| self.body(value)),
+            Json::Object(members) => members.iter_mut().for_each(|(_, it)| self.body(it)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `admin conformance`: the golden cases against any endpoint that keeps its items in tables of the documented form.
 
-mod cases;
 mod compare;
 mod disguise;
 
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use futures_util::{StreamExt, stream};
+use golden::Case;
 use http_body_util::Full;
 use hyper::{Request, body::Bytes, header::HeaderValue};
 use jiff::Timestamp;
@@ -22,9 +22,8 @@ use crate::{
     http::{Endpoints, Http, Response},
     output::{Output, progress, shown},
     payments::item::{item as stored, object},
-    providers::{Kind, Provider, sign},
+    providers::{Kind, Provider},
 };
-use cases::Case;
 use compare::{Difference, Facts, differences};
 use disguise::Disguise;
 
@@ -78,7 +77,14 @@ impl Conformance {
         let http = Http::new()?;
         let mut chosen = Vec::new();
         for (provider, url) in self.endpoints.chosen(account)? {
-            for case in cases::read(&self.events, provider.name)? {
+            let folder = self.events.join(provider.name);
+            let cases = golden::cases_in(&folder).with_context(|| {
+                format!(
+                    "cannot read the golden cases in {}; name their folder with --events",
+                    folder.display()
+                )
+            })?;
+            for case in cases {
                 let wanted = self
                     .only
                     .as_ref()
@@ -127,9 +133,7 @@ impl Conformance {
 
 /// Why a case says nothing about an endpoint on the internet, if it does not.
 fn unplayable(provider: &Provider, case: &Case) -> Option<&'static str> {
-    let Some(request) = &case.request else {
-        return Some("its event is not an HTTP request");
-    };
+    let request = &case.request;
     if case.given.store.is_some() {
         return Some("it needs a fault of the store");
     }
@@ -227,32 +231,18 @@ impl Made {
         url: &str,
         case: &Case,
     ) -> Result<Response> {
-        let request = case.request.as_ref().context("no request")?;
-        let mut headers = request.headers.clone();
-        if let Some(signed) = &case.sign {
-            let now = Timestamp::now().as_millisecond() - signed.age_ms;
-            let timestamp = now.to_string();
-            let tag = sign(&signed.secret, &timestamp, &request.body);
-            let mut digits = hex::encode(tag);
-            if signed.uppercase {
-                digits = digits.to_uppercase();
-            }
-            headers.insert("x-timestamp".to_owned(), timestamp);
-            headers.insert("x-signature".to_owned(), format!("sha256={digits}"));
-            headers.retain(|name, _| !signed.omit.contains(name));
-            headers.extend(signed.replace.clone());
-        }
+        let request = case.request_at(Timestamp::now().as_millisecond());
         let mut built = Request::builder()
             .method("POST")
             .uri(format!("{url}{}", request.path));
-        for (name, value) in &headers {
+        for (name, value) in &request.headers {
             built = built.header(name, HeaderValue::from_bytes(value.as_bytes())?);
         }
-        let body = Full::new(Bytes::from(request.body.clone()));
+        self.signature(provider, case, request.headers.get("x-signature"));
+        let body = Full::new(Bytes::from(request.body.unwrap_or_default()));
         let built = built
             .body(body)
             .map_err(|error| anyhow!("no such request: {error}"))?;
-        self.signature(provider, case, headers.get("x-signature"));
         http.send(built).await
     }
 

@@ -8,7 +8,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use shared::{clock::milliseconds, key};
+use shared::{
+    clock::milliseconds,
+    key::{self, KeyKind},
+};
 
 use super::{
     End, Table, merchant_id,
@@ -153,11 +156,11 @@ impl Issued {
         }
         let given_secret = order.secret.is_some();
         let id = match order.id {
-            None if kind.has_id() => Some(random(key::Kind::Id)?),
+            None if kind.has_id() => Some(random(KeyKind::Id)?),
             given => given,
         };
         let secret = match order.secret {
-            None if kind.has_secret() => Some(random(key::Kind::Secret)?),
+            None if kind.has_secret() => Some(random(KeyKind::Secret)?),
             given => given,
         };
         let (id_text, secret_text) = (
@@ -247,7 +250,7 @@ impl Issued {
 }
 
 /// 256 bits of the system's generator, in our form.
-fn random(kind: key::Kind) -> Result<String> {
+fn random(kind: KeyKind) -> Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).context("the system's random generator does not answer")?;
     Ok(key::issue(kind, bytes))

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     clock::milliseconds,
-    key::{Form, Kind, form},
+    key::{self, KeyFormat, KeyKind},
 };
 
 use crate::{
@@ -160,7 +160,7 @@ impl Table {
             .build()?;
         let unchanged = match &old.expires_at {
             Some(_) => "expires_at = :seen",
-            None => "attribute_not_exists(expires_at)",
+            None => "(attribute_not_exists(expires_at) OR attribute_type(expires_at, :null))",
         };
         let mut update = Update::builder()
             .table_name(&self.name)
@@ -169,9 +169,10 @@ impl Table {
             .condition_expression(format!("active = :true AND {unchanged}"))
             .expression_attribute_values(":end", text(milliseconds(end)))
             .expression_attribute_values(":true", AttributeValue::Bool(true));
-        if let Some(seen) = &old.expires_at {
-            update = update.expression_attribute_values(":seen", text(seen));
-        }
+        update = match &old.expires_at {
+            Some(seen) => update.expression_attribute_values(":seen", text(seen)),
+            None => update.expression_attribute_values(":null", text("NULL")),
+        };
         // The SDK gives it a token, so that a repetition after a lost answer is not a second one.
         let written = self
             .client
@@ -296,7 +297,7 @@ impl Table {
         now: Timestamp,
     ) -> Result<Entry> {
         let provider = provider.name;
-        if form(key, Kind::Secret) == Form::Issued {
+        if key::format(key, KeyKind::Secret) == KeyFormat::Issued {
             let pk = providers::Kind::Secret.presented("", key).pk(provider);
             let found = self.get(&pk, now).await?;
             return found.with_context(|| {

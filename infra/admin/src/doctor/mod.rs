@@ -1,5 +1,7 @@
 //! `admin doctor`: is everything that the functions stand on as they need it? It only reads.
 
+#[cfg(feature = "account")]
+mod account;
 mod functions;
 mod tables;
 
@@ -14,6 +16,30 @@ use crate::{
     aws::{Account, explain},
     output::{Output, shown, waiting},
 };
+
+/// What takes the place of the feature `account`.
+#[cfg(not(feature = "account"))]
+mod account {
+    use aws_sdk_dynamodb::types::TableDescription;
+
+    use super::{Account, Findings, Level};
+    use crate::providers::Provider;
+
+    pub(super) async fn look(
+        _: &Account,
+        _: [Option<TableDescription>; 2],
+        _: &[(&Provider, String)],
+        findings: &mut Findings,
+    ) {
+        findings.add(
+            Level::Unknown,
+            "account",
+            "not looked at: KMS keys, and the functions' settings, rights and throttles; add them \
+             with cargo run -p admin --features account -- doctor",
+            None,
+        );
+    }
+}
 
 #[derive(Args)]
 pub(crate) struct Doctor {}
@@ -113,19 +139,22 @@ impl Doctor {
         let waiting = waiting("tables and keys".to_owned());
         let payments = tables::payments(account, &mut findings).await;
         let credentials = tables::credentials(account, &mut findings).await;
-        match &account.stack {
+        let functions = match &account.stack {
             Some(stack) => {
                 waiting.set_message(format!("functions of the stack {}", stack.name));
-                let described = [payments, credentials].map(Option::unwrap_or_default);
-                functions::of(account, stack, &described, &mut findings).await;
+                functions::of(account, stack, &mut findings).await
             }
-            None => findings.add(
-                Level::Unknown,
-                "functions",
-                "not looked at: without --stack it is not known which they are",
-                None,
-            ),
-        }
+            None => {
+                findings.add(
+                    Level::Unknown,
+                    "functions",
+                    "not looked at: without --stack it is not known which they are",
+                    None,
+                );
+                Vec::new()
+            }
+        };
+        account::look(account, [payments, credentials], &functions, &mut findings).await;
         drop(waiting);
         let findings = findings.0;
         output.print(&findings, || lines(&findings))?;

@@ -1,27 +1,21 @@
-//! The two tables and the key of one.
+//! The two tables.
 
 use aws_sdk_dynamodb::types::{
     BillingMode, KeyType, MultiRegionConsistency, PointInTimeRecoveryStatus, ReplicaDescription,
     ReplicaStatus, ScalarAttributeType, SseType, StreamViewType, TableDescription, TableStatus,
     TimeToLiveStatus,
 };
-use aws_sdk_kms::types::{KeyManagerType, KeyState};
 
-use super::{Findings, Level};
+use super::Findings;
 use crate::aws::Account;
 
 /// Used signatures end by themselves at this attribute's time.
 const EXPIRY: &str = "signature_expires_at";
 
-/// What else must know of a table.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Described {
-    pub(super) arn: Option<String>,
-    /// The customer-managed key that encrypts it.
-    pub(super) key_arn: Option<String>,
-}
-
-pub(super) async fn payments(account: &Account, findings: &mut Findings) -> Option<Described> {
+pub(super) async fn payments(
+    account: &Account,
+    findings: &mut Findings,
+) -> Option<TableDescription> {
     let name = &account.payments;
     let subject = format!("table {name}");
     let table = describe(account, name, &subject, findings).await?;
@@ -79,18 +73,11 @@ pub(super) async fn payments(account: &Account, findings: &mut Findings) -> Opti
             ),
         }
     }
-    let key_arn = match key_of(&table) {
-        Some(arn) => key(account, &arn, findings).await.then_some(arn),
-        None => None,
-    };
-    Some(Described {
-        arn: table.table_arn,
-        key_arn,
-    })
+    Some(table)
 }
 
 /// The KMS key that encrypts a table, if it is not DynamoDB's own.
-fn key_of(table: &TableDescription) -> Option<String> {
+pub(super) fn key_of(table: &TableDescription) -> Option<String> {
     let sse = table.sse_description.as_ref()?;
     let kms = sse.sse_type == Some(SseType::Kms);
     sse.kms_master_key_arn.clone().filter(|_| kms)
@@ -105,21 +92,20 @@ fn replicas<'t>(
     replicas.filter(move |replica| replica.region_name.as_deref() != Some(region))
 }
 
-pub(super) async fn credentials(account: &Account, findings: &mut Findings) -> Option<Described> {
+pub(super) async fn credentials(
+    account: &Account,
+    findings: &mut Findings,
+) -> Option<TableDescription> {
     let name = &account.credentials;
     let subject = format!("table {name}");
     let table = describe(account, name, &subject, findings).await?;
-    let key_arn = match key_of(&table) {
-        Some(arn) => key(account, &arn, findings).await.then_some(arn),
-        None => {
-            findings.warning(
-                &subject,
-                "is not encrypted with a key of yours, and holds signing secrets",
-                "encrypt it with a customer-managed KMS key that only the functions may use",
-            );
-            None
-        }
-    };
+    if key_of(&table).is_none() {
+        findings.warning(
+            &subject,
+            "is not encrypted with a key of yours, and holds signing secrets",
+            "encrypt it with a customer-managed KMS key that only the functions may use",
+        );
+    }
     // What the tool's own reads show: the table can be read, its key included.
     let probe = account.dynamodb.get_item().table_name(name);
     let probe = probe.key(
@@ -132,10 +118,7 @@ pub(super) async fn credentials(account: &Account, findings: &mut Findings) -> O
     {
         findings.ok(&subject, "can be read with your rights");
     }
-    Some(Described {
-        arn: table.table_arn,
-        key_arn,
-    })
+    Some(table)
 }
 
 /// What holds for both.
@@ -249,66 +232,11 @@ fn judge(table: &TableDescription, region: &str, subject: &str, findings: &mut F
     }
 }
 
-/// Whether it is a customer-managed key, with what there is to say of it.
-async fn key(account: &Account, arn: &str, findings: &mut Findings) -> bool {
-    let subject = format!("key {arn}");
-    let kms = aws_sdk_kms::Client::new(&account.config);
-    let found = kms.describe_key().key_id(arn).send().await;
-    let Some(found) = findings.looked(&subject, "kms:DescribeKey", found) else {
-        return true;
-    };
-    let Some(key) = found.key_metadata else {
-        return true;
-    };
-    match &key.key_state {
-        Some(KeyState::Enabled) => findings.ok(&subject, "is enabled"),
-        Some(KeyState::PendingDeletion) => findings.fault(
-            &subject,
-            "is about to be deleted, and every credential with it",
-            "cancel the deletion now: aws kms cancel-key-deletion",
-        ),
-        state => findings.fault(
-            &subject,
-            format!(
-                "is {}",
-                state
-                    .as_ref()
-                    .map_or("unknown", |state| state.as_str())
-                    .to_lowercase()
-            ),
-            "enable it; until then no credential can be read",
-        ),
-    }
-    let own = key.key_manager == Some(KeyManagerType::Customer);
-    if !own {
-        findings.warning(
-            &subject,
-            "is managed by AWS, so its policy cannot be limited to the functions",
-            "encrypt the table with a customer-managed key",
-        );
-        return false;
-    }
-    let rotation = kms.get_key_rotation_status().key_id(arn).send().await;
-    if let Some(rotation) = findings.looked(&subject, "kms:GetKeyRotationStatus", rotation) {
-        let level = if rotation.key_rotation_enabled {
-            (Level::Ok, "is rotated every year", None)
-        } else {
-            (
-                Level::Warning,
-                "is not rotated",
-                Some("enable its rotation".to_owned()),
-            )
-        };
-        findings.add(level.0, &subject, level.1, level.2);
-    }
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use aws_sdk_dynamodb::types::{AttributeDefinition, BillingModeSummary, KeySchemaElement};
 
-    use super::*;
+    use super::{super::Level, *};
 
     fn good() -> aws_sdk_dynamodb::types::builders::TableDescriptionBuilder {
         let key = KeySchemaElement::builder()

@@ -124,19 +124,21 @@ impl Forecast {
                 "its status is {status}; cancelable are {cancelable}"
             ));
         }
-        match present(item, "manual_cancellation") {
-            None | Some(AttributeValue::Bool(false)) => {}
-            Some(_) => {
+        let internal = |why: String| Self {
+            outcome: "internal",
+            why,
+        };
+        match present(item, "manual_cancellation").map(AttributeValue::as_bool) {
+            None | Some(Ok(false)) => {}
+            Some(Ok(true)) => {
                 return refused("manual_cancellation: only a person may cancel it".to_owned());
             }
+            Some(Err(_)) => return internal("manual_cancellation is not a boolean".to_owned()),
         }
         if let Some(attribute) = provider.missing(item) {
-            return Self {
-                outcome: "internal",
-                why: format!(
-                    "{attribute} is missing or of another type, so no success could be written"
-                ),
-            };
+            return internal(format!(
+                "{attribute} is missing or of another type, so no success could be written"
+            ));
         }
         Self {
             outcome: "canceled",
@@ -195,11 +197,9 @@ impl Kind {
                 "no cancel finds it: its key must be {provider}#{merchant_id}#{payment_id}"
             }
             Self::Status => "a cancel fails: status must be a string",
-            Self::ManualCancellation => {
-                "it cannot be canceled: manual_cancellation must be a boolean"
-            }
+            Self::ManualCancellation => "a cancel fails: manual_cancellation must be a boolean",
             Self::Unanswerable => {
-                "a cancel fails: its success needs amount, currency and created_at"
+                "a cancel fails: its success needs amount (a number) and currency (a string)"
             }
             Self::UnknownStatus => "it cannot be canceled: status is not a word of the provider",
             Self::Amount => "shown as it stands: amount must be an integer of minor units",

@@ -11,18 +11,19 @@ use std::{
 };
 
 use aws_sdk_dynamodb::Client;
+use bytes::Bytes;
 use harness::faults::{Cut, Fault, FaultProxy};
 use hmac::{Hmac, KeyInit, Mac};
+use http::{Request, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::{
     clock::{Clock, Timestamp},
-    key,
-    provider::{Provider, Reply},
-    request::Incoming,
+    key::{self, KeyFormat, KeyKind},
+    provider::Provider,
     route,
     service::{CancelService, Settings},
-    store::dynamodb::DynamoDb,
+    store::dynamodb::{DynamoDb, Tables},
 };
 use tower_service::Service;
 use uuid::Uuid;
@@ -63,10 +64,10 @@ impl<P: Provider> Endpoint<P> {
             let status = item["status"].as_str().unwrap();
             P::STATUSES.cancelable.contains(&status) && item["manual_cancellation"].is_null()
         };
-        let store = DynamoDb::new(&embedded::config(&stage.url));
+        let store = DynamoDb::new(&embedded::config(&stage.url), Tables::default());
         let clock = Later::default();
         Self {
-            service: CancelService::with_clock(store, settings, clock.clone()),
+            service: CancelService::with_clock(store, &settings, clock.clone()),
             clock,
             tables: stage.tables.clone(),
             item: items.find(cancelable).unwrap().clone(),
@@ -75,7 +76,7 @@ impl<P: Provider> Endpoint<P> {
     }
 
     /// A cancel of the payment, which is as it was, as the tool says that a client of this credential asks for it.
-    async fn cancel(&self, issued: &Value) -> Reply {
+    async fn cancel(&self, issued: &Value) -> Response<String> {
         embedded::put(&self.tables, "payments", &self.item)
             .await
             .unwrap();
@@ -105,33 +106,28 @@ impl<P: Provider> Endpoint<P> {
             headers.push((name.to_owned(), value));
         }
         let parameter = format!("{{{}}}", route::parameter(P::ROUTE));
-        let incoming = Incoming {
-            request_id: Uuid::new_v4().to_string(),
-            method: "POST".to_owned(),
-            path: P::ROUTE.replace(&parameter, payment),
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect(),
-            body: body.into_bytes(),
-            ..Incoming::default()
-        };
-        let Ok(reply) = self.service.clone().call(incoming).await;
-        reply
+        let mut request = Request::post(P::ROUTE.replace(&parameter, payment));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Bytes::from(body)).unwrap();
+        let Ok(response) = self.service.clone().call(request).await;
+        response
     }
 
     /// Whether the credential cancels a payment. Whoever is refused has no right credential, and no other fault.
     async fn takes(&self, issued: &Value) -> bool {
-        let reply = self.cancel(issued).await;
-        assert!([200, 401, 403].contains(&reply.status), "{reply:?}");
+        let response = self.cancel(issued).await;
+        let status = response.status().as_u16();
+        assert!([200, 401, 403].contains(&status), "{response:?}");
         let pk = self.item["pk"].as_str();
         let items = embedded::scan(&self.tables, "payments").await.unwrap();
         let item = items.iter().find(|item| item["pk"].as_str() == pk);
         assert_eq!(
             item.unwrap()["status"] == P::STATUSES.canceled,
-            reply.status == 200
+            status == 200
         );
-        reply.status == 200
+        status == 200
     }
 }
 
@@ -275,7 +271,7 @@ async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
         .await
         .unwrap();
     let own = json!({"headers": ["api-key: own"]});
-    let unknown = key::issue(key::Kind::Secret, [7; 32]);
+    let unknown = key::issue(KeyKind::Secret, [7; 32]);
     let unknown = json!({"headers": [format!("api-key: {unknown}")]});
 
     type Service = Endpoint<hyperswitch::Hyperswitch>;
@@ -284,7 +280,7 @@ async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
     let closed = Service::over(&stage, settings).await;
     assert!(closed.takes(&ours).await);
     let (own, unknown) = (closed.cancel(&own).await, closed.cancel(&unknown).await);
-    assert_eq!((own.status, &own.body), (401, &unknown.body));
+    assert_eq!((own.status().as_u16(), own.body()), (401, unknown.body()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -351,11 +347,11 @@ async fn what_is_issued_is_stored_as_the_data_model_says() {
     assert_eq!(api_key["key"], digest(&api_key["secret"])[..12]);
     // 256 bits, in our form: no two alike.
     for secret in [&api_key, &pair, &hmac].map(|issued| &issued["secret"]) {
-        let form = key::form(secret.as_str().unwrap(), key::Kind::Secret);
-        assert_eq!(form, key::Form::Issued);
+        let form = key::format(secret.as_str().unwrap(), KeyKind::Secret);
+        assert_eq!(form, KeyFormat::Issued);
     }
     for id in [id(&pair), id(&hmac), id(&app)] {
-        assert_eq!(key::form(&id, key::Kind::Id), key::Form::Issued);
+        assert_eq!(key::format(&id, KeyKind::Id), KeyFormat::Issued);
     }
     let secrets: BTreeSet<_> = (0..20)
         .map(|_| stage.issue(&["--provider", "hyperswitch"])["secret"].to_string())
@@ -544,7 +540,7 @@ async fn bad_input_is_refused_with_what_to_do() {
         (
             format!(
                 "revoke {hyperswitch} {}",
-                key::issue(key::Kind::Secret, [1; 32])
+                key::issue(KeyKind::Secret, [1; 32])
             ),
             "no credential",
         ),

@@ -119,7 +119,7 @@ async fn a_payment_is_moved_from_the_status_that_was_seen_or_not_at_all() {
 }
 
 /// An item, and the answer of a cancel to it.
-const ITEMS: [(&str, &str); 9] = [
+const ITEMS: [(&str, &str); 12] = [
     (r#"{"status": "approved"}"#, "canceled"),
     (
         r#"{"status": "undefined", "manual_cancellation": false}"#,
@@ -144,6 +144,15 @@ const ITEMS: [(&str, &str); 9] = [
         "not_cancelable",
     ),
     (r#"{"status": 7}"#, "internal"),
+    (r#"{"status": null}"#, "internal"),
+    (
+        r#"{"status": "approved", "manual_cancellation": null}"#,
+        "canceled",
+    ),
+    (
+        r#"{"status": "approved", "manual_cancellation": "yes"}"#,
+        "internal",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,23 +8,15 @@ use std::{
 };
 
 use aws_sdk_dynamodb::Client;
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::Request,
-    response::Response,
-    routing::any,
-};
+use axum::{Router, body::to_bytes, extract::Request, routing::any};
 use serde_json::Value;
 use shared::{
     provider::Provider,
-    request::Incoming,
     service::{CancelService, Settings},
-    store::dynamodb::DynamoDb,
+    store::dynamodb::{DynamoDb, Tables},
 };
 use tokio::net::TcpListener;
 use tower_service::Service;
-use uuid::Uuid;
 
 /// What the process printed, and its exit code.
 #[derive(Debug)]
@@ -140,7 +132,7 @@ impl Stage {
 
     /// Serves the five endpoints over the tables; where they are.
     pub(crate) async fn serve(&self) -> String {
-        let store = DynamoDb::new(&embedded::config(&self.url));
+        let store = DynamoDb::new(&embedded::config(&self.url), Tables::default());
         let router = Router::new();
         let router = mount::<hyperswitch::Hyperswitch>(router, &store);
         let router = mount::<hedgepayments::HedgePayments>(router, &store);
@@ -155,31 +147,14 @@ impl Stage {
 }
 
 fn mount<P: Provider>(router: Router, store: &DynamoDb) -> Router {
-    let service = CancelService::<P, _>::new(store.clone(), Settings::default());
+    let service = CancelService::<P, _>::new(store.clone(), &Settings::default());
     let handler = any(move |request: Request| {
         let mut service = service.clone();
         async move {
             let (head, body) = request.into_parts();
-            let headers = head.headers.iter();
-            let incoming = Incoming {
-                request_id: Uuid::new_v4().to_string(),
-                method: head.method.to_string(),
-                path: head.uri.path().to_owned(),
-                headers: headers
-                    .map(|(name, value)| (name, String::from_utf8_lossy(value.as_bytes())))
-                    .collect(),
-                body: to_bytes(body, usize::MAX).await.unwrap().to_vec(),
-                ..Incoming::default()
-            };
-            let Ok(reply) = service.call(incoming).await;
-            let response = Response::builder().status(reply.status);
-            let headers = reply.headers.into_iter();
-            headers
-                .fold(response, |response, (name, value)| {
-                    response.header(name, value)
-                })
-                .body(Body::from(reply.body))
-                .unwrap()
+            let body = to_bytes(body, usize::MAX).await.unwrap();
+            let Ok(response) = service.call(Request::from_parts(head, body)).await;
+            response
         }
     });
     router.route(P::ROUTE, handler)

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -47,10 +47,9 @@ pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     finish(&mut binary(arguments, environment))
 }
 
-/// `--demo` on free ports.
+/// `--demo`, which takes free ports by itself.
 pub(crate) fn demo(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let free = ["--demo", "--port", "0", "--dynamodb-port", "0"];
-    run(&[&free, arguments].concat(), environment)
+    run(&[&["--demo"], arguments].concat(), environment)
 }
 
 /// What a pasted command prints.
@@ -138,10 +137,11 @@ impl Collected {
 /// A running stack, up to its ready line.
 pub(crate) struct Stack {
     child: Guarded,
+    lines: Collected,
     errors: Collected,
-    /// What it printed.
+    /// What it printed up to then.
     pub(crate) output: String,
-    /// Each provider with its command.
+    /// Each provider with its command, where `--commands` was given.
     pub(crate) commands: Vec<(String, String)>,
     /// From the ready line.
     pub(crate) url: String,
@@ -164,7 +164,7 @@ impl Stack {
             let Ok(line) = lines.lines.recv_timeout(PATIENCE) else {
                 panic!("not ready: {}{}", lines.so_far(), errors.so_far());
             };
-            if let Some(ready) = line.strip_prefix("ready  ") {
+            if let Some(ready) = plain(&line).strip_prefix("ready  ") {
                 let (url, rest) = ready.split_once("  (DynamoDB on ").unwrap();
                 break (url.to_owned(), rest.trim_end_matches(')').to_owned());
             }
@@ -179,12 +179,18 @@ impl Stack {
             .collect();
         Self {
             child,
+            lines,
             errors,
             output,
             commands,
             url,
             dynamodb,
         }
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&self) -> String {
+        self.lines.lines.recv_timeout(PATIENCE).unwrap()
     }
 
     /// What it has said on standard error.
@@ -208,7 +214,7 @@ impl Stack {
     }
 
     /// One operation of DynamoDB's API.
-    pub(crate) fn dynamodb(&self, operation: &str, input: &Value) {
+    pub(crate) fn dynamodb(&self, operation: &str, input: &Value) -> Value {
         let target = format!("X-Amz-Target: DynamoDB_20120810.{operation}");
         let headers = [
             "Content-Type: application/x-amz-json-1.0",
@@ -219,6 +225,12 @@ impl Stack {
         let body = input.to_string();
         let answer = exchange(&self.dynamodb, "POST", "/", &headers, body.as_bytes());
         assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    }
+
+    /// One request to the DynamoDB's port.
+    pub(crate) fn send_to_dynamodb(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
+        exchange(&self.dynamodb, method, path, headers, b"")
     }
 }
 
@@ -259,4 +271,66 @@ fn exchange(url: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) 
         head: head.to_owned(),
         body: body.to_owned(),
     }
+}
+
+/// A DynamoDB like the one at that URL, but for the item of a failed condition, which it does not return,
+/// as an older emulator. Where it listens.
+pub(crate) fn forgetful(store: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let store = store.to_owned();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let store = store.clone();
+            thread::spawn(move || forget(&mut client.unwrap(), &store));
+        }
+    });
+    url
+}
+
+/// One request of the client, with the answer's item forgotten, and the end of the connection.
+fn forget(client: &mut TcpStream, store: &str) {
+    let mut request = BufReader::new(client.try_clone().unwrap());
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if request.read_line(&mut line).unwrap_or_default() <= 2 {
+            break;
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    let length = lines.iter().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.parse().unwrap())
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    request.read_exact(&mut body).unwrap();
+    let kept = ["content-type", "x-amz-", "authorization"];
+    let headers = lines.iter().map(String::as_str).filter(|line| {
+        let line = line.to_lowercase();
+        kept.iter().any(|name| line.starts_with(name))
+    });
+    let headers: Vec<_> = headers.collect();
+    let answer = exchange(store, "POST", "/", &headers, &body);
+    let mut body = answer.json();
+    if answer.status == 400 {
+        body.as_object_mut().unwrap().remove("Item");
+    }
+    let body = body.to_string();
+    let status = answer.status;
+    let head = format!(
+        "HTTP/1.1 {status} x\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.write_all((head + &body).as_bytes()).unwrap();
+}
+
+/// The text without its colors.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| {
+        plain + part.split_once('m').map_or("", |(_, rest)| rest)
+    })
 }

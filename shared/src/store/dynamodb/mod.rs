@@ -1,397 +1,418 @@
 //! The tables in DynamoDB. The only folder that knows the AWS SDK.
 //!
-//! A cancel is one `UpdateItem` with a condition, and one write unit (for items up to 1 KB), whatever its outcome: on success
-//! the new item comes back, on a failed condition the old one does, so nothing is ever read a second time.
+//! A cancel is one `UpdateItem` with a condition, and one write unit (for items up to 1 KB),
+//! whatever its outcome: on success the new item comes back, on a failed condition the old one
+//! does, so nothing is ever read a second time.
 
-use std::collections::HashMap;
+mod attempts;
+mod config;
+mod item;
+#[cfg(test)]
+mod tests;
 
+use std::{collections::HashMap, future::Future, pin::Pin};
+
+use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
+    Client, Config,
+    config::retry::RetryConfig,
     error::{ProvideErrorMetadata, SdkError},
-    operation::{
-        get_item::{GetItemError, GetItemInput},
-        update_item::{UpdateItemError, UpdateItemInput, builders::UpdateItemInputBuilder},
+    operation::update_item::{
+        UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder,
     },
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
-use aws_types::SdkConfig;
-use serde_json::{Map, Number, Value};
-use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tokio::time::timeout_at;
+use tracing::{Instrument, debug, debug_span, error, warn};
 
-use self::client::{Client, once, within};
-pub use self::client::{environment, http_client, limits};
-use super::{Credentials, Payments, Signatures, StoreError, Verdict};
+pub use self::config::{behavior_version, from_environment, http_client};
+use self::{attempts::Attempts, item::text};
 use crate::{
-    auth::CredentialRecord,
-    cancel::{Claim, Transition},
-    payment::{Cancellation, Payment, PaymentKey},
+    auth::{CredentialRecord, Credentials},
+    budget::Budget,
+    cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
+    error::StoreError,
+    payment::{Attribute, Payment},
 };
 
-mod client;
+/// The names of both tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tables {
+    /// `PAYMENTS_TABLE`.
+    pub payments: String,
+    /// `CREDENTIALS_TABLE`.
+    pub credentials: String,
+}
 
-type Item = HashMap<String, AttributeValue>;
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            payments: "payments".to_owned(),
+            credentials: "credentials".to_owned(),
+        }
+    }
+}
 
 /// Both tables.
 #[derive(Debug, Clone)]
 pub struct DynamoDb {
     client: Client,
-    payments: String,
-    credentials: String,
+    tables: Tables,
 }
 
 impl DynamoDb {
-    /// The tables that `PAYMENTS_TABLE` and `CREDENTIALS_TABLE` name, by default `payments` and `credentials`.
+    /// The tables at the endpoint of `config`, under our timeouts and retries.
     #[must_use]
-    pub fn new(config: &SdkConfig) -> Self {
-        let table = |variable, default: &str| {
-            std::env::var(variable).unwrap_or_else(|_| default.to_owned())
-        };
+    pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         Self {
-            client: Client::new(config),
-            payments: table("PAYMENTS_TABLE", "payments"),
-            credentials: table("CREDENTIALS_TABLE", "credentials"),
+            client: Client::from_conf(config::with_limits(config)),
+            tables,
         }
     }
 
-    /// Resolves the name, connects, shakes hands and signs once, so that the first request finds it done: one look at the key `{provider}#` of the
-    /// credentials, which the role may read and under which nothing is. A single attempt, so it takes a second at most; whatever comes of it
-    /// is harmless, and takes nothing from the retry budget.
+    /// Resolves the name, connects, negotiates TLS and signs once, so that the first request finds
+    /// it done: one read of the key `{provider}#` in the credentials table, which the role allows
+    /// and where no item is.
+    ///
+    /// It makes a single attempt, so it takes a second at most. A failure is logged and harmless,
+    /// and takes nothing from the retry budget.
     pub async fn prime(&self, provider: &str) {
-        let look = GetItemInput::builder()
-            .table_name(&self.credentials)
-            .key("pk", text(&format!("{provider}#")));
-        match self.client.get_item(look, once()).await {
+        let once = Config::builder().retry_config(RetryConfig::disabled());
+        let read = self
+            .client
+            .get_item()
+            .table_name(&self.tables.credentials)
+            .key("pk", text(&format!("{provider}#")))
+            .customize()
+            .config_override(once)
+            .send();
+        match Box::pin(read).await {
             Ok(_) => debug!("connected to DynamoDB"),
             Err(failure) => warn!(
-                table = %self.credentials,
+                table = %self.tables.credentials,
                 kind = kind(&failure),
                 code = failure.code().unwrap_or_default(),
-                "no connection to DynamoDB before the first request, which will try again"
+                "cannot connect to DynamoDB before the first request, which will try again"
             ),
         }
     }
 
-    /// The one write, and the condition it is made under.
-    fn update(&self, wanted: &Transition) -> UpdateItemInputBuilder {
-        let words = wanted.statuses.cancelable;
-        let names = (0..words.len()).map(|n| format!(":from{n}"));
+    /// The one write, and its condition.
+    fn update(&self, transition: &Transition) -> UpdateItemFluentBuilder {
+        let statuses = transition.statuses.cancelable;
+        let names = (0..statuses.len()).map(|n| format!(":from{n}"));
         let names = names.collect::<Vec<_>>();
-        let cancelable = names.join(", ");
-        let fixed = [
-            (":canceled", text(wanted.statuses.canceled)),
-            (":at", text(&wanted.at)),
-            (":cancellation", cancellation_value(&wanted.cancellation)),
-            (":false", AttributeValue::Bool(false)),
-            (":N", text("N")),
-            (":S", text("S")),
-            (":M", text("M")),
-        ];
-        let mut values = HashMap::with_capacity(fixed.len() + words.len());
-        values.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
-        values.extend(names.into_iter().zip(words.iter().map(|word| text(word))));
-        UpdateItemInput::builder()
-            .table_name(&self.payments)
-            .key("pk", text(wanted.key.pk()))
+        let mut condition = format!(
+            "#status IN ({}) \
+             AND (attribute_not_exists(manual_cancellation) OR manual_cancellation = :false \
+             OR attribute_type(manual_cancellation, :NULL)) \
+             AND (attribute_not_exists(cancellation.#token) OR cancellation.#token <> :token)",
+            names.join(", ")
+        );
+        let cancellation = &transition.cancellation;
+        let mut values = HashMap::from(
+            [
+                (":canceled", text(transition.statuses.canceled)),
+                (":at", text(&transition.at)),
+                (":cancellation", item::cancellation_value(cancellation)),
+                (":token", text(&cancellation.token)),
+                (":false", AttributeValue::Bool(false)),
+                (":NULL", text("NULL")),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        values.extend(
+            names
+                .into_iter()
+                .zip(statuses.iter().map(|word| text(word))),
+        );
+        // Refuses an item that the response could not be written from before it is changed.
+        for attribute in transition.required {
+            let (name, kind) = (attribute.name(), attribute_type(*attribute));
+            condition.push_str(&format!(" AND attribute_type({name}, :{kind})"));
+            values.insert(format!(":{kind}"), text(kind));
+        }
+        self.client
+            .update_item()
+            .table_name(&self.tables.payments)
+            .key("pk", text(transition.key.pk()))
             .update_expression(
-                "SET #status = :canceled, canceled_at = :at, updated_at = :at, cancellation = :cancellation",
+                "SET #status = :canceled, canceled_at = :at, updated_at = :at, \
+                 cancellation = :cancellation",
             )
-            // The last two lines refuse an item that no answer could be written from before it is changed, not after.
-            .condition_expression(format!(
-                "#status IN ({cancelable}) \
-                 AND (attribute_not_exists(manual_cancellation) OR manual_cancellation = :false) \
-                 AND attribute_type(amount, :N) AND attribute_type(currency, :S) AND attribute_type(created_at, :S) \
-                 AND (attribute_not_exists(details) OR attribute_type(details, :M))"
-            ))
+            .condition_expression(condition)
             .expression_attribute_names("#status", "status")
+            .expression_attribute_names("#token", "token")
             .set_expression_attribute_values(Some(values))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
-}
 
-impl Payments for DynamoDb {
-    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
-        let asked = self
-            .client
-            .update_item(self.update(wanted), within(wanted.until));
-        let (made, item) = match asked.await {
-            Ok(output) => (true, output.attributes),
-            Err(failure) => match failure.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    (false, refused.item.clone())
-                }
-                _ => return Err(store_error(&failure, &self.payments)),
-            },
+    /// Sends a write within the budget. [`StoreError::Undecided`] if any attempt may have been made
+    /// although no response says so.
+    async fn write(
+        &self,
+        update: UpdateItemFluentBuilder,
+        budget: &Budget,
+    ) -> Result<UpdateItemOutput, WriteError> {
+        let attempts = Attempts::within(budget);
+        let call = update.customize().interceptor(attempts.clone()).send();
+        let failure = match timeout_at(budget.deadline(), traced("UpdateItem", call)).await {
+            Ok(Ok(output)) => return Ok(output),
+            Ok(Err(failure)) => Some(failure),
+            Err(_) => None,
         };
-        let payment = item.map(|item| payment(&item, &wanted.key)).transpose().map_err(|attribute| {
-            error!(table = %self.payments, pk = wanted.key.pk(), attribute, canceled = made, "payment item breaks the data model");
-            StoreError::Internal
-        })?;
-        match (made, payment) {
-            (true, Some(payment)) => Ok(Verdict::Made(payment)),
-            (false, payment) => Ok(Verdict::Refused(payment)),
-            (true, None) => {
-                error!(table = %self.payments, "DynamoDB made the update but returned no item");
-                Err(StoreError::Undecided)
-            }
+        let refused = failure.as_ref().and_then(SdkError::as_service_error);
+        if let Some(UpdateItemError::ConditionalCheckFailedException(failed)) = refused {
+            return Err(WriteError::ConditionFailed(failed.item.clone()));
         }
+        let error = if attempts.may_have_written() {
+            StoreError::Undecided
+        } else {
+            failure
+                .as_ref()
+                .map_or(StoreError::Unavailable, nothing_written)
+        };
+        log_failure(failure.as_ref(), error, &self.tables.payments);
+        Err(WriteError::Store(error))
     }
 }
 
-impl Credentials for DynamoDb {
-    async fn find(&self, pk: &str, until: Instant) -> Result<Option<CredentialRecord>, StoreError> {
-        let request = GetItemInput::builder()
-            .table_name(&self.credentials)
-            .key("pk", text(pk))
-            // So that a revoked one is not read as it was, nor one just issued as missing.
-            .consistent_read(true);
-        let asked = self.client.get_item(request, within(until));
-        let output = asked
-            .await
-            .map_err(|failure| store_error(&failure, &self.credentials))?;
-        output.item.map(|item| credential(&item)).transpose().map_err(|attribute| {
-            // The key id may be the digest of a secret: not even that is logged.
-            error!(table = %self.credentials, attribute, "credential item breaks the data model");
+/// Why a write was not made, or not known to be.
+enum WriteError {
+    /// The condition was false. The item at that moment.
+    ConditionFailed(Option<item::Item>),
+    Store(StoreError),
+}
+
+impl Payments for DynamoDb {
+    async fn transition(
+        &self,
+        transition: &Transition,
+        budget: &Budget,
+    ) -> Result<TransitionResult, StoreError> {
+        let table = &self.tables.payments;
+        let item = match self.write(self.update(transition), budget).await {
+            Ok(output) => {
+                let item = output.attributes.unwrap_or_default();
+                let payment = item::payment(&item, &transition.key);
+                // Anything but the item as just written is no proof that it was.
+                let made = payment.filter(|payment| is_made(payment, transition));
+                return made.map(TransitionResult::Transitioned).ok_or_else(|| {
+                    error!(%table, "DynamoDB returned another item than it wrote");
+                    StoreError::Undecided
+                });
+            }
+            Err(WriteError::ConditionFailed(Some(item))) => item,
+            Err(WriteError::ConditionFailed(None)) => {
+                return Ok(TransitionResult::ConditionFailed(None));
+            }
+            Err(WriteError::Store(error)) => return Err(error),
+        };
+        let unusable = |attribute| {
+            let pk = transition.key.pk();
+            error!(%table, pk, attribute, "the payment item breaks the data model");
             StoreError::Internal
-        })
+        };
+        let payment = item::payment(&item, &transition.key).ok_or_else(|| unusable("status"))?;
+        if item::has_unusable_flag(&item)
+            && transition.statuses.is_cancelable(&payment.status)
+            && !transition.is_token_of(&payment)
+        {
+            return Err(unusable("manual_cancellation"));
+        }
+        Ok(TransitionResult::ConditionFailed(Some(payment)))
+    }
+}
+
+/// Whether `payment` is as `transition` leaves it.
+fn is_made(payment: &Payment, transition: &Transition) -> bool {
+    payment.status == transition.statuses.canceled
+        && payment.cancellation.as_ref() == Some(&transition.cancellation)
+}
+
+impl Credentials for DynamoDb {
+    async fn find(
+        &self,
+        pk: &str,
+        budget: &Budget,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
+        let table = &self.tables.credentials;
+        let read = self
+            .client
+            .get_item()
+            .table_name(table)
+            .key("pk", text(pk))
+            // An eventually consistent read could return a revoked credential as it was before.
+            .consistent_read(true)
+            .customize()
+            .interceptor(Attempts::within(budget))
+            .send();
+        let failure = match timeout_at(budget.deadline(), traced("GetItem", read)).await {
+            Ok(Ok(output)) => {
+                let record = output.item.map(|item| item::credential(&item));
+                return record.transpose().map_err(|attribute| {
+                    // The key id may be the digest of a secret: not even that is logged.
+                    error!(%table, attribute, "the credential item breaks the data model");
+                    StoreError::Internal
+                });
+            }
+            Ok(Err(failure)) => Some(failure),
+            Err(_) => None,
+        };
+        let error = failure
+            .as_ref()
+            .map_or(StoreError::Unavailable, nothing_written);
+        log_failure(failure.as_ref(), error, table);
+        Err(error)
     }
 }
 
 impl Signatures for DynamoDb {
-    /// One write unit, beside that of the payment. DynamoDB deletes the item some time after `signature_expires_at`, which no payment has.
-    async fn claim(&self, wanted: &Claim) -> Result<bool, StoreError> {
-        let request = UpdateItemInput::builder()
-            .table_name(&self.payments)
-            .key("pk", text(&wanted.pk))
+    /// One write unit, besides the payment's. DynamoDB deletes the item some time after
+    /// `signature_expires_at`, an attribute that no payment has.
+    async fn claim(&self, signature: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
+        let expires_at = AttributeValue::N(signature.expires_at.to_string());
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.tables.payments)
+            .key("pk", text(&signature.pk))
             .update_expression("SET payment_id = :payment, signature_expires_at = :end")
             .condition_expression("attribute_not_exists(pk) OR payment_id = :payment")
-            .expression_attribute_values(":payment", text(&wanted.payment_id))
-            .expression_attribute_values(":end", AttributeValue::N(wanted.expires_at.to_string()));
-        let asked = self.client.update_item(request, within(wanted.until));
-        match asked.await {
+            .expression_attribute_values(":payment", text(&signature.payment_id))
+            .expression_attribute_values(":end", expires_at);
+        match self.write(update, budget).await {
             Ok(_) => Ok(true),
-            Err(failure) => match failure.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(store_error(&failure, &self.payments)),
-            },
+            Err(WriteError::ConditionFailed(_)) => Ok(false),
+            Err(WriteError::Store(error)) => Err(error),
         }
     }
 }
 
-/// Errors that end an attempt for good, after which nothing can have been written: what to check is logged. Everything else, a time-out, a
-/// broken connection, a 5xx, throttling to the last attempt, leaves it open.
-trait Definite {
-    fn is_definite(&self) -> bool;
-}
-
-impl Definite for UpdateItemError {
-    fn is_definite(&self) -> bool {
-        self.is_resource_not_found_exception() || is_client_fault(self.code())
-    }
-}
-
-impl Definite for GetItemError {
-    fn is_definite(&self) -> bool {
-        self.is_resource_not_found_exception() || is_client_fault(self.code())
-    }
-}
-
-fn is_client_fault(code: Option<&str>) -> bool {
-    matches!(
-        code,
-        Some(
-            "AccessDeniedException"
-                | "ValidationException"
-                | "UnrecognizedClientException"
-                | "IncompleteSignatureException"
-                | "InvalidSignatureException"
-                | "MissingAuthenticationTokenException"
-                | "ExpiredTokenException"
-        )
-    )
-}
-
-fn store_error<E>(failure: &SdkError<E>, table: &str) -> StoreError
+/// The SDK call in a span. Boxed, because its state takes kilobytes that every future around it
+/// would hold and move.
+fn traced<T>(
+    operation: &'static str,
+    call: impl Future<Output = T> + Send + 'static,
+) -> Pin<Box<dyn Future<Output = T> + Send>>
 where
-    E: Definite + ProvideErrorMetadata + std::error::Error + 'static,
+    T: Send,
 {
-    let code = failure.code().unwrap_or_default();
-    let kind = kind(failure);
-    if matches!(failure, SdkError::ConstructionFailure(_))
-        || failure
-            .as_service_error()
-            .is_some_and(Definite::is_definite)
-    {
-        error!(
-            table,
-            kind,
-            code,
-            "DynamoDB did not take the request: check the table's name, the region and the function's permissions"
-        );
+    let span = debug_span!(
+        "DynamoDB",
+        "otel.name" = format_args!("DynamoDB.{operation}"),
+        "rpc.system" = "aws-api",
+        "rpc.service" = "DynamoDB",
+        "rpc.method" = operation,
+    );
+    Box::pin(call.instrument(span))
+}
+
+/// DynamoDB's name of the type that responses need.
+fn attribute_type(attribute: Attribute) -> &'static str {
+    match attribute {
+        Attribute::Amount => "N",
+        Attribute::Currency => "S",
+    }
+}
+
+/// A response with which DynamoDB says that it wrote nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// The condition was false.
+    Condition,
+    /// It was busy with other requests, or could not use the table's KMS key. A retry may succeed.
+    Unavailable,
+    /// The request, its signature, the role or the table is wrong.
+    Rejected,
+}
+
+/// The refusal of that error. Every other error, such as a 5xx, leaves it open whether something
+/// was written.
+fn refusal(error: &impl ProvideErrorMetadata) -> Option<Refusal> {
+    match error.code()? {
+        "ConditionalCheckFailedException" => Some(Refusal::Condition),
+        "ProvisionedThroughputExceededException"
+        | "ReplicatedWriteConflictException"
+        | "RequestLimitExceeded"
+        | "ThrottlingException"
+        | "TransactionConflictException" => Some(Refusal::Unavailable),
+        code if code.starts_with("KMS") => Some(Refusal::Unavailable),
+        // A table whose key is disabled, or not permitted, is refused like this.
+        "AccessDeniedException" if error.message().is_some_and(|text| text.contains("kms:")) => {
+            Some(Refusal::Unavailable)
+        }
+        "AccessDeniedException"
+        | "ExpiredTokenException"
+        | "IncompleteSignatureException"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "ResourceNotFoundException"
+        | "UnrecognizedClientException"
+        | "ValidationException" => Some(Refusal::Rejected),
+        _ => None,
+    }
+}
+
+/// What a failure means when nothing was written.
+fn nothing_written<E: ProvideErrorMetadata>(failure: &SdkError<E>) -> StoreError {
+    let rejected = failure.as_service_error().and_then(refusal) == Some(Refusal::Rejected);
+    if rejected || matches!(failure, SdkError::ConstructionFailure(_)) {
         StoreError::Internal
     } else {
-        error!(
+        StoreError::Unavailable
+    }
+}
+
+fn log_failure<E: ProvideErrorMetadata>(
+    failure: Option<&SdkError<E>>,
+    error: StoreError,
+    table: &str,
+) {
+    let code = failure
+        .and_then(ProvideErrorMetadata::code)
+        .unwrap_or_default();
+    let kind = failure.map_or("no response before the deadline", kind);
+    let too_large = failure
+        .and_then(ProvideErrorMetadata::message)
+        .is_some_and(|text| text.contains("Item size"));
+    match error {
+        StoreError::Undecided => error!(
             table,
             kind,
             code,
-            "DynamoDB gave no definite answer: if that lasts, check the region, the endpoint and the network between"
-        );
-        StoreError::Undecided
+            "DynamoDB gave no definite response: if that lasts, check the Region, the endpoint and \
+             the network between"
+        ),
+        StoreError::Unavailable => error!(
+            table,
+            kind,
+            code,
+            "DynamoDB wrote nothing: if that lasts, check throttling, conflicting transactions, the \
+             table's KMS key, the endpoint and the network between"
+        ),
+        StoreError::Internal if too_large => error!(
+            table,
+            kind,
+            code,
+            "DynamoDB wrote nothing: with the cancellation the item would exceed 400 KB"
+        ),
+        StoreError::Internal => error!(
+            table,
+            kind,
+            code,
+            "DynamoDB wrote nothing: check the table's name, the Region and the role's permissions"
+        ),
     }
 }
 
 fn kind<E>(failure: &SdkError<E>) -> &'static str {
     match failure {
-        SdkError::ConstructionFailure(_) => "request could not be built",
-        SdkError::TimeoutError(_) => "no answer in time",
+        SdkError::ConstructionFailure(_) => "the request could not be built",
+        SdkError::TimeoutError(_) => "timeout",
         SdkError::DispatchFailure(_) => "connection failed",
-        SdkError::ResponseError(_) => "answer cut short or unreadable",
+        SdkError::ResponseError(_) => "the response was cut short or unreadable",
         SdkError::ServiceError(_) | _ => "refused",
-    }
-}
-
-fn text(text: &str) -> AttributeValue {
-    AttributeValue::S(text.to_owned())
-}
-
-fn cancellation_value(cancellation: &Cancellation) -> AttributeValue {
-    let Cancellation {
-        id,
-        token,
-        fingerprint,
-        reason,
-    } = cancellation;
-    let mut map = HashMap::from([
-        ("id".to_owned(), text(id)),
-        ("token".to_owned(), text(token)),
-        ("fingerprint".to_owned(), text(fingerprint)),
-    ]);
-    if let Some(reason) = reason {
-        map.insert("reason".to_owned(), text(reason));
-    }
-    AttributeValue::M(map)
-}
-
-/// The payment that `item` is, or the attribute that is missing or of another type than the data model says.
-fn payment(item: &Item, key: &PaymentKey) -> Result<Payment, &'static str> {
-    let amount = match item.get("amount") {
-        Some(AttributeValue::N(number)) => number.parse().map_err(|_| "amount"),
-        _ => Err("amount"),
-    };
-    let details = match item.get("details") {
-        None => Ok(Map::new()),
-        Some(AttributeValue::M(map)) => Ok(json_object(map)),
-        Some(_) => Err("details"),
-    };
-    Ok(Payment {
-        id: key.payment_id().to_owned(),
-        merchant_id: key.merchant_id().to_owned(),
-        status: required(item, "status")?,
-        amount: amount?,
-        currency: required(item, "currency")?,
-        created_at: required(item, "created_at")?,
-        updated_at: optional(item, "updated_at")?,
-        canceled_at: optional(item, "canceled_at")?,
-        manual_cancellation: flag(item, "manual_cancellation")?.unwrap_or(false),
-        details: details?,
-        cancellation: match item.get("cancellation") {
-            None => None,
-            Some(AttributeValue::M(map)) => Some(Cancellation {
-                id: required(map, "id")?,
-                token: required(map, "token")?,
-                fingerprint: required(map, "fingerprint")?,
-                reason: optional(map, "reason")?,
-            }),
-            Some(_) => return Err("cancellation"),
-        },
-    })
-}
-
-/// The credential that `item` is, or the attribute that breaks the data model.
-fn credential(item: &Item) -> Result<CredentialRecord, &'static str> {
-    let merchant_id = required(item, "merchant_id")?;
-    if merchant_id.contains('#') {
-        return Err("merchant_id"); // It would reach into another merchant's keys.
-    }
-    Ok(CredentialRecord {
-        merchant_id,
-        secret_sha256: optional(item, "secret_sha256")?,
-        signing_secret: optional(item, "signing_secret")?,
-        active: flag(item, "active")?.ok_or("active")?,
-        expires_at: optional(item, "expires_at")?
-            .map(|end| end.parse())
-            .transpose()
-            .map_err(|_| "expires_at")?,
-        api_version: optional(item, "api_version")?,
-    })
-}
-
-fn required(item: &Item, name: &'static str) -> Result<String, &'static str> {
-    optional(item, name)?.ok_or(name)
-}
-
-fn optional(item: &Item, name: &'static str) -> Result<Option<String>, &'static str> {
-    match item.get(name) {
-        None => Ok(None),
-        Some(AttributeValue::S(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(name),
-    }
-}
-
-fn flag(item: &Item, name: &'static str) -> Result<Option<bool>, &'static str> {
-    match item.get(name) {
-        None => Ok(None),
-        Some(AttributeValue::Bool(flag)) => Ok(Some(*flag)),
-        Some(_) => Err(name),
-    }
-}
-
-fn json_object(map: &Item) -> Map<String, Value> {
-    map.iter()
-        .map(|(name, value)| (name.clone(), json(value)))
-        .collect()
-}
-
-/// A stored value as JSON. Sets become arrays. Binary values have no JSON form and become null.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the SDK's enum has a private variant for what it does not know"
-)]
-fn json(value: &AttributeValue) -> Value {
-    match value {
-        AttributeValue::S(text) => Value::String(text.clone()),
-        AttributeValue::N(number) => json_number(number),
-        AttributeValue::Bool(flag) => Value::Bool(*flag),
-        AttributeValue::L(list) => list.iter().map(json).collect(),
-        AttributeValue::M(map) => Value::Object(json_object(map)),
-        AttributeValue::Ss(texts) => texts
-            .iter()
-            .map(|text| Value::String(text.clone()))
-            .collect(),
-        AttributeValue::Ns(numbers) => numbers.iter().map(|number| json_number(number)).collect(),
-        _ => Value::Null,
-    }
-}
-
-fn json_number(number: &str) -> Value {
-    number.parse::<Number>().map_or(Value::Null, Value::Number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// DynamoDB keeps decimal digits, JSON readers get binary floating point: what one of these says must come out as it went in.
-    #[test]
-    fn a_stored_fraction_is_answered_with_the_digits_it_has() {
-        for digits in [
-            "0.1",
-            "19.99",
-            "0.18981702153870114",
-            "0.9175699234495203",
-            "0.44981397928666356",
-        ] {
-            assert_eq!(json_number(digits).to_string(), digits);
-        }
     }
 }

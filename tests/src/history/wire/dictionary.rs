@@ -1,16 +1,13 @@
 //! What the provider's answers mean: learned on a sound network, in every state that a history can bring about.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use aws_sdk_dynamodb::Client;
 use serde_json::Value;
 use shared::provider::{Provider, Statuses};
 
 use super::{
     super::{Asked, Cancellation, Id, Item, Token},
-    Stage,
-    requests::{get, payment_id},
+    World, pk,
+    requests::payment_id,
 };
 use crate::{
     spy::{OUTCOME, Spy},
@@ -65,20 +62,18 @@ impl Bytes {
 impl Dictionary {
     /// Asks in every state.
     pub(super) async fn learn<P: Provider>(
-        stage: &Stage<P>,
-        url: &str,
-        tables: &Client,
+        world: &World<P>,
+        service: &Transport<Spy<P>>,
     ) -> Result<Self> {
-        let service = Transport::<Spy<P>>::service(url, Duration::from_secs(600)).await;
         let mut learned = Self::default();
         for (number, first) in (900_000..).zip(states::<P>()) {
             for request in [0, 1] {
-                let payment = stage.put(number, first).await?;
+                let payment = world.put(number, first)?;
                 let payment_id = payment_id(&payment)?;
-                let event = stage.requests.event(request, payment_id, Some("key-1"))?;
+                let event = world.requests.event(request, payment_id, Some("key-1"))?;
                 let answer = service.invoke("request", &event).await?;
                 let outcome = answer.headers.get(OUTCOME).context("no outcome")?.clone();
-                let after = get(tables, &payment["pk"]).await?;
+                let after = world.tables.get("payments", pk(&payment)?)?;
                 let canceled_now = after
                     .as_ref()
                     .is_some_and(|item| item["status"] == P::STATUSES.canceled);

@@ -1,7 +1,8 @@
-//! Histories through real processes: the provider's binary several times over, each behind a Lambda Runtime API, and a
-//! [`FaultProxy`](crate::faults::FaultProxy) between its SDK and one embedded DynamoDB.
+//! Histories through the whole of a provider, several times over: its service in this process, on the paused clock, or its
+//! binary behind a Lambda Runtime API; and a [`FaultProxy`](crate::faults::FaultProxy) between its SDK and DynamoDB's
+//! engine.
 //!
-//! The seed decides on clients, calls and faults. Who comes first the machine decides, so a seed makes a history that is much alike, not the same one.
+//! The seed decides on clients, calls and faults. Of processes the machine decides who comes first, so there a seed makes a history that is much alike, not the same one.
 //! What the bytes of an answer mean is learned beforehand, on a sound network; an answer in other bytes is therefore wrong, and so is a replay
 //! that is not the first answer byte for byte.
 
@@ -11,75 +12,71 @@ mod requests;
 
 use std::{
     marker::PhantomData,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use aws_sdk_dynamodb::{
-    Client,
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
 use fastrand::Rng;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
-use shared::provider::Provider;
+use shared::{clock::SystemClock, provider::Provider};
 use tokio::{task::JoinSet, time::sleep};
 
 use self::{
     dictionary::Dictionary,
     pool::{Called, Pool},
-    requests::{Requests, get, payment_id},
+    requests::{Requests, payment_id},
 };
 use super::{
     Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Seen, Token, Wish,
     check::linearizable, report, seeds,
 };
 use crate::{
-    faults::{self, Cut, Instead},
+    faults::{self, Cut, FaultProxy, Instead},
     golden::Case,
     progress::progress,
-    transport,
+    spy::Spy,
+    stage::WARM,
+    tables::Tables,
+    transport::{self, Transport},
 };
 
-/// How many histories are made at once.
+/// How many histories of processes are made at once. Those of services wait for nothing.
 const AT_ONCE: usize = 4;
 
-/// A call on which no fault was laid is undecided only where the machine was so busy that an attempt timed out.
-const BUSY: Duration = Duration::from_millis(900);
-
-/// So many histories unless `PROCESS_HISTORIES` says otherwise.
-const SAMPLE: u64 = 20;
-
-/// Makes the provider's histories, 20 or `PROCESS_HISTORIES` of them, and judges them.
+/// Makes histories of the provider's service, 150 or `SERVICE_HISTORIES` of them, or of the processes of its `binary`, 15
+/// or `PROCESS_HISTORIES`, and judges them.
 ///
 /// # Errors
 /// Where an answer was untrue, or a history could not be made.
-pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Result<()> {
+pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>) -> Result<()> {
     let began = Instant::now();
-    let seeds = seeds("PROCESS_HISTORIES", SAMPLE);
+    let (variable, sample, at_once) = match binary {
+        None => ("SERVICE_HISTORIES", 150, 1),
+        Some(_) => ("PROCESS_HISTORIES", 15, AT_ONCE),
+    };
+    let seeds = seeds(variable, sample);
     let number = seeds.end - seeds.start;
-    let bar = progress(P::NAME, number, SAMPLE);
-    let stage = Arc::new(Stage::<P>::set(cases).await?);
+    let bar = progress(P::NAME, number, sample);
+    let world = Arc::new(World::<P>::set(cases).await?);
     let waiting = Arc::new(Mutex::new(seeds));
     let mut workers = JoinSet::new();
-    for _ in 0..AT_ONCE {
-        let (stage, waiting) = (Arc::clone(&stage), Arc::clone(&waiting));
+    for _ in 0..at_once {
+        let (world, waiting) = (Arc::clone(&world), Arc::clone(&waiting));
         let bar = bar.clone();
         workers.spawn(async move {
-            let nobodys = stage.requests.payment(999_998)?;
-            let warming = stage
+            let nobodys = world.requests.payment(999_998)?;
+            let warming = world
                 .requests
                 .event(0, payment_id(&nobodys)?, Some("warming"))?;
-            let pool = Pool::new(binary, stage.store, warming);
+            let pool = Pool::<P>::new(binary, world.tables.clone(), warming);
             let mut seen = Seen::new();
             loop {
                 let Some(seed) = lock(&waiting).next() else {
                     return anyhow::Ok(seen);
                 };
-                let history = stage.play(&pool, seed).await;
+                let history = world.play(&pool, seed).await;
                 for word in history
                     .with_context(|| format!("history {seed}"))?
                     .remarkable()
@@ -96,7 +93,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Res
             *all.entry(word).or_default() += count;
         }
     }
-    report("PROCESS_HISTORIES", P::NAME, number, began.elapsed(), &all);
+    report(variable, P::NAME, number, began.elapsed(), &all);
     // Histories in which nothing happens prove nothing.
     for remarkable in [
         "canceled",
@@ -106,7 +103,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Res
         "an answer is lost",
     ] {
         ensure!(
-            number < SAMPLE || all.contains_key(remarkable),
+            number < sample || all.contains_key(remarkable),
             "not seen in {number} histories: {remarkable}"
         );
     }
@@ -114,9 +111,8 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: &'static str) -> Res
 }
 
 /// A provider's store, and what is said to the provider and by it.
-struct Stage<P: Provider> {
-    store: SocketAddr,
-    tables: Client,
+struct World<P: Provider> {
+    tables: Tables,
     requests: Requests,
     dictionary: Dictionary,
     provider: PhantomData<fn() -> P>,
@@ -198,7 +194,7 @@ impl Record {
 
 /// A history's plan and its place.
 struct Play<'s, P: Provider> {
-    stage: &'s Stage<P>,
+    world: &'s World<P>,
     pool: &'s Arc<Pool<P>>,
     payment: &'s Value,
     record: Arc<Mutex<Record>>,
@@ -206,28 +202,29 @@ struct Play<'s, P: Provider> {
     faults_in_100: u8,
 }
 
-impl<P: Provider> Stage<P> {
+impl<P: Provider> World<P> {
+    /// On a sound network it is learned what the requests are, and what the answers to them mean.
     async fn set(cases: &[Case]) -> Result<Self> {
-        let (store, tables) = embedded::with_tables().await?;
-        let url = format!("http://{store}");
-        let requests = Requests::find::<P>(cases, &url, &tables).await?;
-        let mut stage = Self {
-            store,
-            tables: tables.clone(),
+        let tables = Tables::new()?;
+        let proxy = FaultProxy::in_memory(&tables);
+        let service = Transport::<Spy<P>>::service(&proxy.config(), WARM, SystemClock);
+        let requests = Requests::find(cases, &service, &tables).await?;
+        let mut world = Self {
+            tables,
             requests,
             dictionary: Dictionary::default(),
             provider: PhantomData,
         };
-        stage.dictionary = Dictionary::learn(&stage, &url, &tables).await?;
-        Ok(stage)
+        world.dictionary = Dictionary::learn(&world, &service).await?;
+        Ok(world)
     }
 
     /// Puts the payment of the history with that number there, or sees to it that there is none.
-    async fn put(&self, number: u64, first: Option<Item>) -> Result<Value> {
+    fn put(&self, number: u64, first: Option<Item>) -> Result<Value> {
         let mut payment = self.requests.payment(number)?;
         let Some(item) = first else {
             let pk = payment["pk"].as_str().context("an item has no pk")?;
-            embedded::delete(&self.tables, "payments", pk).await?;
+            self.tables.delete("payments", pk)?;
             return Ok(payment);
         };
         payment["status"] = json!(item.status);
@@ -243,7 +240,7 @@ impl<P: Provider> Stage<P> {
             payment["cancellation"] = self.requests.cancellation(fingerprint).clone();
             payment["cancellation"]["token"] = json!(format!("key-{key}"));
         }
-        embedded::put(&self.tables, "payments", &payment).await?;
+        self.tables.put("payments", &payment)?;
         Ok(payment)
     }
 
@@ -254,9 +251,9 @@ impl<P: Provider> Stage<P> {
             .fold(0_u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
         let mut random = Rng::with_seed(seed ^ (name << 32));
         let first = first::<P>(&mut random);
-        let payment = self.put(seed, first).await?;
+        let payment = self.put(seed, first)?;
         let play = Play {
-            stage: self,
+            world: self,
             pool,
             payment: &payment,
             record: Arc::default(),
@@ -273,7 +270,7 @@ impl<P: Provider> Stage<P> {
         pool.quiet().await?;
         play.repeat_all().await?;
         pool.quiet().await?;
-        let last = get(&self.tables, &payment["pk"]).await?;
+        let last = self.tables.get("payments", pk(&payment)?)?;
 
         let record = std::mem::take(&mut *lock(&play.record));
         let mut history = History {
@@ -379,6 +376,15 @@ impl<P: Provider> Stage<P> {
             }
             Some(Told::Outcome { answer, outcome }) => (answer, outcome),
         };
+        if outcome == "unavailable" {
+            let said = answer.status >= 500 && answer.headers.contains_key("retry-after");
+            return match said {
+                true => Ok(Answer::Unavailable),
+                false => Err(format!(
+                    "#{number} is unavailable, but not said so: {answer:?}"
+                )),
+            };
+        }
         let token = record.token(number, self.requests.may_lack_a_key());
         let payment_id = payment_id(payment).map_err(|error| error.to_string())?;
         let read = self.dictionary.read(
@@ -460,12 +466,12 @@ impl<P: Provider> Play<'_, P> {
             sleep(Duration::from_micros(random.u64(..4000))).await;
             let script = self.script(&mut random);
             if let Wish::Move(asked) = wish {
-                self.move_on(client, asked, !script.is_empty()).await?;
+                self.move_on(client, asked, !script.is_empty())?;
                 continue;
             }
-            let later = Duration::from_micros(random.u64(..30_000));
+            let delays = [4_000, 30_000].map(|most| Duration::from_micros(random.u64(..most)));
             let number = self
-                .cancel(client, |number| wish.asked(number), None, &script, later)
+                .cancel(client, |number| wish.asked(number), None, &script, delays)
                 .await?;
             let undecided = lock(&self.record)
                 .events
@@ -482,7 +488,7 @@ impl<P: Provider> Play<'_, P> {
     fn script(&self, random: &mut Rng) -> Vec<faults::Fault> {
         let mut script = Vec::new();
         while script.len() < 3 && random.u8(..100) < self.faults_in_100 {
-            // To be silent costs a second an attempt, so few are.
+            // To be silent costs a process a second an attempt, so few are.
             let how = match random.u8(..100) {
                 0 => Cut::Hang,
                 1..50 => Cut::Reset,
@@ -526,10 +532,10 @@ impl<P: Provider> Play<'_, P> {
         asked: impl FnOnce(Number) -> Asked,
         request_id: Option<String>,
         script: &[faults::Fault],
-        later: Duration,
+        [latency, later]: [Duration; 2],
     ) -> Result<Number> {
         let mut lease = self.pool.lease().await?;
-        let requests = &self.stage.requests;
+        let requests = &self.world.requests;
         let (number, request_id, event) = {
             let mut record = lock(&self.record);
             let number = record.begin(client, asked, request_id);
@@ -540,9 +546,7 @@ impl<P: Provider> Play<'_, P> {
             let event = requests.event(fingerprint, payment_id(self.payment)?, token.as_deref())?;
             (number, record.request_ids[number].clone(), event)
         };
-        let began = Instant::now();
-        let called = lease.call(&request_id, &event, script).await;
-        let took = began.elapsed();
+        let called = lease.call(&request_id, &event, script, latency).await;
         let record = Arc::clone(&self.record);
         lease.end(later, move |transitions| {
             lock(&record).transitions += transitions
@@ -552,11 +556,12 @@ impl<P: Provider> Play<'_, P> {
             answer,
             outcome,
             befell,
+            attempts,
         } = called.with_context(|| format!("#{number}, {script:?}"))?;
-        if outcome == "undecided" {
+        if ["undecided", "unavailable"].contains(&outcome.as_str()) {
             ensure!(
-                !befell.is_empty() || took > BUSY,
-                "#{number} is undecided without a fault: {answer:?}"
+                !befell.is_empty() || (self.pool.has_processes() && attempts > 1),
+                "#{number} is {outcome} without a fault: {answer:?}"
             );
             let said = answer.status >= 500 && answer.headers.contains_key("retry-after");
             ensure!(said, "#{number} is undecided, but not said so: {answer:?}");
@@ -572,7 +577,7 @@ impl<P: Provider> Play<'_, P> {
     }
 
     /// Another service moves the payment, under the condition that the data model asks of it. Where its answer is `lost`, it does not ask again.
-    async fn move_on(&self, client: usize, asked: Asked, lost: bool) -> Result<()> {
+    fn move_on(&self, client: usize, asked: Asked, lost: bool) -> Result<()> {
         let Some(word) = asked.word() else {
             return Err(anyhow!("{asked} moves nothing"));
         };
@@ -580,30 +585,13 @@ impl<P: Provider> Play<'_, P> {
         let seen = self.payment["status"]
             .as_str()
             .filter(|word| P::STATUSES.cancelable.contains(word));
-        let text = |text: &str| AttributeValue::S(text.to_owned());
         let moved = self
-            .stage
+            .world
             .tables
-            .update_item()
-            .table_name("payments")
-            .key("pk", text(self.payment["pk"].as_str().unwrap_or_default()))
-            .update_expression("SET #s = :to")
-            .condition_expression("#s = :seen")
-            .expression_attribute_names("#s", "status")
-            .expression_attribute_values(":seen", text(seen.unwrap_or("none")))
-            .expression_attribute_values(":to", text(word))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let told = match moved {
-            Ok(_) => Told::Moved,
-            Err(failure) => match failure.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    let found = refused.item.clone().map(AttributeValue::M);
-                    Told::Refused(found.as_ref().map(embedded::to_json))
-                }
-                _ => return Err(failure.into()),
-            },
+            .move_on(pk(self.payment)?, seen.unwrap_or("none"), word);
+        let told = match moved? {
+            Ok(()) => Told::Moved,
+            Err(found) => Told::Refused(found),
         };
         let mut record = lock(&self.record);
         if lost {
@@ -627,7 +615,13 @@ impl<P: Provider> Play<'_, P> {
                 continue;
             };
             let again = self
-                .cancel(client, |_| asked, Some(request_id), &[], Duration::ZERO)
+                .cancel(
+                    client,
+                    |_| asked,
+                    Some(request_id),
+                    &[],
+                    [Duration::ZERO; 2],
+                )
                 .await?;
             let record = lock(&self.record);
             if let (
@@ -671,6 +665,10 @@ impl From<faults::Fault> for Fault {
             } => Self::AnswerLost,
         }
     }
+}
+
+fn pk(payment: &Value) -> Result<&str> {
+    payment["pk"].as_str().context("an item has no pk")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

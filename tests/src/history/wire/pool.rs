@@ -1,14 +1,13 @@
-//! The function's processes, several of them, as Lambda keeps them: each takes one call at a time.
+//! The function's processes, or services in their place: several, as Lambda keeps them, and each takes one call at a time.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use shared::{provider::Provider, service::REQUEST};
+use shared::{clock::SystemClock, provider::Provider, service::TARGET};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
@@ -16,6 +15,10 @@ use tokio::{
 
 use crate::{
     faults::{Fault, FaultProxy},
+    runtime::Function,
+    spy::{OUTCOME, Spy},
+    stage::WARM,
+    tables::Tables,
     transport::{Answer, Transport},
 };
 
@@ -28,13 +31,10 @@ const REPETITIONS: usize = 14;
 /// It is replaced after so many calls, too: its whole log is looked through for every one.
 const CALLS: usize = 40;
 
-/// Long enough that no credential is forgotten.
-const WARM: Duration = Duration::from_secs(600);
-
 /// The processes that are free.
 pub(super) struct Pool<P: Provider> {
-    binary: &'static str,
-    store: SocketAddr,
+    binary: Option<&'static str>,
+    tables: Tables,
     /// A request that finds no payment, and makes the process remember the credential.
     warming: String,
     free: Mutex<Vec<Process<P>>>,
@@ -42,7 +42,7 @@ pub(super) struct Pool<P: Provider> {
 }
 
 struct Process<P: Provider> {
-    function: Transport<P>,
+    function: Transport<Spy<P>>,
     proxy: FaultProxy,
     calls: usize,
     repetitions: usize,
@@ -56,17 +56,23 @@ pub(super) struct Called {
     pub(super) outcome: String,
     /// What befell its attempts.
     pub(super) befell: Vec<Fault>,
+    /// How many it made.
+    pub(super) attempts: usize,
 }
 
 impl<P: Provider> Pool<P> {
-    pub(super) fn new(binary: &'static str, store: SocketAddr, warming: String) -> Arc<Self> {
+    pub(super) fn new(binary: Option<&'static str>, tables: Tables, warming: String) -> Arc<Self> {
         Arc::new(Self {
             binary,
-            store,
+            tables,
             warming,
             free: Mutex::default(),
             permits: Arc::new(Semaphore::new(PROCESSES)),
         })
+    }
+
+    pub(super) fn has_processes(&self) -> bool {
+        self.binary.is_some()
     }
 
     /// A process, and the right to it.
@@ -89,8 +95,19 @@ impl<P: Provider> Pool<P> {
     }
 
     async fn start(&self) -> Result<Process<P>> {
-        let proxy = FaultProxy::start(self.store).await?;
-        let function = Transport::binary(self.binary, &proxy.url(), WARM).await?;
+        let (function, proxy) = match self.binary {
+            Some(binary) => {
+                let proxy = FaultProxy::listening(&self.tables).await?;
+                (Transport::binary(binary, &proxy.url(), WARM).await?, proxy)
+            }
+            None => {
+                let proxy = FaultProxy::in_memory(&self.tables);
+                (
+                    Transport::service(&proxy.config(), WARM, SystemClock),
+                    proxy,
+                )
+            }
+        };
         function.invoke("warming", &self.warming).await?;
         Ok(Process {
             function,
@@ -115,12 +132,13 @@ pub(super) struct Lease<P: Provider> {
 }
 
 impl<P: Provider> Lease<P> {
-    /// Makes the call, with these faults laid on its attempts.
+    /// Makes the call, with these faults laid on its attempts; one on which none is laid takes as long as the latency.
     pub(super) async fn call(
         &mut self,
         request_id: &str,
         event: &str,
         script: &[Fault],
+        latency: Duration,
     ) -> Result<Called> {
         let Process {
             function,
@@ -128,38 +146,27 @@ impl<P: Provider> Lease<P> {
             calls,
             repetitions,
         } = &mut self.process;
-        let earlier = lines(&function.log(), request_id).len();
+        let earlier = match &*function {
+            Transport::Binary(process) => lines(&process.log(), request_id).len(),
+            Transport::Service(_) => 0,
+        };
         proxy.script(script.iter().copied());
+        proxy.then(Fault::Slow(latency));
         let answer = function.invoke(request_id, event).await?;
+        let attempts = proxy.attempts();
         *calls += 1;
-        *repetitions += proxy.attempts().saturating_sub(1);
-        let befell = script.iter().copied().take(proxy.attempts());
-        let befell = befell.filter(|fault| *fault != Fault::None).collect();
-        // The log is read by a thread of its own.
-        for _ in 0..400 {
-            if let Some(line) = lines(&function.log(), request_id).get(earlier) {
-                let replayed = answer.headers.contains_key("idempotent-replayed");
-                ensure!(
-                    line["replayed"] == replayed,
-                    "{answer:?} is logged as {line}"
-                );
-                ensure!(
-                    line["status"] == answer.status,
-                    "{answer:?} is logged as {line}"
-                );
-                let outcome = line["outcome"]
-                    .as_str()
-                    .context("no outcome is logged")?
-                    .to_owned();
-                return Ok(Called {
-                    answer,
-                    outcome,
-                    befell,
-                });
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-        anyhow::bail!("the call is not in the log: {answer:?}")
+        *repetitions += attempts.saturating_sub(1);
+        let befell = script.iter().copied().take(attempts);
+        let outcome = match &*function {
+            Transport::Binary(process) => logged(process, request_id, earlier, &answer).await?,
+            Transport::Service(_) => answer.headers.get(OUTCOME).context("no outcome")?.clone(),
+        };
+        Ok(Called {
+            befell: befell.filter(|fault| *fault != Fault::None).collect(),
+            answer,
+            outcome,
+            attempts,
+        })
     }
 
     /// Lets what was held back arrive after `later`, and then the process go. How often the store was changed through it, `count` is told.
@@ -182,11 +189,30 @@ impl<P: Provider> Lease<P> {
     }
 }
 
+/// The outcome in the log's line of a call, which is of that answer.
+async fn logged(
+    process: &Function,
+    request_id: &str,
+    earlier: usize,
+    answer: &Answer,
+) -> Result<String> {
+    // The log is read by a thread of its own.
+    let find = |log: &str| lines(log, request_id).into_iter().nth(earlier);
+    let line = process.logged(find).await?;
+    let replayed = answer.headers.contains_key("idempotent-replayed");
+    ensure!(
+        line["replayed"] == replayed && line["status"] == answer.status,
+        "{answer:?} is logged as {line}"
+    );
+    let outcome = line["outcome"].as_str().context("no outcome is logged")?;
+    Ok(outcome.to_owned())
+}
+
 /// What is logged of the calls with that id.
 fn lines(log: &str, request_id: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.contains(request_id));
     let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     parsed
-        .filter(|line| line["target"] == REQUEST && line["request_id"] == request_id)
+        .filter(|line| line["target"] == TARGET && line["request_id"] == request_id)
         .collect()
 }

@@ -1,13 +1,11 @@
 //! The provider's requests: those of its golden cases, for any payment and under any token.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, anyhow};
-use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use serde_json::{Value, json};
 use shared::provider::Provider;
 
-use crate::{golden::Case, transport::Transport};
+use super::pk;
+use crate::{golden::Case, spy::Spy, tables::Tables, transport::Transport};
 
 /// One request of a golden case.
 #[derive(Debug, Clone)]
@@ -31,15 +29,14 @@ impl Requests {
     /// Finds them among the golden cases. What they leave on a payment, they are tried for.
     pub(super) async fn find<P: Provider>(
         cases: &[Case],
-        url: &str,
-        tables: &Client,
+        service: &Transport<Spy<P>>,
+        tables: &Tables,
     ) -> Result<Self> {
-        let service = Transport::<P>::service(url, Duration::from_secs(600)).await;
         let mut candidates = cases.iter().filter_map(Request::new).collect::<Vec<_>>();
         candidates.sort_by_key(|request| request.case.event.to_string().len());
         let mut rest = candidates.as_slice();
         while let [first, ..] = rest {
-            if let Some(found) = Self::of_one_client::<P>(first, rest, &service, tables).await? {
+            if let Some(found) = Self::of_one_client(first, rest, service, tables).await? {
                 return Ok(found);
             }
             rest = &rest[1..];
@@ -51,8 +48,8 @@ impl Requests {
     async fn of_one_client<P: Provider>(
         first: &Request,
         candidates: &[Request],
-        service: &Transport<P>,
-        tables: &Client,
+        service: &Transport<Spy<P>>,
+        tables: &Tables,
     ) -> Result<Option<Self>> {
         let credentials = &first.case.given.credentials;
         let payment = first.case.given.payments.first();
@@ -106,7 +103,7 @@ impl Requests {
 
 /// `payment` under an id of its own: the last six characters are the number.
 fn numbered(payment: &Value, number: u64) -> Result<Value> {
-    let pk = payment["pk"].as_str().context("an item has no pk")?;
+    let pk = pk(payment)?;
     let kept = pk.len().checked_sub(6).and_then(|end| pk.get(..end));
     let kept = kept.context("a pk is too short for a number")?;
     let mut payment = payment.clone();
@@ -116,21 +113,10 @@ fn numbered(payment: &Value, number: u64) -> Result<Value> {
 
 /// The id in a payment's key.
 pub(super) fn payment_id(payment: &Value) -> Result<&str> {
-    let pk = payment["pk"].as_str().context("an item has no pk")?;
-    pk.splitn(3, '#').nth(2).context("a pk has three parts")
-}
-
-/// The item under a key.
-pub(super) async fn get(tables: &Client, pk: &Value) -> Result<Option<Value>> {
-    let pk = pk.as_str().context("an item has no pk")?;
-    let output = tables
-        .get_item()
-        .table_name("payments")
-        .key("pk", AttributeValue::S(pk.to_owned()))
-        .send()
-        .await?;
-    let item = output.item.map(AttributeValue::M);
-    Ok(item.as_ref().map(embedded::to_json))
+    pk(payment)?
+        .splitn(3, '#')
+        .nth(2)
+        .context("a pk has three parts")
 }
 
 impl Request {
@@ -168,19 +154,18 @@ impl Request {
     async fn try_on<P: Provider>(
         &self,
         payment: &Value,
-        service: &Transport<P>,
-        tables: &Client,
+        service: &Transport<Spy<P>>,
+        tables: &Tables,
     ) -> Result<Option<Self>> {
         for credential in &self.case.given.credentials {
-            embedded::put(tables, "credentials", credential).await?;
+            tables.put("credentials", credential)?;
         }
         let payment = numbered(payment, 999_999)?;
-        embedded::put(tables, "payments", &payment).await?;
+        tables.put("payments", &payment)?;
         let event = self.event(payment_id(&payment)?, Some("tried"))?;
         service.invoke("request", &event).await?;
-        let item = get(tables, &payment["pk"])
-            .await?
-            .context("the payment is gone")?;
+        let item = tables.get("payments", pk(&payment)?)?;
+        let item = item.context("the payment is gone")?;
         let Some(made) = item.get("cancellation") else {
             return Ok(None);
         };

@@ -1,0 +1,187 @@
+//! What the SDK reads of a function's environment, seen in the request that it sends.
+//!
+//! Each case runs in a process of its own, because variables are the process's.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    thread,
+};
+
+use aws_smithy_http_client::test_util::capture_request;
+use shared::store::dynamodb::{DynamoDb, Tables, from_environment};
+
+/// Prints where two requests go and as whom. Run by the tests below, with variables of theirs.
+#[tokio::test]
+#[ignore = "a part of the other tests"]
+async fn print_requests() {
+    let config = from_environment().await;
+    // One identity cache for both, as in a function.
+    for _ in 0..2 {
+        let (client, captured) = capture_request(None);
+        let config = config.to_builder().http_client(client).build();
+        DynamoDb::new(&config, Tables::default()).prime("p").await;
+        let request = captured.expect_request();
+        let header = |name| request.headers().get(name).unwrap_or("none");
+        let scope = header("authorization").split([' ', ',']).nth(1).unwrap();
+        let token = header("x-amz-security-token");
+        println!(
+            "\nREQUEST {} {scope} {token} {}",
+            request.uri(),
+            header("user-agent")
+        );
+    }
+}
+
+/// Both requests of a process with these variables alone.
+fn requests(variables: &[(&str, &str)]) -> [String; 2] {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "print_requests", "--ignored", "--nocapture"])
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let output = String::from_utf8(child.stdout).unwrap();
+    let lines = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("REQUEST "));
+    let lines: Vec<_> = lines.map(str::to_owned).collect();
+    lines.try_into().unwrap_or_else(|_| panic!("{output}"))
+}
+
+const KEYS: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "AKID"),
+    ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ("AWS_REGION", "eu-west-1"),
+];
+
+/// The first request with the usual keys and these variables.
+fn request(variables: &[(&str, &str)]) -> String {
+    let [first, _] = requests(&[&KEYS, variables].concat());
+    first
+}
+
+#[test]
+fn a_function_calls_its_regions_endpoint_with_its_session() {
+    let request = request(&[
+        ("AWS_SESSION_TOKEN", "session"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_SDK_UA_APP_ID", "payments-team"),
+    ]);
+    assert!(
+        request.starts_with("https://dynamodb.eu-west-1.amazonaws.com/ "),
+        "{request}"
+    );
+    assert!(request.contains(" Credential=AKID/"), "{request}");
+    assert!(
+        request.contains("/eu-west-1/dynamodb/aws4_request session "),
+        "{request}"
+    );
+    assert!(request.contains("app/payments-team"), "{request}");
+}
+
+#[test]
+fn without_a_region_the_default_region_is_used() {
+    let [request, _] = requests(&[KEYS[0], KEYS[1], ("AWS_DEFAULT_REGION", "us-east-1")]);
+    assert!(
+        request.starts_with("https://dynamodb.us-east-1."),
+        "{request}"
+    );
+}
+
+#[test]
+fn fips_dual_stack_and_other_partitions_have_their_own_hosts() {
+    for (variables, host) in [
+        (
+            &[("AWS_USE_FIPS_ENDPOINT", "true")],
+            "dynamodb-fips.eu-west-1.amazonaws.com",
+        ),
+        (
+            &[("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+            "dynamodb.eu-west-1.api.aws",
+        ),
+        (
+            &[("AWS_REGION", "cn-north-1")],
+            "dynamodb.cn-north-1.amazonaws.com.cn",
+        ),
+        (
+            &[("AWS_REGION", "eusc-de-east-1")],
+            "dynamodb.eusc-de-east-1.amazonaws.eu",
+        ),
+    ] {
+        let request = request(variables);
+        assert!(
+            request.starts_with(&format!("https://{host}/ ")),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn the_endpoint_of_the_service_precedes_the_general_one() {
+    let general = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let service = ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:2");
+    assert!(request(&[general]).starts_with("http://127.0.0.1:1/ "));
+    assert!(request(&[general, service]).starts_with("http://127.0.0.1:2/ "));
+}
+
+/// A container's credential endpoint, which issues another key each time. Each is about to expire.
+fn container() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for (n, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let request = BufReader::new(stream.try_clone().unwrap()).lines();
+            let head: Vec<_> = request
+                .map_while(Result::ok)
+                .take_while(|l| !l.is_empty())
+                .collect();
+            assert!(
+                head.iter()
+                    .any(|line| line.eq_ignore_ascii_case("authorization: token"))
+            );
+            let end = jiff::Timestamp::now() + std::time::Duration::from_secs(5);
+            let body = format!(
+                r#"{{"AccessKeyId":"AKID{n}","SecretAccessKey":"s","Token":"t{n}","Expiration":"{end}"}}"#
+            );
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\
+                 content-length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_containers_credentials_are_used_and_renewed_before_they_expire() {
+    let url = format!("http://{}/credentials", container());
+    let [first, second] = requests(&[
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token"),
+    ]);
+    assert!(
+        first.contains(" Credential=AKID0/") && first.contains(" t0 "),
+        "{first}"
+    );
+    assert!(
+        second.contains(" Credential=AKID1/") && second.contains(" t1 "),
+        "{second}"
+    );
+}
+
+#[test]
+fn the_environments_credentials_precede_the_containers() {
+    let url = format!("http://{}/credentials", container());
+    let request = request(&[
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token"),
+    ]);
+    assert!(request.contains(" Credential=AKID/"), "{request}");
+}

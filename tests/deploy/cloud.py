@@ -1,0 +1,111 @@
+"""The emulator, with what the template needs and it does not know. Run with the emulator's own Python.
+
+Of some resource types it keeps the name and does nothing; `README.md` says what is therefore not shown. And it learns the condition key
+`dynamodb:LeadingKeys`, which the roles depend on, and lists in the template's conditions.
+"""
+
+import json
+import uuid
+
+from ministack import app
+from ministack.core import iam_actions
+from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
+
+# What `Ref` gives where it is no random name, by type.
+NAMES = {
+    "AWS::CloudWatch::CompositeAlarm": "AlarmName",
+    "AWS::CodeDeploy::Application": "ApplicationName",
+    "AWS::CodeDeploy::DeploymentGroup": "DeploymentGroupName",
+    "AWS::Events::Archive": "ArchiveName",
+    "AWS::WAFv2::WebACLAssociation": None,
+}
+alarm = provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"]
+
+
+def keep(name):
+    def create(logical, properties, stack):
+        physical = properties.get(name) or f"{stack}-{logical}-{uuid.uuid4().hex[:8]}"
+        return physical, {"Arn": f"arn:aws:emulated:us-east-1:000000000000:{physical}"}
+
+    return {"create": create, "update": lambda physical, *_: (physical, {}), "delete": lambda *_: None}
+
+
+def metric_math(action):
+    """Alarms over several metrics are kept by name alone."""
+    kept = keep("AlarmName")
+
+    def either(*arguments):
+        maths = any(isinstance(one, dict) and "Metrics" in one for one in arguments)
+        return (kept if maths else alarm)[action](*arguments)
+
+    return either
+
+
+for kind, name in NAMES.items():
+    assert kind not in provisioners._RESOURCE_HANDLERS, f"the emulator has come to know {kind}: take it out here"
+    provisioners._RESOURCE_HANDLERS[kind] = keep(name)
+provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = alarm | {action: metric_math(action) for action in ("create", "update", "delete")}
+
+table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"]
+
+
+def of_its_region(action):
+    """A global table has its protection and its key with its replica; here there is one."""
+
+    def plain(*arguments):
+        arguments = list(arguments)
+        for n, one in enumerate(arguments):
+            if isinstance(one, dict) and one.get("Replicas"):
+                replica = one["Replicas"][0]
+                key = replica.get("SSESpecification") or {}
+                arguments[n] = one | {"DeletionProtectionEnabled": replica.get("DeletionProtectionEnabled", False)}
+                arguments[n]["SSESpecification"] = (one.get("SSESpecification") or {}) | key
+        return table[action](*arguments)
+
+    return plain
+
+
+provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"] = table | {action: of_its_region(action) for action in ("create", "update")}
+
+known = iam_actions.dynamodb_service_context
+
+
+def with_leading_keys(body):
+    """The partition key of a request on one item, as DynamoDB tells IAM of it."""
+    key = json.loads(body or b"{}").get("Key") or {}
+    leading = [value for attribute in key.values() for value in attribute.values()]
+    return known(body) | ({"dynamodb:LeadingKeys": leading} if leading else {})
+
+
+iam_actions.dynamodb_service_context = with_leading_keys
+
+decided = engine._evaluate_conditions
+
+
+def with_lists(template, parameters):
+    """Conditions, with the two functions on lists worked out that AWS allows in them and the emulator does not."""
+
+    def text(node):
+        if isinstance(node, list):
+            return [text(one) for one in node]
+        if not isinstance(node, dict):
+            return node
+        if "Fn::Join" in node:
+            delimiter, parts = node["Fn::Join"]
+            parts = text(parts)
+            return delimiter.join(parts if isinstance(parts, list) else parts.split(","))
+        if "Fn::Split" in node:
+            delimiter, whole = text(node["Fn::Split"])
+            return whole.split(delimiter)
+        if "Ref" in node and isinstance(parameters[node["Ref"]]["Value"], (str, list)):
+            return parameters[node["Ref"]]["Value"]
+        return {key: text(one) for key, one in node.items()}
+
+    return decided(template | {"Conditions": text(template.get("Conditions", {}))}, parameters)
+
+
+for module in (engine, changesets, handlers, stacks):
+    if hasattr(module, "_evaluate_conditions"):
+        module._evaluate_conditions = with_lists
+
+app.main()

@@ -1,0 +1,854 @@
+//! The protocol of a cancel as a model, and every state that it can come to.
+//!
+//! Clients ask, and ask again until they are told something definite. A function takes each request to the store in up to three attempts. The network loses,
+//! doubles and delays; a function crashes at any moment; another service captures the payment. The actions bear the code's names, and what the function and the
+//! store do in them is `shared::cancel` and the one write's condition, line by line.
+//!
+//! ```sh
+//! cargo test -p harness --test histories model -- --nocapture                            # tells the number of states
+//! MODEL_FAULTS=5 cargo test --release -p harness --test histories model -- --nocapture   # with more that goes wrong
+//! ```
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and tells what it did where somebody asks"
+)]
+
+use std::{cmp::Reverse, collections::BTreeSet, env, thread};
+
+use harness::progress::progress;
+use stateright::{Checker, Expectation, Model, Property};
+
+/// The SDK's.
+const ATTEMPTS: u8 = 3;
+
+/// A client, by its place among the clients.
+type Name = usize;
+
+/// What there is, and what may go wrong.
+#[derive(Debug, Clone)]
+struct Cancels {
+    clients: Vec<Asks>,
+    /// How many faults befall, in all. Every run has an end because they have: a network that loses everything for ever owes nobody an answer. So what is promised
+    /// to whoever asks again is promised under a network that at some time is sound for long enough.
+    faults: u8,
+    world: World,
+    flaw: Option<Flaw>,
+}
+
+/// What a client asks for, whenever it does.
+#[derive(Debug, Clone, Copy)]
+struct Asks {
+    /// Under this idempotency key.
+    key: Option<u8>,
+    /// With a request that is this one of several.
+    fingerprint: u8,
+    /// Until it was told so many definite answers.
+    times: u8,
+}
+
+/// What other services do with the payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// It is open, until one of them captures it.
+    Captures,
+    /// It is in a word that is not cancelable, until one of them moves it to one that is.
+    Opens,
+}
+
+/// A fault in the code, to see that the model notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    /// Canceled with our token is a conflict like any other.
+    TokenIgnored,
+    /// The write has no condition.
+    ConditionDropped,
+    /// Every attempt has an id of its own, so it cannot tell itself from an earlier request.
+    IdOfTheAttempt,
+    /// No answer is taken for a refusal.
+    SilenceIsRefusal,
+    /// The fingerprint is not compared.
+    FingerprintIgnored,
+    /// After silence the function gives up for good, and the client with it.
+    NoRepetition,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    payment: Payment,
+    clients: Vec<Client>,
+    /// Attempts on their way to the store.
+    network: BTreeSet<Attempt>,
+    faults: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Payment {
+    status: Status,
+    cancellation: Option<Cancellation>,
+    transitions: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Status {
+    Processing,
+    Open,
+    Captured,
+    Canceled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Cancellation {
+    id: Id,
+    token: Token,
+    fingerprint: u8,
+}
+
+/// Names an invocation, and with it the cancellation that it attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Id {
+    client: Name,
+    invocation: u8,
+    /// 0, but for [`Flaw::IdOfTheAttempt`].
+    attempt: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Token {
+    Key(u8),
+    RequestId(Name, u8),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Client {
+    /// How many requests it has made.
+    invocations: u8,
+    /// The function that works on the last of them.
+    running: Option<Function>,
+    /// What it was told, and to which of its requests.
+    told: Vec<(u8, Outcome)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Function {
+    /// The attempt that it waits for.
+    attempt: u8,
+    /// The store's answer to it, on its way back.
+    verdict: Option<Verdict>,
+}
+
+/// One `UpdateItem` request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Attempt {
+    client: Name,
+    invocation: u8,
+    attempt: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Verdict {
+    Made(Payment),
+    Refused(Payment),
+}
+
+/// A definite one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Outcome {
+    Canceled { payment: Payment, replayed: bool },
+    NotCancelable(Payment),
+    KeyReused,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    /// The client asks, for the first time or again, and a function sends its first attempt.
+    Cancel(Name),
+    /// An attempt reaches the store, which decides on it.
+    Transition(Attempt),
+    /// The store's answer reaches the function, and the function's the client.
+    Made(Name),
+    Refused(Name),
+    /// The function has waited in vain, and makes the next attempt.
+    Repeat(Name),
+    /// It has waited in vain for the last one.
+    Undecided(Name),
+    /// Another service has the payment.
+    Capture,
+    Open,
+    /// What goes wrong.
+    RequestLost(Attempt),
+    AnswerLost(Name),
+    Doubled(Attempt),
+    /// The function waits no longer, and the attempt is still on its way.
+    Late(Name),
+    /// The function ends at once, whatever is on its way.
+    Crash(Name),
+    /// The function's answer does not reach the client.
+    ReplyLost(Name),
+}
+
+impl Cancels {
+    fn token(&self, client: Name, invocation: u8) -> Token {
+        let key = self.clients[client].key;
+        key.map_or(Token::RequestId(client, invocation), Token::Key)
+    }
+
+    fn cancellation(&self, attempt: Attempt) -> Cancellation {
+        let Attempt {
+            client,
+            invocation,
+            attempt,
+        } = attempt;
+        let of_the_attempt = self.flaw == Some(Flaw::IdOfTheAttempt);
+        Cancellation {
+            id: Id {
+                client,
+                invocation,
+                attempt: if of_the_attempt { attempt } else { 0 },
+            },
+            token: self.token(client, invocation),
+            fingerprint: self.clients[client].fingerprint,
+        }
+    }
+
+    /// The one write.
+    fn transition(&self, state: &mut State, attempt: Attempt) {
+        let condition =
+            state.payment.status == Status::Open || self.flaw == Some(Flaw::ConditionDropped);
+        let verdict = if condition {
+            state.payment = Payment {
+                status: Status::Canceled,
+                cancellation: Some(self.cancellation(attempt)),
+                transitions: state.payment.transitions + 1,
+            };
+            Verdict::Made(state.payment)
+        } else {
+            Verdict::Refused(state.payment)
+        };
+        // Nobody hears the answer to an attempt that nobody waits for.
+        let client = &mut state.clients[attempt.client];
+        if let Some(function) = &mut client.running
+            && (client.invocations, function.attempt) == (attempt.invocation, attempt.attempt)
+            && function.verdict.is_none()
+        {
+            function.verdict = Some(verdict);
+        }
+    }
+
+    /// What the function makes of the store's answer.
+    fn outcome(&self, wanted: Cancellation, verdict: Verdict) -> Outcome {
+        match verdict {
+            Verdict::Made(payment) => Outcome::Canceled {
+                payment,
+                replayed: false,
+            },
+            Verdict::Refused(payment) => self.refused(payment, wanted),
+        }
+    }
+
+    fn refused(&self, payment: Payment, wanted: Cancellation) -> Outcome {
+        if payment.status == Status::Canceled
+            && let Some(made) = payment
+                .cancellation
+                .filter(|made| made.token == wanted.token)
+            && self.flaw != Some(Flaw::TokenIgnored)
+        {
+            if made.fingerprint != wanted.fingerprint && self.flaw != Some(Flaw::FingerprintIgnored)
+            {
+                return Outcome::KeyReused;
+            }
+            let replayed = made.id != wanted.id;
+            return Outcome::Canceled { payment, replayed };
+        }
+        Outcome::NotCancelable(payment)
+    }
+
+    /// The attempt that the client's function waits for, and what it attempts.
+    fn awaited(state: &State, client: Name) -> Option<(Attempt, Function)> {
+        let Client {
+            invocations,
+            running,
+            ..
+        } = &state.clients[client];
+        running.map(|function| {
+            let attempt = Attempt {
+                client,
+                invocation: *invocations,
+                attempt: function.attempt,
+            };
+            (attempt, function)
+        })
+    }
+
+    /// The function ends with an answer to the client.
+    fn end(&self, state: &mut State, client: Name) {
+        if let Some((
+            attempt,
+            Function {
+                verdict: Some(verdict),
+                ..
+            },
+        )) = Self::awaited(state, client)
+        {
+            let outcome = self.outcome(self.cancellation(attempt), verdict);
+            let client = &mut state.clients[client];
+            client.told.push((client.invocations, outcome));
+            client.running = None;
+        }
+    }
+
+    /// The function makes its next attempt, or has made its last.
+    fn repeat(&self, state: &mut State, client: Name) {
+        let Some((attempt, function)) = Self::awaited(state, client) else {
+            return;
+        };
+        if function.attempt + 1 < ATTEMPTS {
+            let attempt = Attempt {
+                attempt: attempt.attempt + 1,
+                ..attempt
+            };
+            state.network.insert(attempt);
+            state.clients[client].running = Some(Function {
+                attempt: attempt.attempt,
+                verdict: None,
+            });
+            return;
+        }
+        let client = &mut state.clients[client];
+        client.running = None;
+        if self.flaw == Some(Flaw::SilenceIsRefusal) {
+            let refused = Outcome::NotCancelable(state.payment);
+            client.told.push((client.invocations, refused));
+        }
+    }
+
+    /// Grows with every action: no run comes to a state twice, and every run ends.
+    fn age(&self, state: &State) -> impl Ord + use<> {
+        let running = state.clients.iter().filter_map(|client| client.running);
+        (
+            self.faults - state.faults,
+            state
+                .clients
+                .iter()
+                .map(|client| client.invocations)
+                .sum::<u8>(),
+            Reverse(running.clone().count()),
+            running.map(|function| function.attempt).sum::<u8>(),
+            Reverse(state.network.len()),
+            state.payment.status,
+        )
+    }
+}
+
+impl Model for Cancels {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let client = Client {
+            invocations: 0,
+            running: None,
+            told: Vec::new(),
+        };
+        vec![State {
+            payment: Payment {
+                status: match self.world {
+                    World::Captures => Status::Open,
+                    World::Opens => Status::Processing,
+                },
+                cancellation: None,
+                transitions: 0,
+            },
+            clients: vec![client; self.clients.len()],
+            network: BTreeSet::new(),
+            faults: self.faults,
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        actions.extend(state.network.iter().copied().map(Action::Transition));
+        match state.payment.status {
+            Status::Open if self.world == World::Captures => actions.push(Action::Capture),
+            Status::Processing => actions.push(Action::Open),
+            Status::Open | Status::Captured | Status::Canceled => {}
+        }
+        for (client, asks) in self.clients.iter().enumerate() {
+            let Some((attempt, function)) = Self::awaited(state, client) else {
+                let one = &state.clients[client];
+                let gives_up = self.flaw == Some(Flaw::NoRepetition)
+                    && one.told.len() < usize::from(one.invocations);
+                if one.told.len() < usize::from(asks.times) && !gives_up {
+                    actions.push(Action::Cancel(client));
+                }
+                continue;
+            };
+            let last = function.attempt + 1 == ATTEMPTS;
+            match function.verdict {
+                Some(Verdict::Made(_)) => actions.push(Action::Made(client)),
+                Some(Verdict::Refused(_)) => actions.push(Action::Refused(client)),
+                None if state.network.contains(&attempt) => {}
+                None if last => actions.push(Action::Undecided(client)),
+                None => actions.push(Action::Repeat(client)),
+            }
+            if state.faults > 0 {
+                actions.push(Action::Crash(client));
+                match function.verdict {
+                    Some(_) => {
+                        actions.extend([Action::AnswerLost(client), Action::ReplyLost(client)])
+                    }
+                    None if state.network.contains(&attempt) => actions.push(Action::Late(client)),
+                    None => {}
+                }
+            }
+        }
+        if state.faults > 0 {
+            let attempts = state.network.iter().copied();
+            actions.extend(
+                attempts
+                    .flat_map(|attempt| [Action::RequestLost(attempt), Action::Doubled(attempt)]),
+            );
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Cancel(client) => {
+                let one = &mut state.clients[client];
+                one.invocations += 1;
+                one.running = Some(Function {
+                    attempt: 0,
+                    verdict: None,
+                });
+                state.network.insert(Attempt {
+                    client,
+                    invocation: one.invocations,
+                    attempt: 0,
+                });
+            }
+            Action::Transition(attempt) => {
+                state.network.remove(&attempt);
+                self.transition(&mut state, attempt);
+            }
+            Action::Made(client) | Action::Refused(client) => self.end(&mut state, client),
+            Action::Repeat(client) | Action::Undecided(client) => self.repeat(&mut state, client),
+            Action::Capture => state.payment.status = Status::Captured,
+            Action::Open => state.payment.status = Status::Open,
+            Action::RequestLost(attempt) => drop(state.network.remove(&attempt)),
+            Action::Doubled(attempt) => self.transition(&mut state, attempt),
+            Action::Late(client) => self.repeat(&mut state, client),
+            Action::AnswerLost(client) => self.repeat(&mut state, client),
+            Action::Crash(client) | Action::ReplyLost(client) => {
+                state.clients[client].running = None
+            }
+        }
+        if matches!(
+            action,
+            Action::RequestLost(_)
+                | Action::Doubled(_)
+                | Action::Late(_)
+                | Action::AnswerLost(_)
+                | Action::Crash(_)
+                | Action::ReplyLost(_)
+        ) {
+            state.faults -= 1;
+        }
+        assert!(self.age(&state) > self.age(last), "{action:?} leads round");
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = vec![
+            Property::always("at most one transition", Self::one_transition),
+            Property::always(
+                "no conflict where our own write did it",
+                Self::no_false_conflict,
+            ),
+            Property::always(
+                "no success where nothing was canceled",
+                Self::no_false_success,
+            ),
+            Property::always(
+                "no refusal of what is canceled all the same",
+                Self::no_refusal_undone,
+            ),
+            Property::always(
+                "no refusal of an open payment",
+                Self::no_refusal_without_cause,
+            ),
+            Property::always(
+                "a replay equals the first answer",
+                Self::replays_are_replays,
+            ),
+            Property::always(
+                "only another request reuses a key",
+                Self::reused_keys_are_reused,
+            ),
+            // The checker follows a run no further where it comes to a state that another has been in, and so can miss that something never happens on the one.
+            // Not here: what was told stays told, and no run goes round, so a run on which something is never told ends in a state that says so.
+            Property::eventually(
+                "whoever asks again is told something definite",
+                Self::all_told,
+            ),
+            // Without these the rest could hold because nothing happens.
+            Property::sometimes("made", Self::is_made),
+            Property::sometimes("not cancelable", Self::is_refused),
+            Property::sometimes("an undecided call cancels the payment later", Self::is_late),
+        ];
+        if self.clients.iter().any(|asks| asks.key.is_some()) {
+            properties.push(Property::sometimes("replayed", Self::is_replayed));
+            let found = "a repetition finds done what was left undecided";
+            properties.push(Property::sometimes(found, Self::is_found_done));
+        }
+        if self.shares_a_key_for_two_requests() {
+            properties.push(Property::sometimes("key reused", Self::is_reused));
+        }
+        properties
+    }
+}
+
+impl Cancels {
+    fn one_transition(&self, state: &State) -> bool {
+        state.payment.transitions <= 1
+    }
+
+    fn no_false_conflict(&self, state: &State) -> bool {
+        self.told(state).all(|(wanted, outcome)| match outcome {
+            Outcome::NotCancelable(payment) => {
+                let made = payment.cancellation;
+                made.is_none_or(|made| made.token != wanted.token)
+            }
+            Outcome::Canceled { .. } | Outcome::KeyReused => true,
+        })
+    }
+
+    fn no_false_success(&self, state: &State) -> bool {
+        self.told(state).all(|(_, outcome)| match outcome {
+            Outcome::Canceled { payment, .. } => {
+                payment == state.payment && payment.status == Status::Canceled
+            }
+            Outcome::NotCancelable(_) | Outcome::KeyReused => true,
+        })
+    }
+
+    fn no_refusal_undone(&self, state: &State) -> bool {
+        self.told(state).all(|(wanted, outcome)| match outcome {
+            Outcome::NotCancelable(_) | Outcome::KeyReused => {
+                let made = state.payment.cancellation;
+                made.is_none_or(|made| !made.is_of_the_invocation(wanted))
+            }
+            Outcome::Canceled { .. } => true,
+        })
+    }
+
+    fn no_refusal_without_cause(&self, state: &State) -> bool {
+        self.told(state).all(|(_, outcome)| match outcome {
+            Outcome::NotCancelable(payment) => payment.status != Status::Open,
+            Outcome::Canceled { .. } | Outcome::KeyReused => true,
+        })
+    }
+
+    fn replays_are_replays(&self, state: &State) -> bool {
+        self.told(state).all(|(wanted, outcome)| match outcome {
+            Outcome::Canceled { payment, replayed } => payment.cancellation.is_some_and(|made| {
+                made.is_of_the_invocation(wanted) != replayed
+                    && (made.token, made.fingerprint) == (wanted.token, wanted.fingerprint)
+            }),
+            Outcome::NotCancelable(_) | Outcome::KeyReused => true,
+        })
+    }
+
+    fn reused_keys_are_reused(&self, state: &State) -> bool {
+        self.told(state).all(|(wanted, outcome)| match outcome {
+            Outcome::KeyReused => state.payment.cancellation.is_some_and(|made| {
+                made.token == wanted.token && made.fingerprint != wanted.fingerprint
+            }),
+            Outcome::Canceled { .. } | Outcome::NotCancelable(_) => true,
+        })
+    }
+
+    fn all_told(&self, state: &State) -> bool {
+        let told = |(client, asks): (&Client, &Asks)| client.told.len() >= usize::from(asks.times);
+        state.clients.iter().zip(&self.clients).all(told)
+    }
+
+    fn is_made(&self, state: &State) -> bool {
+        let made = |outcome| {
+            matches!(
+                outcome,
+                Outcome::Canceled {
+                    replayed: false,
+                    ..
+                }
+            )
+        };
+        self.told(state).any(|(_, outcome)| made(outcome))
+    }
+
+    fn is_replayed(&self, state: &State) -> bool {
+        let replayed = |outcome| matches!(outcome, Outcome::Canceled { replayed: true, .. });
+        self.told(state).any(|(_, outcome)| replayed(outcome))
+    }
+
+    /// Told of a replay before it was told of the first.
+    fn is_found_done(&self, state: &State) -> bool {
+        state
+            .clients
+            .iter()
+            .enumerate()
+            .any(|(name, client)| match client.told.first() {
+                Some((
+                    _,
+                    Outcome::Canceled {
+                        payment,
+                        replayed: true,
+                    },
+                )) => payment
+                    .cancellation
+                    .is_some_and(|made| made.id.client == name),
+                Some(_) | None => false,
+            })
+    }
+
+    fn is_refused(&self, state: &State) -> bool {
+        let refused = |outcome| matches!(outcome, Outcome::NotCancelable(_));
+        self.told(state).any(|(_, outcome)| refused(outcome))
+    }
+
+    fn is_reused(&self, state: &State) -> bool {
+        self.told(state)
+            .any(|(_, outcome)| outcome == Outcome::KeyReused)
+    }
+
+    /// The function had left it undecided, or had crashed.
+    fn is_late(&self, state: &State) -> bool {
+        state.payment.cancellation.is_some_and(|made| {
+            let Client {
+                invocations,
+                running,
+                told,
+            } = &state.clients[made.id.client];
+            running.is_none() && told.is_empty() && *invocations == made.id.invocation
+        })
+    }
+
+    /// What was told, and what had been wanted.
+    fn told(&self, state: &State) -> impl Iterator<Item = (Cancellation, Outcome)> {
+        let clients = state.clients.iter().enumerate();
+        clients.flat_map(move |(client, one)| {
+            one.told.iter().map(move |(invocation, outcome)| {
+                let attempt = Attempt {
+                    client,
+                    invocation: *invocation,
+                    attempt: 0,
+                };
+                (self.cancellation(attempt), *outcome)
+            })
+        })
+    }
+
+    fn shares_a_key_for_two_requests(&self) -> bool {
+        let two = |one: &Asks, other: &Asks| {
+            one.key.is_some() && one.key == other.key && one.fingerprint != other.fingerprint
+        };
+        let clients = &self.clients;
+        clients
+            .iter()
+            .any(|one| clients.iter().any(|other| two(one, other)))
+    }
+}
+
+impl Cancellation {
+    /// Whether both are attempts of one invocation.
+    fn is_of_the_invocation(&self, other: Self) -> bool {
+        (self.id.client, self.id.invocation) == (other.id.client, other.id.invocation)
+    }
+}
+
+const KEYED: Asks = Asks {
+    key: Some(1),
+    fingerprint: 0,
+    times: 2,
+};
+
+const KEYLESS: Asks = Asks { key: None, ..KEYED };
+
+/// Who may be there together.
+fn companies() -> [(&'static str, Vec<Asks>); 6] {
+    let once = |asks| Asks { times: 1, ..asks };
+    let other_request = Asks {
+        fingerprint: 1,
+        ..KEYED
+    };
+    let other_key = Asks {
+        key: Some(2),
+        ..KEYED
+    };
+    [
+        ("one client with a key", vec![KEYED]),
+        ("one client without a key", vec![KEYLESS]),
+        ("two clients with one key", vec![KEYED, once(KEYED)]),
+        (
+            "two clients with one key, for two requests",
+            vec![KEYED, once(other_request)],
+        ),
+        ("two clients with a key each", vec![KEYED, once(other_key)]),
+        (
+            "a client with a key and one without",
+            vec![KEYED, once(KEYLESS)],
+        ),
+    ]
+}
+
+fn check(model: Cancels) -> impl Checker<Cancels> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let checker = model.checker().threads(processors).spawn_bfs().join();
+    assert!(checker.is_done(), "there are states left");
+    checker
+}
+
+#[test]
+fn in_no_state_is_anybody_told_an_untruth_and_in_the_end_everybody_is_told() {
+    let faults = env::var("MODEL_FAULTS").map_or(3, |text| text.parse().expect("MODEL_FAULTS"));
+    let mut states = 0;
+    let companies = companies();
+    // With three faults it is over soon.
+    let usual = if faults > 3 { 0 } else { u64::MAX };
+    let bar = progress("companies of clients", companies.len() as u64, usual);
+    for (company, clients) in companies {
+        let checker = check(Cancels {
+            clients,
+            faults,
+            world: World::Captures,
+            flaw: None,
+        });
+        checker.assert_properties();
+        let (unique, longest) = (checker.unique_state_count(), checker.max_depth());
+        println!("{company}, {faults} faults: {unique} states, at most {longest} actions");
+        states += unique;
+        bar.inc(1);
+    }
+    drop(bar);
+    println!("{states} states, all there are");
+    // So many there are with three faults. A change of the model changes the number; so does an action that has become impossible.
+    assert!(faults != 3 || states == 171_206, "{states} states");
+}
+
+/// The model with this flaw breaks this promise.
+#[track_caller]
+fn bites(flaw: Flaw, clients: Vec<Asks>, faults: u8, promise: &'static str) {
+    let model = |flaw| Cancels {
+        clients: clients.clone(),
+        faults,
+        world: World::Captures,
+        flaw,
+    };
+    check(model(None)).assert_no_discovery(promise);
+    let found = check(model(Some(flaw))).assert_any_discovery(promise);
+    println!("{flaw:?}, {promise}: {:?}", found.into_actions());
+}
+
+#[test]
+fn with_the_token_ignored_a_lost_answer_becomes_a_false_conflict() {
+    bites(
+        Flaw::TokenIgnored,
+        vec![KEYED],
+        1,
+        "no conflict where our own write did it",
+    );
+    bites(
+        Flaw::TokenIgnored,
+        vec![KEYLESS],
+        1,
+        "no conflict where our own write did it",
+    );
+}
+
+#[test]
+fn with_the_condition_dropped_there_are_two_transitions() {
+    bites(
+        Flaw::ConditionDropped,
+        vec![KEYED],
+        0,
+        "at most one transition",
+    );
+    bites(
+        Flaw::ConditionDropped,
+        vec![KEYED],
+        1,
+        "at most one transition",
+    );
+}
+
+#[test]
+fn with_an_id_for_each_attempt_ones_own_cancel_is_told_as_a_replay() {
+    bites(
+        Flaw::IdOfTheAttempt,
+        vec![KEYLESS],
+        1,
+        "a replay equals the first answer",
+    );
+}
+
+#[test]
+fn with_silence_taken_for_a_refusal_an_open_payment_is_refused_and_canceled_later() {
+    let after_three = 3;
+    for promise in [
+        "no refusal of an open payment",
+        "no refusal of what is canceled all the same",
+    ] {
+        bites(Flaw::SilenceIsRefusal, vec![KEYED], after_three, promise);
+    }
+}
+
+#[test]
+fn with_the_fingerprint_ignored_another_request_is_told_as_a_replay() {
+    let other_request = Asks {
+        fingerprint: 1,
+        ..KEYED
+    };
+    let clients = vec![KEYED, other_request];
+    bites(
+        Flaw::FingerprintIgnored,
+        clients,
+        0,
+        "a replay equals the first answer",
+    );
+}
+
+#[test]
+fn without_repetition_somebody_is_never_told() {
+    bites(
+        Flaw::NoRepetition,
+        vec![KEYED],
+        3,
+        "whoever asks again is told something definite",
+    );
+}
+
+/// Where the promise ends. A refusal is definite because every word that is not cancelable is taken to stay so. Where another service moves a payment out of such
+/// a word, an attempt that was thought lost can arrive after the refusal that its repetition met, and cancel the payment then. It is one transition, and the
+/// same request asked again is told of it; but the refusal was not the last word.
+#[test]
+fn a_payment_that_becomes_cancelable_after_a_refusal_can_be_canceled_by_a_late_attempt() {
+    let model = |faults| Cancels {
+        clients: vec![KEYED],
+        faults,
+        world: World::Opens,
+        flaw: None,
+    };
+    check(model(0)).assert_no_discovery("no refusal of what is canceled all the same");
+    let checker = check(model(1));
+    let found = checker.assert_any_discovery("no refusal of what is canceled all the same");
+    println!("{:?}", found.into_actions());
+    for property in checker.model().properties() {
+        let promised = !matches!(property.expectation, Expectation::Sometimes);
+        let broken = promised && checker.discovery(property.name).is_some();
+        let name = property.name;
+        assert_eq!(
+            broken,
+            name == "no refusal of what is canceled all the same",
+            "{name}"
+        );
+    }
+}

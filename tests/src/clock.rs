@@ -1,0 +1,54 @@
+//! Time that a test controls.
+
+use shared::clock::{Clock, Timestamp};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::Instant,
+};
+
+/// A runtime whose clock stands still while anything runs, and moves to the next timer at once when nothing does. There
+/// must be no socket in it: what the kernel is about to deliver does not keep the clock from moving.
+///
+/// # Panics
+/// If the operating system gives no runtime.
+#[must_use]
+pub fn paused() -> Runtime {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
+    runtime.expect("a runtime")
+}
+
+/// A clock that stands still.
+#[derive(Debug, Clone, Copy)]
+pub struct Still(pub Timestamp);
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+/// The time of day that moves with the runtime's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Virtual {
+    began: (Timestamp, Instant),
+}
+
+impl Virtual {
+    /// It is now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            began: (Timestamp::now(), Instant::now()),
+        }
+    }
+}
+
+impl Clock for Virtual {
+    fn now(&self) -> Timestamp {
+        let (at, began) = self.began;
+        at.saturating_add(began.elapsed()).unwrap_or(at)
+    }
+}

@@ -1,0 +1,423 @@
+//! The cut-point matrix: every fault at every attempt, on a payment in every state, with and without an idempotency key; and whether any answer was
+//! untrue.
+//!
+//! A cell is one request of one client, through the real service and the real SDK, with a [`FaultProxy`] before an embedded DynamoDB. Then what was
+//! held back arrives, and the client repeats its request on a sound network.
+
+use std::{collections::BTreeMap, env};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use shared::{clock::SystemClock, provider::Provider};
+
+use crate::{
+    faults::{Cut, Fault, FaultProxy, Instead},
+    golden::{Call, Case},
+    progress::progress,
+    spy::{OUTCOME, Spy},
+    stage::{WARM, canceling},
+    tables::Tables,
+    transport::{Answer, Transport},
+};
+
+/// The state of the payment when the request arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// In this word, cancelable or not.
+    Status(String),
+    /// In a cancelable word, but only a person may cancel it.
+    Manual,
+    /// Canceled by this very request, earlier.
+    Ours,
+    /// Canceled under our token by a request with another fingerprint.
+    OursOtherwise,
+    /// Canceled under another token.
+    Theirs,
+    /// Canceled by this very request, and re-opened by another service.
+    Reopened,
+    /// There is no such payment.
+    Absent,
+}
+
+/// One cell of the matrix.
+#[derive(Debug, Clone)]
+struct Cell {
+    faults: Vec<Fault>,
+    state: State,
+    keyed: bool,
+    /// The provider's word.
+    canceled: &'static str,
+}
+
+/// What the matrix counted.
+#[derive(Debug, Default)]
+struct Counted {
+    /// How often each outcome was answered.
+    outcomes: BTreeMap<String, usize>,
+    /// The cells with an untrue answer, each with what was wrong.
+    wrong: Vec<String>,
+}
+
+/// The cut-point matrix, and its counts.
+#[expect(clippy::print_stdout, reason = "the counts are what the matrix is for")]
+pub(super) async fn no_answer_is_untrue<P: Provider>(cases: &[Case]) -> Result<()> {
+    let number = number();
+    let counted = matrix::<P>(cases, number).await?;
+    println!(
+        "{}: {number} cells, {} wrong, outcomes {:?}",
+        P::NAME,
+        counted.wrong.len(),
+        counted.outcomes
+    );
+    ensure!(
+        counted.wrong.is_empty(),
+        "{} wrong, the first: {}",
+        counted.wrong.len(),
+        counted.wrong[0]
+    );
+    for outcome in [
+        "canceled",
+        "not_cancelable",
+        "not_found",
+        "key_reused",
+        "undecided",
+    ] {
+        ensure!(
+            counted.outcomes.contains_key(outcome),
+            "{outcome} never came of it: {:?}",
+            counted.outcomes
+        );
+    }
+    Ok(())
+}
+
+/// Every single fault.
+pub(super) fn faults() -> Vec<Fault> {
+    let cuts = [Cut::Reset, Cut::Close, Cut::Hang];
+    let mut faults = vec![Fault::None, Fault::Twice];
+    for how in cuts {
+        // Before the request, after its first byte, within its head, within its body, and after all of it.
+        faults.extend([0, 1, 200, 1200, usize::MAX].map(|after| Fault::Request { after, how }));
+        // The same of the answer: before it, its first byte, within its head, within its body, all but its last byte.
+        faults.extend([0, 1, 40, 300, usize::MAX].map(|after| Fault::Answer { after, how }));
+        faults.push(Fault::Late(how));
+    }
+    use Instead::{BadGateway, Garbage, InternalServerError, ServiceUnavailable, Throttled};
+    for answer in [
+        InternalServerError,
+        BadGateway,
+        ServiceUnavailable,
+        Throttled,
+        Garbage,
+    ] {
+        faults.extend([true, false].map(|committed| Fault::Instead { answer, committed }));
+    }
+    faults
+}
+
+/// The cells to try: every single fault in every state with and without a key, and then sequences of two and three faults, drawn by a
+/// fixed rule, up to `number` cells.
+fn cells(states: &[State], canceled: &'static str, number: usize) -> Vec<Cell> {
+    let faults = faults();
+    let mut cells = Vec::new();
+    for state in states {
+        for keyed in [true, false] {
+            for fault in &faults {
+                cells.push(Cell {
+                    faults: vec![*fault],
+                    state: state.clone(),
+                    keyed,
+                    canceled,
+                });
+            }
+        }
+    }
+    // Without a fixed order a sample would try the first states only.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).unwrap_or_default() % below
+    };
+    for i in (1..cells.len()).rev() {
+        cells.swap(i, draw(i + 1));
+    }
+    while cells.len() < number {
+        let length = 2 + draw(2);
+        cells.push(Cell {
+            faults: (0..length).map(|_| faults[draw(faults.len())]).collect(),
+            state: states[draw(states.len())].clone(),
+            keyed: draw(2) == 0,
+            canceled,
+        });
+    }
+    cells.truncate(number);
+    cells
+}
+
+/// So many cells unless `CUT_POINT_CELLS` says otherwise.
+const SAMPLE: usize = 400;
+
+/// How many cells a provider's matrix has: `CUT_POINT_CELLS`, or a sample.
+fn number() -> usize {
+    env::var("CUT_POINT_CELLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(SAMPLE)
+}
+
+/// Tries `number` cells of the provider `P`.
+async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
+    let case = canceling(cases)?;
+    let bar = progress(P::NAME, number as u64, SAMPLE as u64);
+    let bench = Bench::set()?;
+    let mut counted = Counted::default();
+    for (n, cell) in cells(&states::<P>(cases), P::STATUSES.canceled, number)
+        .iter()
+        .enumerate()
+    {
+        let played = bench.play::<P>(case, cell).await;
+        match played.with_context(|| format!("cell {n}, {cell:?}"))? {
+            Ok(outcome) => *counted.outcomes.entry(outcome).or_default() += 1,
+            Err(wrong) => counted.wrong.push(format!("cell {n}, {cell:?}: {wrong}")),
+        }
+        bar.inc(1);
+    }
+    Ok(counted)
+}
+
+/// The states of the provider: each of its cancelable words, each other word its golden cases know, and the special ones.
+fn states<P: Provider>(cases: &[Case]) -> Vec<State> {
+    let mut words: Vec<&str> = P::STATUSES.cancelable.to_vec();
+    for item in cases.iter().flat_map(|case| &case.given.payments) {
+        let word = item["status"].as_str().unwrap_or(P::STATUSES.canceled);
+        if word != P::STATUSES.canceled && !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    let words = words.into_iter().map(|word| State::Status(word.to_owned()));
+    words
+        .chain([
+            State::Manual,
+            State::Ours,
+            State::OursOtherwise,
+            State::Theirs,
+            State::Reopened,
+            State::Absent,
+        ])
+        .collect()
+}
+
+/// One store, with a proxy before it.
+struct Bench {
+    proxy: FaultProxy,
+    tables: Tables,
+}
+
+/// What a client saw and what the store holds.
+struct Asked {
+    answer: Answer,
+    outcome: String,
+    item: Option<Value>,
+}
+
+impl Bench {
+    fn set() -> Result<Self> {
+        let tables = Tables::new()?;
+        Ok(Self {
+            proxy: FaultProxy::in_memory(&tables),
+            tables,
+        })
+    }
+
+    /// Plays a cell: the outcome answered first, or what was untrue.
+    async fn play<P: Provider>(&self, case: &Case, cell: &Cell) -> Result<Result<String, String>> {
+        let mut case = case.clone();
+        if cell.keyed {
+            case.event["headers"]["idempotency-key"] = json!("key-1");
+        }
+        let given = case
+            .given
+            .payments
+            .first()
+            .context("the case has no payment")?
+            .clone();
+        let pk = given["pk"]
+            .as_str()
+            .context("the payment has no pk")?
+            .to_owned();
+        for credential in &case.given.credentials {
+            self.tables.put("credentials", credential)?;
+        }
+
+        // A service of its own, for a retry budget of its own; its credential is made warm by asking for a payment that is not there. What our token and
+        // fingerprint are, an undisturbed run tells.
+        self.proxy.script([]);
+        let service = Transport::<Spy<P>>::service(&self.proxy.config(), WARM, SystemClock);
+        let call = Call::begin();
+        self.put(&pk, Some(&given))?;
+        let undisturbed = self.ask(&service, &call, &case, &pk).await?;
+        ensure!(
+            undisturbed.outcome == "canceled",
+            "undisturbed: {}",
+            undisturbed.outcome
+        );
+        let canceled = undisturbed.item.context("the payment is gone")?;
+        let ours = canceled["cancellation"].clone();
+
+        let before = prepare::<P>(&cell.state, &given, &ours);
+        self.put(&pk, before.as_ref())?;
+        self.proxy.script(cell.faults.iter().copied());
+        let first = self.ask(&service, &call, &case, &pk).await?;
+        self.proxy.calm();
+        self.proxy.deliver_late().await;
+        let settled = self.tables.get("payments", &pk)?;
+        let again = self.ask(&service, &Call::begin(), &case, &pk).await?;
+        let transitions = self.proxy.transitions();
+        Ok(
+            judge(cell, &ours, &first, settled.as_ref(), &again, transitions)
+                .map(|()| first.outcome),
+        )
+    }
+
+    fn put(&self, pk: &str, item: Option<&Value>) -> Result<()> {
+        match item {
+            Some(item) => self.tables.put("payments", item),
+            None => self.tables.delete("payments", pk),
+        }
+    }
+
+    async fn ask<P: Provider>(
+        &self,
+        service: &Transport<Spy<P>>,
+        call: &Call,
+        case: &Case,
+        pk: &str,
+    ) -> Result<Asked> {
+        let answer = service.invoke(&call.request_id, &case.event()).await?;
+        let outcome = answer.headers.get(OUTCOME).context("no outcome")?.clone();
+        Ok(Asked {
+            answer,
+            outcome,
+            item: self.tables.get("payments", pk)?,
+        })
+    }
+}
+
+/// The item that is there when the request arrives.
+fn prepare<P: Provider>(state: &State, given: &Value, ours: &Value) -> Option<Value> {
+    let mut item = given.clone();
+    let canceled = |item: &mut Value, cancellation: Value| {
+        item["status"] = json!(P::STATUSES.canceled);
+        item["canceled_at"] = json!("2024-01-01T00:10:00.000Z");
+        item["updated_at"] = json!("2024-01-01T00:10:00.000Z");
+        item["cancellation"] = cancellation;
+    };
+    match state {
+        State::Status(word) => item["status"] = json!(word),
+        State::Manual => item["manual_cancellation"] = json!(true),
+        State::Ours => canceled(&mut item, ours.clone()),
+        State::OursOtherwise => {
+            let mut other = ours.clone();
+            other["fingerprint"] = json!("0".repeat(64));
+            canceled(&mut item, other);
+        }
+        State::Theirs => {
+            let mut other = ours.clone();
+            other["token"] = json!("another");
+            canceled(&mut item, other);
+        }
+        State::Reopened => {
+            canceled(&mut item, ours.clone());
+            item["status"] = given["status"].clone();
+        }
+        State::Absent => return None,
+    }
+    Some(item)
+}
+
+/// Whether what the client was told is true, of the store as it is after all that was on its way has arrived.
+fn judge(
+    cell: &Cell,
+    ours: &Value,
+    first: &Asked,
+    settled: Option<&Value>,
+    again: &Asked,
+    transitions: usize,
+) -> Result<(), String> {
+    let made = settled.map(|item| &item["cancellation"]);
+    let canceled = settled.is_some_and(|item| item["status"] == cell.canceled);
+    let ours_on_it = made.is_some_and(|made| {
+        made["token"] == ours["token"] && made["fingerprint"] == ours["fingerprint"]
+    }) && canceled;
+    let told = |truth: bool, untruth: &str| {
+        if truth {
+            Ok(())
+        } else {
+            Err(format!("{untruth}: {}", first.answer.body))
+        }
+    };
+    told(transitions <= 1, "a second transition")?;
+    match first.outcome.as_str() {
+        "canceled" => told(ours_on_it, "success where nothing was canceled")?,
+        "not_cancelable" => told(
+            settled.is_some() && !ours_on_it,
+            "a conflict where our own write did it",
+        )?,
+        "key_reused" => told(
+            [State::OursOtherwise, State::Reopened].contains(&cell.state),
+            "a key reused that was not",
+        )?,
+        // Of a retry: what the first delivery of this call did is told as undecided.
+        "unavailable" => {
+            let wrote = ours_on_it && cell.state != State::Ours;
+            told(!wrote, "unavailable, and it is canceled")?;
+            told(says_to_retry(first), "unavailable, but not said so")?;
+        }
+        "not_found" => told(settled.is_none(), "not found, and there it is")?,
+        "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
+            told(false, "undecided, with two attempts left")?;
+        }
+        "undecided" => told(says_to_retry(first), "undecided, but not said so")?,
+        _ => told(false, "an answer for which there was no cause")?,
+    }
+    // A sound network again: the same request must be told something definite, and with its key what it was told first.
+    if !["canceled", "not_cancelable", "key_reused", "not_found"].contains(&again.outcome.as_str())
+    {
+        return Err(format!("{} on a sound network", again.outcome));
+    }
+    // Whether the token outlives the invocation: the client's own does, the Lambda request id does not.
+    let kept = again
+        .item
+        .as_ref()
+        .is_some_and(|item| item["cancellation"]["token"] == ours["token"]);
+    if ours_on_it && (cell.keyed || again.outcome == "canceled") && kept {
+        told(
+            again.outcome == "canceled",
+            "our own cancel was not recognized by its key",
+        )?;
+        if first.outcome == "canceled" && first.answer.body != again.answer.body {
+            return Err(format!(
+                "a replay with another body: {} after {}",
+                again.answer.body, first.answer.body
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn says_to_retry(asked: &Asked) -> bool {
+    asked.answer.status >= 500 && asked.answer.headers.contains_key("retry-after")
+}
+
+/// What reads as an answer is not asked for again.
+fn is_garbage(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Instead {
+            answer: Instead::Garbage,
+            ..
+        }
+    )
+}

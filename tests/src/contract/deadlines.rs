@@ -1,0 +1,115 @@
+//! A store that is silent or slow, and callers whose Lambda function is about to be stopped.
+
+use std::{env, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use shared::{clock::Clock, provider::Provider};
+
+use crate::{
+    clock::Virtual,
+    faults::{Cut, Fault, FaultProxy},
+    golden::{Call, Case},
+    progress::progress,
+    spy::{OUTCOME, Spy},
+    stage::{WARM, canceling},
+    tables::Tables,
+    transport::{Transport, call},
+};
+
+/// What must be left of the time when the answer is there.
+const LEFT: Duration = Duration::from_millis(100);
+
+/// So many requests unless `DEADLINES` says otherwise.
+const SAMPLE: usize = 300;
+
+/// A store that answers within this, and this long before the deadline, is waited for.
+const PROMPT: Duration = Duration::from_millis(950);
+const ROOM: Duration = Duration::from_millis(250);
+
+/// Requests with Lambda timeouts from a third of a second to two seconds, on a store that says nothing or is late, with
+/// the credential in the cache and without. To the millisecond: no answer comes later than 100 ms before the timeout;
+/// where the store said nothing to the write it is undecided, and where it was prompt it is not. `DEADLINES` says how many requests;
+/// by default it is a sample.
+#[expect(clippy::print_stdout, reason = "the counts are what it is for")]
+pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
+    let number = env::var("DEADLINES")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let number = number.unwrap_or(SAMPLE);
+    let bar = progress(P::NAME, number as u64, SAMPLE as u64);
+    let case = canceling(cases)?;
+    let tables = Tables::new()?;
+    for credential in &case.given.credentials {
+        tables.put("credentials", credential)?;
+    }
+    let proxy = FaultProxy::in_memory(&tables);
+    let clock = Virtual::start();
+    let services =
+        [Duration::ZERO, WARM].map(|ttl| Transport::<Spy<P>>::service(&proxy.config(), ttl, clock));
+    let [undecided, decided] = &mut [0, 0];
+    for n in 0..number {
+        let cached = !n.is_multiple_of(5);
+        let Transport::Service(handler) = &services[usize::from(cached)] else {
+            bail!("a service is no process");
+        };
+        let ask = async |deadline: u64| {
+            let event = case.event_at(clock.now());
+            call(handler, &Call::begin().request_id, deadline, &event).await
+        };
+        if cached {
+            // The cached credential is there, and the retry budget full again.
+            proxy.script([]);
+            ask(0).await?;
+        }
+        let silent = n.is_multiple_of(2);
+        let delay = Duration::from_millis(n as u64 * 37 % 2000);
+        proxy.always(match silent {
+            true => Fault::Request {
+                after: usize::MAX,
+                how: Cut::Hang,
+            },
+            false => Fault::Slow(delay),
+        });
+        let allowed = Duration::from_millis(333 + n as u64 * 61 % 1667);
+        let deadline = clock.now().checked_add(allowed)?;
+        let answer = ask(u64::try_from(deadline.as_millisecond())?).await?;
+        let answered = clock.now();
+        ensure!(
+            answered.checked_add(LEFT)? <= deadline,
+            "answered at {answered}, and the deadline is {deadline}"
+        );
+        let outcome = answer.headers.get(OUTCOME).context("no outcome")?;
+        let prompt = cached && delay <= PROMPT && delay + ROOM <= allowed;
+        match outcome.as_str() {
+            "unavailable" => {
+                ensure!(!cached, "unavailable, and the write was sent");
+                ensure!(answer.status >= 500 && answer.headers.contains_key("retry-after"));
+            }
+            "undecided" => {
+                ensure!(
+                    silent || !prompt,
+                    "undecided, and the store took {delay:?} of {allowed:?}"
+                );
+                ensure!(
+                    answer.status >= 500 && answer.headers.contains_key("retry-after"),
+                    "not said: {answer:?}"
+                );
+                *undecided += 1;
+            }
+            other => {
+                ensure!(!silent, "{other} of a silent store");
+                *decided += 1;
+            }
+        }
+        bar.inc(1);
+    }
+    println!(
+        "{}: {number} requests to a silent or slow store, {undecided} undecided, {decided} decided, 0 late",
+        P::NAME
+    );
+    ensure!(
+        *undecided > 0 && *decided > 0,
+        "only one sort of answer was tried"
+    );
+    Ok(())
+}

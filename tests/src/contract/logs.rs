@@ -1,0 +1,281 @@
+//! What the real binary logs: one event a request, of fields on a list, that no caller can forge and no secret gets into.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use shared::{provider::Provider, service::TARGET};
+
+use crate::{
+    faults::FaultProxy,
+    golden::{Call, Case},
+    runtime::{Function, TRACE},
+    stage::{Stage, canceling, retried},
+    tables::Tables,
+    transport::{ALLOWED, Answer},
+};
+
+/// Every member that a request's event may have.
+const MEMBERS: [&str; 17] = [
+    "timestamp",
+    "level",
+    "target",
+    "provider",
+    "outcome",
+    "status",
+    "payment_id",
+    "merchant_id",
+    "replayed",
+    "duration_ms",
+    "store_attempts",
+    "store_retries",
+    "cold_start",
+    "request_id",
+    "trace_id",
+    "requests",
+    "_aws",
+];
+
+/// Every member that another event may have: they tell the operator what is wrong on our side.
+const OTHER_MEMBERS: [&str; 10] = [
+    "timestamp",
+    "level",
+    "target",
+    "message",
+    "table",
+    "kind",
+    "code",
+    "attribute",
+    "pk",
+    "canceled",
+];
+
+/// Every word for what came of a request.
+const OUTCOMES: [&str; 11] = [
+    "canceled",
+    "malformed",
+    "unauthenticated",
+    "forbidden",
+    "not_found",
+    "not_cancelable",
+    "key_reused",
+    "no_such_endpoint",
+    "unavailable",
+    "undecided",
+    "internal",
+];
+
+/// Every golden case, right and wrong, in one process.
+pub(super) async fn of_golden_cases<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
+    let stage = Stage::<P>::set(Some(binary), Duration::ZERO).await?;
+    let mut secrets = Vec::new();
+    let mut asked = BTreeMap::new();
+    for case in cases.iter().filter(|case| case.given.store.is_none()) {
+        stage.tables.empty()?;
+        stage.tables.give(&case.given)?;
+        let (call, answer) = stage.ask(case).await?;
+        let requests = stage.proxy.take();
+        for request in &requests {
+            let trace = request.trace.as_deref().unwrap_or_default();
+            ensure!(trace.contains(TRACE), "{request:?} is of another trace");
+        }
+        // A process that was held up for a second has made an attempt more.
+        let made = (!retried(&requests)).then_some(requests.len());
+        asked.insert(call.request_id, (case, answer, made));
+        secrets.extend(credentials(case));
+    }
+    let log = stage.finish().await?;
+
+    let mut cold_starts = 0;
+    for line in log.lines() {
+        let event = serde_json::from_str::<Value>(line).with_context(|| line.to_owned())?;
+        if event["target"] != TARGET {
+            members(&event, &OTHER_MEMBERS)?;
+            continue;
+        }
+        let id = event["request_id"].as_str().context("no request id")?;
+        let told = asked.remove(id).with_context(|| format!("{id} again"))?;
+        is_of_the_request::<P>(&event, &told).with_context(|| line.to_owned())?;
+        has_metrics(&event).with_context(|| line.to_owned())?;
+        cold_starts += usize::from(event["cold_start"] == true);
+    }
+    ensure!(asked.is_empty(), "{} requests have no event", asked.len());
+    ensure!(cold_starts == 1, "{cold_starts} cold starts of one process");
+    has_none_of(&log, &secrets)
+}
+
+/// Each member is what it should be, and so nothing of the body, the headers or the payment.
+fn is_of_the_request<P: Provider>(
+    event: &Value,
+    (case, answer, made): &(&Case, Answer, Option<usize>),
+) -> Result<()> {
+    members(event, &MEMBERS)?;
+    let outcome = event["outcome"].as_str().unwrap_or_default();
+    ensure!(OUTCOMES.contains(&outcome), "no such outcome: {outcome}");
+    ensure!(event["provider"] == P::NAME, "another provider");
+    ensure!(event["status"] == answer.status, "another status");
+    ensure!(event["trace_id"] == TRACE, "another trace");
+    ensure!(event["requests"] == 1, "more than one request");
+    if let Some(made) = made {
+        ensure!(event["store_attempts"] == *made, "{made} were made");
+        ensure!(event["store_retries"] == 0, "nothing was retried");
+    }
+    let replayed = answer.headers.contains_key("idempotent-replayed");
+    ensure!(event["replayed"] == replayed, "replayed: {replayed}");
+    let took = event["duration_ms"].as_f64().unwrap_or(-1.0);
+    ensure!(took >= 0.0, "took {took} ms");
+
+    if let Some(merchant) = event.get("merchant_id") {
+        let known = |credential: &Value| credential["merchant_id"] == *merchant;
+        ensure!(case.given.credentials.iter().any(known), "whose merchant?");
+        ensure!(event.get("payment_id").is_some(), "a merchant alone");
+    } else {
+        let stranger = event.get("payment_id").is_none();
+        ensure!(stranger, "a stranger's payment id is logged");
+    }
+    Ok(())
+}
+
+/// The event is also metrics, as CloudWatch's embedded metric format has them.
+fn has_metrics(event: &Value) -> Result<()> {
+    let aws = &event["_aws"];
+    ensure!(aws["Timestamp"].is_i64(), "no time in milliseconds");
+    let directives = aws["CloudWatchMetrics"].as_array();
+    for directive in directives.context("no metrics")? {
+        ensure!(directive["Namespace"] == "PaymentCancel", "no namespace");
+        for set in directive["Dimensions"].as_array().context("no sets")? {
+            for dimension in set.as_array().context("no dimensions")? {
+                let name = dimension.as_str().context("a dimension is a name")?;
+                // A caller must not be able to make new metrics, each of which is paid for.
+                ensure!(["provider", "outcome"].contains(&name), "{name}");
+                ensure!(event[name].is_string(), "no {name}");
+            }
+        }
+        for metric in directive["Metrics"].as_array().context("no metrics")? {
+            let name = metric["Name"].as_str().context("a metric has no name")?;
+            ensure!(event[name].is_number(), "no {name}");
+            let unit = metric["Unit"].as_str().unwrap_or_default();
+            ensure!(["Count", "Milliseconds"].contains(&unit), "unit {unit}");
+        }
+    }
+    Ok(())
+}
+
+fn members(event: &Value, allowed: &[&str]) -> Result<()> {
+    for name in event.as_object().context("an event is an object")?.keys() {
+        ensure!(allowed.contains(&name.as_str()), "{name} is logged");
+    }
+    Ok(())
+}
+
+/// Every credential that the case sends or stores.
+fn credentials(case: &Case) -> Vec<String> {
+    let sent = case.event["headers"].as_object().into_iter().flatten();
+    let sent = sent
+        .filter(|(name, _)| {
+            ["key", "token", "authorization", "signature", "app-id"]
+                .iter()
+                .any(|part| name.contains(part))
+        })
+        .filter(|(name, _)| *name != "idempotency-key")
+        .filter_map(|(_, value)| value.as_str()?.rsplit([' ', '=']).next());
+    let stored = case.given.credentials.iter().flat_map(|item| {
+        let secrets = ["secret_sha256", "signing_secret"].map(|name| item[name].as_str());
+        let key_id = item["pk"].as_str().and_then(|pk| pk.split('#').nth(1));
+        secrets.into_iter().chain([key_id]).flatten()
+    });
+    sent.chain(stored).map(str::to_owned).collect()
+}
+
+/// As whole words: `wcp_expired` is a key in one case, and `pay_wcp_expired` a payment.
+fn has_none_of(log: &str, secrets: &[String]) -> Result<()> {
+    let word = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    let words = log
+        .split(|character| !word(character))
+        .collect::<HashSet<_>>();
+    for secret in secrets.iter().filter(|secret| secret.len() >= 6) {
+        let told = if secret.chars().all(word) {
+            words.contains(secret.as_str())
+        } else {
+            log.contains(secret.as_str())
+        };
+        ensure!(!told, "{secret} is in the log");
+    }
+    Ok(())
+}
+
+/// A line end, the beginning of an event of its own, a terminal's escape in one character and in two, NUL, DEL, and two more line ends of Unicode.
+const HOSTILE: &str = "x\r\n{\"target\":\"shared::request\",\"outcome\":\"canceled\"}\u{1b}[31m\u{9b}31m\0\u{7f}\u{85}\u{2028}";
+
+/// [`HOSTILE`] in place of every text in an event that cancels, one at a time, in both log formats.
+pub(super) async fn of_hostile_events(cases: &[Case], binary: &str) -> Result<()> {
+    let case = canceling(cases)?;
+    let tables = Tables::new()?;
+    for credential in &case.given.credentials {
+        tables.put("credentials", credential)?;
+    }
+    let url = FaultProxy::listening(&tables).await?.url();
+    let events = hostile(&serde_json::from_str(&case.event())?);
+    ensure!(events.len() > 20, "only {} places", events.len());
+    for format in ["JSON", "Text"] {
+        let environment = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
+            ("AWS_LAMBDA_LOG_FORMAT", format),
+        ];
+        let function = Function::start(binary, &environment).await?;
+        for event in &events {
+            let id = Call::begin().request_id;
+            function.invoke(&id, &event.to_string(), ALLOWED).await?;
+        }
+        let log = function.finish().await?;
+        let lines = log.lines().count();
+        ensure!(lines == events.len(), "{lines} lines: {log}");
+        for line in log.lines() {
+            ensure!(!line.contains(char::is_control), "{line:?}");
+            let whole = match format {
+                "JSON" => serde_json::from_str::<Value>(line)?["target"] == TARGET,
+                _ => line.starts_with("20") && line.contains(TARGET),
+            };
+            ensure!(whole, "no event of its own: {line}");
+        }
+    }
+    Ok(())
+}
+
+/// The event with [`HOSTILE`] in place of each of its texts, and of those in its body's JSON.
+fn hostile(event: &Value) -> Vec<Value> {
+    let mut all = Vec::new();
+    let body = event["body"].as_str().unwrap_or_default();
+    if let Ok(body) = serde_json::from_str::<Value>(body) {
+        for body in with_hostile_text(&body) {
+            let mut event = event.clone();
+            event["body"] = body.to_string().into();
+            all.push(event);
+        }
+    }
+    all.extend(with_hostile_text(event));
+    all
+}
+
+fn with_hostile_text(value: &Value) -> Vec<Value> {
+    let inside = |parts: Vec<Value>, put: &dyn Fn(Value) -> Value| {
+        parts.into_iter().map(put).collect::<Vec<_>>()
+    };
+    match value {
+        Value::String(_) => vec![HOSTILE.into()],
+        Value::Object(map) => map
+            .iter()
+            .flat_map(|(name, member)| {
+                inside(with_hostile_text(member), &|hostile| {
+                    let mut map = map.clone();
+                    map.insert(name.clone(), hostile);
+                    map.into()
+                })
+            })
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Vec::new(),
+    }
+}

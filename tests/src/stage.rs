@@ -1,0 +1,143 @@
+//! A provider with its tables, and what tests do with them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use shared::{clock::SystemClock, provider::Provider};
+
+use crate::{
+    faults::{Done, FaultProxy, unreachable},
+    golden::{Call, Case},
+    tables::Tables,
+    transport::{Answer, Transport},
+};
+
+/// Long enough that no credential leaves the cache during a test.
+pub(crate) const WARM: Duration = Duration::from_secs(3600);
+
+/// How often a process may be held up for so long that it gives an attempt up, before that is no accident.
+const STALLS: usize = 5;
+
+/// A provider with its tables: DynamoDB's engine, a proxy before it, and the provider before that.
+pub(crate) struct Stage<P: Provider> {
+    pub(crate) provider: Transport<P>,
+    without_store: Transport<P>,
+    pub(crate) proxy: FaultProxy,
+    pub(crate) tables: Tables,
+}
+
+impl<P: Provider> Stage<P> {
+    /// The binary at `path`, in a process, behind TCP; or else the service in this process, for the
+    /// [paused](crate::clock::paused) clock.
+    pub(crate) async fn set(path: Option<&str>, ttl: Duration) -> Result<Self> {
+        let tables = Tables::new()?;
+        let (provider, without_store, proxy) = match path {
+            Some(path) => {
+                let proxy = FaultProxy::listening(&tables).await?;
+                let provider = Transport::binary(path, &proxy.url(), ttl).await?;
+                let without_store = Transport::binary(path, &unreachable().await?, ttl).await?;
+                (provider, without_store, proxy)
+            }
+            None => {
+                let (proxy, nothing) = (
+                    FaultProxy::in_memory(&tables),
+                    FaultProxy::in_memory(&tables),
+                );
+                nothing.refuse(usize::MAX);
+                let over =
+                    |proxy: &FaultProxy| Transport::service(&proxy.config(), ttl, SystemClock);
+                (over(&proxy), over(&nothing), proxy)
+            }
+        };
+        let _ = proxy.take();
+        Ok(Self {
+            provider,
+            without_store,
+            proxy,
+            tables,
+        })
+    }
+
+    /// One golden case, from empty tables. A process's limits are real time: where it was held up so long that it made
+    /// an attempt a second time, the case is played again.
+    pub(crate) async fn play(&self, case: &Case) -> Result<Answer> {
+        for _ in 0..STALLS {
+            self.tables.empty()?;
+            self.tables.give(&case.given)?;
+            let provider = match case.given.store.as_deref() {
+                None => &self.provider,
+                Some("unreachable") => &self.without_store,
+                Some(other) => bail!("{}: no such store: {other}", case.name),
+            };
+            let _ = self.proxy.take();
+            let call = Call::begin();
+            let answer = provider.invoke(&call.request_id, &case.event()).await?;
+            let done = self.proxy.take();
+            if retried(&done) && matches!(provider, Transport::Binary(_)) {
+                continue;
+            }
+            case.check(&call, &answer, &self.tables.scan("payments")?)?;
+            ensure!(
+                writes(&done) == case.then.writes,
+                "{} writes instead of {}: {done:?}",
+                writes(&done),
+                case.then.writes
+            );
+            return Ok(answer);
+        }
+        bail!(
+            "{}: an attempt was made twice, {STALLS} times over",
+            case.name
+        )
+    }
+
+    pub(crate) async fn ask(&self, case: &Case) -> Result<(Call, Answer)> {
+        let call = Call::begin();
+        let answer = self
+            .provider
+            .invoke(&call.request_id, &case.event())
+            .await?;
+        Ok((call, answer))
+    }
+
+    /// Ends the process: all that it has logged.
+    pub(crate) async fn finish(self) -> Result<String> {
+        match self.provider {
+            Transport::Binary(function) => function.finish().await,
+            Transport::Service(_) => bail!("a service is no process"),
+        }
+    }
+}
+
+/// Whether an attempt was made a second time. No request does the same twice in a row otherwise.
+pub(crate) fn retried(done: &[Done]) -> bool {
+    done.windows(2)
+        .any(|pair| pair[0].operation == pair[1].operation)
+}
+
+fn writes(done: &[Done]) -> usize {
+    done.iter()
+        .filter(|done| done.operation == "UpdateItem")
+        .count()
+}
+
+/// A case that cancels a payment, to build other tests on.
+pub(crate) fn canceling(cases: &[Case]) -> Result<&Case> {
+    cases
+        .iter()
+        .find(|case| case.cancels() && case.event.pointer("/headers/idempotency-key").is_none())
+        .context("no case cancels a payment")
+}
+
+/// The shortest of them that names its payment twice, in the path and as its parameter: room to make it longer.
+pub(crate) fn shortest(cases: &[Case]) -> Result<&Case> {
+    let plain = cases.iter().filter(|case| {
+        case.cancels()
+            && case.event.pointer("/headers/idempotency-key").is_none()
+            && case.event["pathParameters"].is_object()
+            && case.event["isBase64Encoded"] == false
+    });
+    plain
+        .min_by_key(|case| case.event.to_string().len())
+        .context("no case cancels a payment")
+}
