@@ -1,12 +1,10 @@
 //! For `cargo lambda`: the functions' environment, and the items that a case of `events/` is given.
 
-use std::{fs, path::Path};
+use std::{ffi::OsStr, path::Path};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::ProvideCredentials;
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::data::Tables;
 
@@ -32,54 +30,39 @@ pub(crate) async fn environment(dynamodb: &str, config: &SdkConfig) -> Result<St
     Ok(lines.join("\n") + "\n")
 }
 
-/// What was there before a case.
-#[derive(Deserialize)]
-pub(crate) struct Case {
-    given: Given,
-    /// Signed anew by the tests, before each call.
-    sign: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Given {
-    #[serde(default)]
-    credentials: Vec<Value>,
-    #[serde(default)]
-    payments: Vec<Value>,
-}
+/// A golden case that has a complete event: `events/<provider>/<case>.json`.
+pub(crate) struct Case(golden::Case);
 
 impl Case {
-    /// The case in that folder.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let file = folder.join("case.json");
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let case: Self = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+    /// The case of that event.
+    pub(crate) fn read(event: &Path) -> Result<Self> {
+        let (provider, name) = (event.parent().and_then(Path::file_name), event.file_stem());
+        let text = |name: Option<&OsStr>| name.unwrap_or_default().to_string_lossy().into_owned();
+        let case = golden::case(&text(provider), &text(name))?;
         ensure!(
             case.sign.is_none(),
             "the signature in {} is out of date: it is good for five minutes; the tests renew it",
-            folder.display()
+            event.display()
         );
-        Ok(case)
+        Ok(Self(case))
     }
 
     /// Puts its given items into the tables, over whatever was there.
     pub(crate) async fn put(&self, tables: &Tables) -> Result<()> {
-        for item in &self.given.credentials {
+        for item in &self.0.given.credentials {
             embedded::put(&tables.client, &tables.credentials, item).await?;
         }
-        for item in &self.given.payments {
+        for item in &self.0.given.payments {
             embedded::put(&tables.client, &tables.payments, item).await?;
         }
         Ok(())
     }
 }
 
-/// The command that invokes the case in that folder.
-pub(crate) fn invocation(folder: &Path) -> String {
-    let provider = folder.parent().and_then(Path::file_name);
+/// The command that invokes the case of that event.
+pub(crate) fn invocation(event: &Path) -> String {
+    let provider = event.parent().and_then(Path::file_name);
     let provider = provider.unwrap_or_default().to_string_lossy();
-    let event = folder.join("event.json");
     format!(
         "cargo lambda invoke {provider} --data-file {}\n",
         event.display()

@@ -48,7 +48,7 @@ impl Endpoint {
     /// The provider `P` over the tables, with its demo data.
     pub(crate) fn new<P: Provider>(
         store: &DynamoDb,
-        settings: Settings,
+        settings: &Settings,
         demo: &str,
     ) -> Result<Self> {
         Ok(Self {

@@ -28,7 +28,7 @@ use anyhow::{Context, Error, Result, bail};
 use aws_config::SdkConfig;
 use clap::Parser;
 use shared::{
-    lambda::settings,
+    lambda::{LambdaSettings, settings},
     store::dynamodb::DynamoDb,
     telemetry::{self, Targets},
 };
@@ -46,8 +46,11 @@ use store::{about_port, config_elsewhere, here, http_url, in_words, on_this_mach
 use window::Window;
 
 /// The providers of this machine. A sixth is one more line here, and its file in `demo/`.
-fn endpoints(store: &DynamoDb) -> Result<Vec<Endpoint>> {
-    let settings = settings().map_err(Error::msg)?;
+fn endpoints(config: &SdkConfig) -> Result<Vec<Endpoint>> {
+    let LambdaSettings {
+        service, tables, ..
+    } = settings().map_err(Error::msg)?;
+    let (store, settings) = (&DynamoDb::new(config, tables), &service);
     macro_rules! demo {
         ($name:literal) => {
             include_str!(concat!("../demo/", $name, ".json"))
@@ -111,7 +114,7 @@ struct Arguments {
 
     /// Put the items that a case of events/ is given into the running stack's DynamoDB, print the
     /// command that invokes it, and end.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "env")]
+    #[arg(long, value_name = "FILE", conflicts_with = "env")]
     case: Option<PathBuf>,
 }
 
@@ -178,13 +181,13 @@ async fn run(arguments: Arguments) -> Result<()> {
     let printed = if arguments.env {
         let (url, config) = arguments.running().await;
         case::environment(&url, &config).await?
-    } else if let Some(folder) = &arguments.case {
-        let case = Case::read(folder)?;
+    } else if let Some(event) = &arguments.case {
+        let case = Case::read(event)?;
         let (url, config) = arguments.running().await;
         case.put(&Tables::new(&config))
             .await
             .with_context(|| format!("cannot use the DynamoDB on {url}"))?;
-        case::invocation(folder)
+        case::invocation(event)
     } else {
         return start(arguments).await;
     };
@@ -222,12 +225,12 @@ async fn start(arguments: Arguments) -> Result<()> {
         }
     };
 
-    let endpoints: Arc<[_]> = endpoints(&DynamoDb::new(&config))?.into();
+    let endpoints: Arc<[_]> = endpoints(&config)?.into();
     let tables = Tables::new(&config);
     prepare(&tables, &endpoints)
         .await
         .with_context(|| format!("cannot use the DynamoDB on {dynamodb}"))?;
-    if settings().map_err(Error::msg)?.issued_keys_only {
+    if settings().map_err(Error::msg)?.service.issued_keys_only {
         let explanation = format!(
             "ISSUED_KEYS_ONLY is on, so the demo keys are refused, as is every key that was not \
              issued; unset it, or issue one: cargo run -p admin -- credentials issue \
@@ -330,7 +333,7 @@ async fn commands(url: &str, tables: &Tables, endpoints: &[Endpoint]) -> Result<
 async fn commands_of_running(arguments: &Arguments) -> Result<bool> {
     if arguments.commands {
         let (_, config) = arguments.running().await;
-        let endpoints = endpoints(&DynamoDb::new(&config))?;
+        let endpoints = endpoints(&config)?;
         let url = format!("http://{}", here(arguments.port()));
         commands(&url, &Tables::new(&config), &endpoints).await?;
     }

@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Error, Result, anyhow};
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use axum::http::Uri;
-use shared::store::dynamodb::{http_client, limits};
+use shared::store::dynamodb::{behavior_version, http_client};
 
 use crate::guard::loopback;
 
@@ -36,7 +36,9 @@ pub(crate) fn on_this_machine(url: &str) -> bool {
 /// and key, so none need be set for one.
 pub(crate) async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
     let named = |names: &[&str]| names.iter().any(|name| env::var_os(name).is_some());
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+    let mut loader = aws_config::defaults(behavior_version())
+        .http_client(http_client())
+        .endpoint_url(endpoint_url);
     if !named(&["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"]) {
         loader = loader.region(Region::from_static("us-east-1"));
     }
@@ -44,11 +46,7 @@ pub(crate) async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
         loader =
             loader.credentials_provider(Credentials::new("local", "local", None, None, "dummy"));
     }
-    let found = loader.load().await;
-    let mut config = limits().endpoint_url(endpoint_url);
-    config.set_region(found.region().cloned());
-    config.set_credentials_provider(found.credentials_provider());
-    config.build()
+    loader.load().await
 }
 
 /// Says what to do where a port is taken; leaves every other error as it is.
