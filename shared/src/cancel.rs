@@ -369,21 +369,24 @@ fn condition_failed(found: Option<Payment>, transition: &Transition) -> Outcome 
         return Err(CancelError::NotFound);
     };
     let ours = &transition.cancellation;
+    let open = transition.statuses.is_cancelable(&payment.status) && !payment.manual_cancellation;
     if let Some(made) = &payment.cancellation
         && made.token == ours.token
     {
-        if made.fingerprint != ours.fingerprint {
-            return Err(CancelError::KeyReused(KeyReuse::OtherRequest));
+        if payment.status == transition.statuses.canceled {
+            if made.fingerprint != ours.fingerprint {
+                return Err(CancelError::KeyReused(KeyReuse::OtherRequest));
+            }
+            // With the id of this very call it is our own write, whose response was lost.
+            let replayed = made.id != ours.id;
+            return Ok(Canceled { payment, replayed });
         }
-        if payment.status != transition.statuses.canceled {
+        if open {
             let reopened = KeyReuse::Reopened(Box::new(payment));
             return Err(CancelError::KeyReused(reopened));
         }
-        // With the id of this very call it is our own write, whose response was lost.
-        let replayed = made.id != ours.id;
-        return Ok(Canceled { payment, replayed });
     }
-    if transition.statuses.is_cancelable(&payment.status) && !payment.manual_cancellation {
+    if open {
         let missing = transition.required.iter();
         let missing = missing
             .filter(|attribute| !attribute.is_in(&payment))

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The largest request body, in bytes.
+/// The largest request body, in bytes, and so the longest cancellation reason: four percent of
+/// DynamoDB's item limit of 400 KB.
 ///
 /// Real bodies have a few hundred bytes. Hyperswitch's documented maximum of 50 account details
 /// with 500 characters each is beyond this limit.
@@ -25,9 +26,6 @@ pub const MAX_KEY_ID: usize = 255;
 
 /// The longest `Idempotency-Key`, in characters.
 pub const MAX_IDEMPOTENCY_KEY: usize = 255;
-
-/// The longest cancellation reason, in bytes: one percent of DynamoDB's item limit of 400 KB.
-pub const MAX_REASON: usize = 4096;
 
 /// The longest a caller waits for a response: VTEX's test suite requires one within 5 seconds.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(4500);

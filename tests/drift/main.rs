@@ -1,5 +1,7 @@
-//! Whether what is written agrees with what is done: the OpenAPI document, the providers' specifications, SECURITY.md.
+//! Whether what is written agrees with what is done: each provider's parts, the OpenAPI document, the providers'
+//! specifications, SECURITY.md.
 
 mod openapi;
+mod providers;
 mod security;
 mod specifications;

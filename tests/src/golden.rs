@@ -254,6 +254,15 @@ impl Case {
             );
             known.insert("{fingerprint}", fingerprint);
         }
+        if let Some(token) = text("/cancellation/token")
+            && let Some(digest) = token.strip_prefix("signature ")
+        {
+            ensure!(
+                hexadecimal(&digest.to_owned(), 64),
+                "the digest in the token {token} is not 64 hexadecimal digits"
+            );
+            known.insert("{token}", token);
+        }
         Ok(known)
     }
 }

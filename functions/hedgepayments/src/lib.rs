@@ -2,7 +2,6 @@
 
 use http::Response;
 use serde::Serialize;
-use serde_json::{Value, json};
 use shared::{
     auth::{Credential, Merchant},
     cancel::{CancelCommand, CancelError},
@@ -102,7 +101,11 @@ fn error(refused: &CancelError) -> Response<String> {
                 422,
                 "invalid_reason",
                 "reason must be a string or null".to_owned(),
-                Some(json!({ "field": fault.field, "provided": provided, "expected": expected })),
+                Some(Details::Type {
+                    field: fault.field.as_deref(),
+                    provided,
+                    expected,
+                }),
             ),
             (FaultKind::Json, _) => {
                 let message = format!("request body is not a valid JSON object: {fault}");
@@ -130,11 +133,11 @@ fn error(refused: &CancelError) -> Response<String> {
             } else {
                 "cannot be canceled"
             };
-            let details = json!({
-                "payment_id": id,
-                "current_status": status,
-                "cancelable_statuses": HedgePayments::STATUSES.cancelable,
-            });
+            let details = Details::Status {
+                payment_id: id,
+                current_status: status,
+                cancelable_statuses: HedgePayments::STATUSES.cancelable,
+            };
             let message = format!("Payment {id} {fact}. Current status: {status}.");
             (412, "payment_not_cancelable", message, Some(details))
         }
@@ -169,14 +172,29 @@ fn error(refused: &CancelError) -> Response<String> {
 }
 
 #[derive(Serialize)]
-struct Envelope {
-    error: Error,
+struct Envelope<'a> {
+    error: Error<'a>,
 }
 
 #[derive(Serialize)]
-struct Error {
+struct Error<'a> {
     code: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Value>,
+    details: Option<Details<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Details<'a> {
+    Type {
+        field: Option<&'a str>,
+        provided: &'static str,
+        expected: &'static str,
+    },
+    Status {
+        payment_id: &'a str,
+        current_status: &'a str,
+        cancelable_statuses: &'static [&'static str],
+    },
 }

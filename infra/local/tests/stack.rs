@@ -582,17 +582,16 @@ fn the_embedded_dynamodb_refuses_web_pages_too() {
 fn a_case_is_put_into_the_running_stacks_dynamodb() {
     let stack = Stack::start(&[]);
     let port = stack.dynamodb.rsplit_once(':').unwrap().1;
-    let folder = concat!(
+    let event = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../events/vtex/cancels_approved.json"
     );
-    let output = run(&["--case", folder, "--dynamodb-port", port], &[]);
+    let output = run(&["--case", event, "--dynamodb-port", port], &[]);
     assert_eq!(output.code, Some(0), "{output:?}");
-    let command = format!("cargo lambda invoke vtex --data-file {folder}/event.json\n");
+    let command = format!("cargo lambda invoke vtex --data-file {event}\n");
     assert_eq!(output.stdout, command);
-    let case = fs::read_to_string(format!("{folder}/case.json")).unwrap();
-    let case: Value = serde_json::from_str(&case).unwrap();
-    let given = &case["given"]["payments"][0];
+    let case = golden::case("vtex", "cancels_approved").unwrap();
+    let given = &case.given.payments[0];
     let stored = stack.dynamodb(
         "GetItem",
         &json!({

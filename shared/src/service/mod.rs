@@ -42,7 +42,7 @@ use crate::{
     headers::HeaderMapExt,
     idempotency::{IdempotencyKey, Token},
     json,
-    limits::{DEADLINE_MARGIN, MAX_BODY, MAX_PAYMENT_ID, MAX_REASON, RESPONSE_TIMEOUT},
+    limits::{DEADLINE_MARGIN, MAX_BODY, MAX_PAYMENT_ID, RESPONSE_TIMEOUT},
     provider::{self, Body, Exchange, Provider},
     request::{Invocation, PathParameters, Request},
     route,
@@ -271,13 +271,6 @@ impl<P: Provider, S: Store> Call<'_, P, S> {
             || payment_id.chars().any(char::is_control)
         {
             return Err(CancelError::NotFound);
-        }
-        if reason
-            .as_ref()
-            .is_some_and(|reason| reason.len() > MAX_REASON)
-        {
-            let message = format!("the reason must have at most {MAX_REASON} bytes");
-            return Err(Fault::new(FaultKind::Value, message).into());
         }
         let signature = merchant.signature();
         let token = match (idempotency_key.or(header_key), signature) {

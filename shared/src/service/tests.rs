@@ -51,10 +51,7 @@ impl Provider for TestProvider {
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
         panic_if_requested(request, "read");
-        Ok(CancelCommand {
-            reason: request.headers.single("reason")?.map(str::to_owned),
-            ..CancelCommand::new(Fingerprint::of(&[]))
-        })
+        Ok(CancelCommand::new(Fingerprint::of(&[])))
     }
 
     fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
@@ -372,15 +369,6 @@ async fn a_payment_id_that_no_key_can_hold_is_not_looked_up() {
             ("not_found".into(), 1),
             "{id}"
         );
-    }
-}
-
-#[tokio::test]
-async fn a_reason_longer_than_its_limit_is_refused() {
-    for (length, word) in [(MAX_REASON, "canceled"), (MAX_REASON + 1, "malformed")] {
-        let reason = "x".repeat(length);
-        let request = request(&[("key", "k"), ("reason", &reason)]);
-        assert_eq!(outcome(store(), request).await.0, word, "{length}");
     }
 }
 

@@ -40,7 +40,7 @@ const MEMBERS: [&str; 17] = [
 ];
 
 /// Every member that another event may have: they tell the operator what is wrong on our side.
-const OTHER_MEMBERS: [&str; 10] = [
+const OTHER_MEMBERS: [&str; 11] = [
     "timestamp",
     "level",
     "target",
@@ -49,6 +49,7 @@ const OTHER_MEMBERS: [&str; 10] = [
     "kind",
     "code",
     "attribute",
+    "attributes",
     "pk",
     "canceled",
 ];

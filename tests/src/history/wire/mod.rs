@@ -183,7 +183,8 @@ impl Record {
     /// The token that `text` is. One that is nobody's comes out as a key that nobody has.
     fn token_of(&self, text: &str) -> Token {
         let key = text.strip_prefix("key-").and_then(|key| key.parse().ok());
-        let owner = self.request_ids.iter().position(|id| id == text);
+        let id = text.strip_prefix("request ").unwrap_or(text);
+        let owner = self.request_ids.iter().position(|owner| owner == id);
         match (key, owner) {
             (Some(key), _) => Token::Key(key),
             (None, Some(number)) => Token::RequestId(number),
