@@ -122,12 +122,15 @@ fn placeholders(case: &Case, facts: &Facts) -> BTreeMap<&'static str, String> {
         known.insert("{canceled_at_seconds}", format!("{seconds}Z"));
         known.insert("{canceled_at}", at.to_owned());
     }
-    for (name, pointer, digits) in [
-        ("{cancellation_id}", "/cancellation/id", 32),
-        ("{fingerprint}", "/cancellation/fingerprint", 64),
+    for (name, pointer, prefix, digits) in [
+        ("{cancellation_id}", "/cancellation/id", "", 32),
+        ("{fingerprint}", "/cancellation/fingerprint", "", 64),
+        ("{token}", "/cancellation/token", "signature ", 64),
     ] {
-        let fits =
-            |text: &&str| text.len() == digits && text.bytes().all(|it| it.is_ascii_hexdigit());
+        let fits = |text: &&str| {
+            let rest = text.strip_prefix(prefix);
+            rest.is_some_and(|it| it.len() == digits && it.bytes().all(|it| it.is_ascii_hexdigit()))
+        };
         if let Some(found) = text(pointer).filter(fits) {
             known.insert(name, found.to_owned());
         }
