@@ -53,7 +53,8 @@ enum Command {
     Payments(payments::Command),
     /// Cancels canary payments through a deployed stack's public URL, and removes what it made
     Verify(verify::Verify),
-    /// Looks at tables, keys, rights and throttles as the functions need them; changes nothing
+    /// Looks at tables and functions, with the feature account at keys, rights and throttles too;
+    /// changes nothing
     Doctor(doctor::Doctor),
     /// Plays the golden cases against any endpoint, with payments and keys of their own
     Conformance(conformance::Conformance),

@@ -152,7 +152,21 @@ fn unplayable(provider: &Provider, case: &Case) -> Option<&'static str> {
     {
         return Some("HTTP has no such header");
     }
+    if has_derived_id(case) {
+        return Some("its response has an id made of the merchant's, which is another here");
+    }
     None
+}
+
+/// Whether the body has a cancellation id that is neither stored before nor made by this cancel.
+fn has_derived_id(case: &Case) -> bool {
+    let id = case.then.body.value();
+    let id = id.get("cancellationId").and_then(Value::as_str);
+    let is_stored = |id: &str| {
+        let mut items = case.given.payments.iter();
+        items.any(|item| item.pointer("/cancellation/id").and_then(Value::as_str) == Some(id))
+    };
+    id.is_some_and(|id| id != "{cancellation_id}" && !is_stored(id))
 }
 
 fn is_on_route(route: &str, path: &str) -> bool {
