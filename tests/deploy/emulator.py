@@ -461,12 +461,12 @@ def kept_tables(cloud):
 
 
 def readme_credentials(stack):
-    """The command of the README that issues a merchant's first credentials, as it is printed there."""
-    with test("README: the first merchant's credentials"):
-        text = (ROOT / "README.md").read_text()
-        found = re.search(r"```sh\n([^`]*cargo run -p credentials -- issue[^`]+)```", text)
+    """The command of infra/README.md that issues a merchant's first credentials, as it is printed there."""
+    with test("infra/README.md: the first merchant's credentials"):
+        text = (ROOT / "infra/README.md").read_text()
+        found = re.search(r"```sh\n([^`]*cargo run -p admin -- [^`]*credentials issue[^`]+)```", text)
         if found is None:
-            raise AssertionError("README.md has no `cargo run -p credentials -- issue`")
+            raise AssertionError("infra/README.md has no `cargo run -p admin -- … credentials issue`")
         environment = stack.cloud.environment | {"STACK": stack.name}
         printed = run("readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment)
         secret = re.search(r"^ *secret +(pck_\w{49})$", printed, re.MULTILINE)

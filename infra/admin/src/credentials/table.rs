@@ -1,11 +1,10 @@
 //! The credentials table, as an operator may use it. What is secret in it is written, and never read.
 
-use std::collections::HashMap;
-
 use anyhow::{Context, Error, Result, anyhow, bail};
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
     operation::put_item::PutItemError,
     types::{
         AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -17,13 +16,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     clock::milliseconds,
-    key::{Form, Kind, form},
+    key::{self, KeyFormat, KeyKind},
 };
 
-use crate::schemes::{self, Scheme, is_digest};
-
-/// An item, in full.
-pub(crate) type Item = HashMap<String, AttributeValue>;
+use crate::{
+    aws::{Account, explain},
+    output::waiting,
+    payments::item::Item,
+    providers::{self, Provider, is_digest},
+};
 
 /// All that is read of an item.
 const READ: &str = "pk, merchant_id, active, expires_at, created_at, api_version";
@@ -33,8 +34,8 @@ const SHOWN: usize = 12;
 
 /// The table, and what else is needed to tell an operator what is wrong with it.
 pub(crate) struct Table {
-    pub(crate) client: Client,
-    pub(crate) name: String,
+    client: Client,
+    name: String,
 }
 
 /// A credential without its secret.
@@ -48,7 +49,7 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     /// Whose it is.
     pub(crate) merchant_id: String,
-    /// `active`, `expired` or `revoked`.
+    /// `active`, `expired` or `revoked`; `invalid` where its end is not a time.
     pub(crate) state: &'static str,
     /// RFC 3339.
     pub(crate) expires_at: Option<String>,
@@ -71,13 +72,16 @@ impl Entry {
         let active = item.get("active").and_then(|flag| flag.as_bool().ok()) == Some(&true);
         Self {
             provider: provider.to_owned(),
-            scheme: Scheme::of_key(provider, key_id).map(|scheme| scheme.name),
+            scheme: providers::find(provider)
+                .and_then(|provider| provider.scheme_of_key(key_id))
+                .map(|scheme| scheme.name),
             key: shown(key_id).to_owned(),
             merchant_id: text("merchant_id").unwrap_or_default(),
             state: match ends {
                 _ if !active => "revoked",
                 Some(Ok(end)) if end <= now => "expired",
-                Some(_) | None => "active",
+                Some(Err(_)) => "invalid",
+                Some(Ok(_)) | None => "active",
             },
             expires_at,
             created_at: text("created_at"),
@@ -100,9 +104,16 @@ pub(crate) fn text(text: impl Into<String>) -> AttributeValue {
 }
 
 impl Table {
+    pub(crate) fn of(account: &Account) -> Self {
+        Self {
+            client: account.dynamodb.clone(),
+            name: account.credentials.clone(),
+        }
+    }
+
     /// What is waited for, on a terminal; it goes away with what is returned.
     fn waiting(&self, what: &str) -> ProgressBar {
-        crate::waiting(format!("{what} the table {}", self.name))
+        waiting(format!("{what} the table {}", self.name))
     }
 
     /// Stores a new credential, over no other.
@@ -127,7 +138,7 @@ impl Table {
                     Ok(())
                 }
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Err(self.taken()),
-                _ => Err(self.explain(&failure, "PutItem")),
+                _ => Err(self.explain(&failure, "dynamodb:PutItem")),
             },
         }
     }
@@ -149,7 +160,7 @@ impl Table {
             .build()?;
         let unchanged = match &old.expires_at {
             Some(_) => "expires_at = :seen",
-            None => "attribute_not_exists(expires_at)",
+            None => "(attribute_not_exists(expires_at) OR attribute_type(expires_at, :null))",
         };
         let mut update = Update::builder()
             .table_name(&self.name)
@@ -158,9 +169,10 @@ impl Table {
             .condition_expression(format!("active = :true AND {unchanged}"))
             .expression_attribute_values(":end", text(milliseconds(end)))
             .expression_attribute_values(":true", AttributeValue::Bool(true));
-        if let Some(seen) = &old.expires_at {
-            update = update.expression_attribute_values(":seen", text(seen));
-        }
+        update = match &old.expires_at {
+            Some(seen) => update.expression_attribute_values(":seen", text(seen)),
+            None => update.expression_attribute_values(":null", text("NULL")),
+        };
         // The SDK gives it a token, so that a repetition after a lost answer is not a second one.
         let written = self
             .client
@@ -175,7 +187,7 @@ impl Table {
                 "{} changed just now, and nothing was done; look at it with `list`, then try again",
                 old.key
             ),
-            Err(failure) => Err(self.explain(&failure, "PutItem and UpdateItem")),
+            Err(failure) => Err(self.explain(&failure, "dynamodb:PutItem and UpdateItem")),
         }
     }
 
@@ -205,7 +217,7 @@ impl Table {
             Err(failure) if failure.code() == Some("ConditionalCheckFailedException") => {
                 bail!("{} was deleted just now", entry.key)
             }
-            Err(failure) => return Err(self.explain(&failure, "UpdateItem")),
+            Err(failure) => return Err(self.explain(&failure, "dynamodb:UpdateItem")),
         }
         self.get(&entry.pk, now)
             .await?
@@ -223,7 +235,7 @@ impl Table {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|failure| self.explain(&failure, "GetItem"))?;
+            .map_err(|failure| self.explain(&failure, "dynamodb:GetItem"))?;
         Ok(found.item.map(|item| Entry::new(&item, now)))
     }
 
@@ -256,7 +268,7 @@ impl Table {
         let waiting = self.waiting("reading");
         let (mut items, mut looked_at) = (Vec::new(), 0);
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|failure| self.explain(&failure, "Scan"))?;
+            let page = page.map_err(|failure| self.explain(&failure, "dynamodb:Scan"))?;
             looked_at += page.scanned_count;
             waiting.set_message(format!("{looked_at} items of the table {}", self.name));
             items.extend(page.items.unwrap_or_default());
@@ -278,9 +290,15 @@ impl Table {
 
     /// The one credential of that provider that an operator calls `key`: its public id, the first digits of its digest as `list`
     /// shows them, or a secret of our own form that has been found somewhere.
-    pub(crate) async fn find(&self, provider: &str, key: &str, now: Timestamp) -> Result<Entry> {
-        if form(key, Kind::Secret) == Form::Issued {
-            let pk = schemes::Kind::Secret.presented("", key).pk(provider);
+    pub(crate) async fn find(
+        &self,
+        provider: &'static Provider,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Entry> {
+        let provider = provider.name;
+        if key::format(key, KeyKind::Secret) == KeyFormat::Issued {
+            let pk = providers::Kind::Secret.presented("", key).pk(provider);
             let found = self.get(&pk, now).await?;
             return found.with_context(|| {
                 format!("{provider} has no credential whose key is that secret; where a public id goes with it, name the id")
@@ -312,42 +330,10 @@ impl Table {
         )
     }
 
-    /// What went wrong, and what to do next.
-    fn explain<E>(&self, failure: &SdkError<E>, action: &str) -> Error
+    fn explain<E>(&self, failure: &SdkError<E, HttpResponse>, action: &str) -> Error
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let table = &self.name;
-        let cause = DisplayErrorContext(failure).to_string();
-        // The chain of causes ends in a dump of the whole answer.
-        let cause = cause.split(" (").next().unwrap_or_default();
-        match (failure, failure.code()) {
-            (_, Some("ResourceNotFoundException")) => anyhow!(
-                "there is no table {table} in this account and region; name it with --table (a stack's output CredentialsTableName) and --region"
-            ),
-            (_, Some("AccessDeniedException")) => anyhow!(
-                "not allowed: it needs dynamodb {action} on the table {table}, and the use of the table's KMS key: {cause}"
-            ),
-            (_, Some(code)) if failure.as_service_error().is_some() => anyhow!(
-                "DynamoDB refused: {code}: {}",
-                failure.message().unwrap_or_default()
-            ),
-            (SdkError::DispatchFailure(dispatch), _)
-                if dispatch.is_other() && cause.contains("credential") =>
-            {
-                anyhow!(
-                    "no AWS credentials were found, or they are of no use: {cause}\n\
-                 A profile may have keys, or a role with a source profile. One that signs in through IAM Identity Center (SSO) or runs a process needs first:\n  \
-                 eval \"$(aws configure export-credentials --profile NAME --format env)\""
-                )
-            }
-            _ if matches!(action, "GetItem" | "Scan") => anyhow!(
-                "DynamoDB did not answer; check --endpoint-url, --region and the network: {cause}"
-            ),
-            _ => anyhow!(
-                "no definite answer from DynamoDB, so it may or may not have been done; a secret that was not shown is of no use to anybody. \
-                 Check --endpoint-url, --region and the network, then look with `list`: {cause}"
-            ),
-        }
+        explain(failure, action, &format!("the table {}", self.name))
     }
 }

@@ -1,18 +1,9 @@
-//! The real binary against an embedded DynamoDB, and what it issued against the very services that Lambda runs.
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+//! What the tool issued, against the very services that Lambda runs.
 
 use std::{
     collections::BTreeSet,
     fs,
-    io::Write,
-    net::SocketAddr,
     path::Path,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -20,126 +11,27 @@ use std::{
 };
 
 use aws_sdk_dynamodb::Client;
+use bytes::Bytes;
 use harness::faults::{Cut, Fault, FaultProxy};
 use hmac::{Hmac, KeyInit, Mac};
+use http::{Request, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::{
     clock::{Clock, Timestamp},
-    key,
-    provider::{Provider, Reply},
-    request::Incoming,
+    key::{self, KeyFormat, KeyKind},
+    provider::Provider,
     route,
     service::{CancelService, Settings},
-    store::dynamodb::DynamoDb,
+    store::dynamodb::{DynamoDb, Tables},
 };
 use tower_service::Service;
 use uuid::Uuid;
 
+use crate::stage::{Stage, binary, words};
+
 const HOUR: i64 = 3_600_000;
 const TTL: i64 = 60_000;
-
-/// What the process printed, and whether it was content.
-#[derive(Debug)]
-struct Output {
-    ok: bool,
-    stdout: String,
-    stderr: String,
-}
-
-impl Output {
-    fn json(&self) -> Value {
-        assert!(self.ok, "{}", self.stderr);
-        serde_json::from_str(&self.stdout).expect(&self.stdout)
-    }
-
-    fn error(&self) -> &str {
-        assert!(!self.ok, "{}", self.stdout);
-        assert_eq!(self.stdout, "");
-        &self.stderr
-    }
-}
-
-fn binary(arguments: &[&str], stdin: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_credentials"));
-    for (name, _) in std::env::vars() {
-        if name.starts_with("AWS_") || name == "CREDENTIALS_TABLE" {
-            command.env_remove(name);
-        }
-    }
-    let mut child = command
-        .args(arguments)
-        .env("HOME", env!("CARGO_TARGET_TMPDIR"))
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(stdin.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    Output {
-        ok: output.status.success(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// A DynamoDB, and the tool pointed at it.
-struct Stage {
-    url: String,
-    tables: Client,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        let (address, tables): (SocketAddr, _) = embedded::with_tables().await.unwrap();
-        Self {
-            url: format!("http://{address}"),
-            tables,
-        }
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.run_with(arguments, "")
-    }
-
-    fn run_with(&self, arguments: &[&str], stdin: &str) -> Output {
-        binary(
-            &[&["--endpoint-url", self.url.as_str()], arguments].concat(),
-            stdin,
-        )
-    }
-
-    fn issue(&self, arguments: &[&str]) -> Value {
-        self.run(&[&["--json", "issue", "--merchant", "m_demo"], arguments].concat())
-            .json()
-    }
-
-    async fn items(&self) -> Vec<Value> {
-        embedded::scan(&self.tables, "credentials").await.unwrap()
-    }
-
-    /// Runs the tool where the runtime goes on serving.
-    async fn aside(self: &Arc<Self>, arguments: Vec<String>) -> Value {
-        let stage = Arc::clone(self);
-        tokio::task::spawn_blocking(move || {
-            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-            stage.run(&arguments).json()
-        })
-        .await
-        .unwrap()
-    }
-}
-
-fn words(line: &str) -> Vec<String> {
-    line.split(' ').map(str::to_owned).collect()
-}
 
 /// A clock that is set by hand, in milliseconds after the real time.
 #[derive(Clone, Default)]
@@ -172,10 +64,10 @@ impl<P: Provider> Endpoint<P> {
             let status = item["status"].as_str().unwrap();
             P::STATUSES.cancelable.contains(&status) && item["manual_cancellation"].is_null()
         };
-        let store = DynamoDb::new(&embedded::config(&stage.url));
+        let store = DynamoDb::new(&embedded::config(&stage.url), Tables::default());
         let clock = Later::default();
         Self {
-            service: CancelService::with_clock(store, settings, clock.clone()),
+            service: CancelService::with_clock(store, &settings, clock.clone()),
             clock,
             tables: stage.tables.clone(),
             item: items.find(cancelable).unwrap().clone(),
@@ -184,7 +76,7 @@ impl<P: Provider> Endpoint<P> {
     }
 
     /// A cancel of the payment, which is as it was, as the tool says that a client of this credential asks for it.
-    async fn cancel(&self, issued: &Value) -> Reply {
+    async fn cancel(&self, issued: &Value) -> Response<String> {
         embedded::put(&self.tables, "payments", &self.item)
             .await
             .unwrap();
@@ -214,33 +106,28 @@ impl<P: Provider> Endpoint<P> {
             headers.push((name.to_owned(), value));
         }
         let parameter = format!("{{{}}}", route::parameter(P::ROUTE));
-        let incoming = Incoming {
-            request_id: Uuid::new_v4().to_string(),
-            method: "POST".to_owned(),
-            path: P::ROUTE.replace(&parameter, payment),
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect(),
-            body: body.into_bytes(),
-            ..Incoming::default()
-        };
-        let Ok(reply) = self.service.clone().call(incoming).await;
-        reply
+        let mut request = Request::post(P::ROUTE.replace(&parameter, payment));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Bytes::from(body)).unwrap();
+        let Ok(response) = self.service.clone().call(request).await;
+        response
     }
 
     /// Whether the credential cancels a payment. Whoever is refused has no right credential, and no other fault.
     async fn takes(&self, issued: &Value) -> bool {
-        let reply = self.cancel(issued).await;
-        assert!([200, 401, 403].contains(&reply.status), "{reply:?}");
+        let response = self.cancel(issued).await;
+        let status = response.status().as_u16();
+        assert!([200, 401, 403].contains(&status), "{response:?}");
         let pk = self.item["pk"].as_str();
         let items = embedded::scan(&self.tables, "payments").await.unwrap();
         let item = items.iter().find(|item| item["pk"].as_str() == pk);
         assert_eq!(
             item.unwrap()["status"] == P::STATUSES.canceled,
-            reply.status == 200
+            status == 200
         );
-        reply.status == 200
+        status == 200
     }
 }
 
@@ -249,17 +136,20 @@ async fn life<P: Provider>(scheme: &str) {
     let stage = Arc::new(Stage::set().await);
     let endpoint = Endpoint::<P>::over(&stage, Settings::default()).await;
     let issue = format!(
-        "--json issue --merchant m_demo --provider {} --scheme {scheme}",
+        "--json credentials issue --merchant m_demo --provider {} --scheme {scheme}",
         P::NAME
     );
-    let first = stage.aside(words(&issue)).await;
+    let first = stage.aside(words(&issue)).await.json();
     assert!(endpoint.takes(&first).await, "issued");
 
     let key = first["key"].as_str().unwrap();
     let named = format!("--provider {} {key}", P::NAME);
     let second = stage
-        .aside(words(&format!("--json rotate {named} --overlap 24h")))
-        .await;
+        .aside(words(&format!(
+            "--json credentials rotate {named} --overlap 24h"
+        )))
+        .await
+        .json();
     assert_eq!(second["replaces"]["key"], key);
     assert_eq!(second["merchant_id"], "m_demo");
     assert_eq!(second["scheme"], scheme);
@@ -272,7 +162,10 @@ async fn life<P: Provider>(scheme: &str) {
     assert!(endpoint.takes(&second).await, "the new one after a day");
 
     let named = format!("--provider {} {}", P::NAME, second["key"].as_str().unwrap());
-    let revoked = stage.aside(words(&format!("--json revoke {named}"))).await;
+    let revoked = stage
+        .aside(words(&format!("--json credentials revoke {named}")))
+        .await
+        .json();
     assert_eq!(revoked["state"], "revoked");
     endpoint
         .clock
@@ -281,20 +174,27 @@ async fn life<P: Provider>(scheme: &str) {
     assert!(!endpoint.takes(&second).await, "revoked");
 
     // And one that ends by itself.
-    let third = stage.aside(words(&issue)).await;
+    let third = stage.aside(words(&issue)).await.json();
     assert!(endpoint.takes(&third).await);
     let named = format!("--provider {} {}", P::NAME, third["key"].as_str().unwrap());
     stage
-        .aside(words(&format!("--json expire {named} --in 48h")))
-        .await;
+        .aside(words(&format!(
+            "--json credentials expire {named} --in 48h"
+        )))
+        .await
+        .json();
     endpoint.clock.0.store(48 * HOUR + 1000, Ordering::Relaxed);
     assert!(!endpoint.takes(&third).await, "expired");
 
     // No secret is in the table, but the one that HMAC needs. No secret and no whole digest is listed.
     let stored = json!(stage.items().await).to_string();
     let listed = stage
-        .aside(words(&format!("--json list --provider {}", P::NAME)))
-        .await;
+        .aside(words(&format!(
+            "--json credentials list --provider {}",
+            P::NAME
+        )))
+        .await
+        .json();
     assert_eq!(listed.as_array().unwrap().len(), 3);
     for issued in [&first, &second, &third] {
         let Some(secret) = issued["secret"].as_str() else {
@@ -342,19 +242,19 @@ async fn a_one2pays_key_lives_as_it_should() {
 async fn a_revoked_key_is_refused_within_the_ttl_by_a_process_that_knew_it() {
     let stage = Arc::new(Stage::set().await);
     let endpoint = Endpoint::<hyperswitch::Hyperswitch>::over(&stage, Settings::default()).await;
-    let issue = "--json issue --merchant m_demo --provider hyperswitch";
-    let issued = stage.aside(words(issue)).await;
+    let issue = "--json credentials issue --merchant m_demo --provider hyperswitch";
+    let issued = stage.aside(words(issue)).await.json();
     assert!(endpoint.takes(&issued).await);
     let key = issued["key"].as_str().unwrap();
-    let revoke = format!("--json revoke --provider hyperswitch {key}");
-    stage.aside(words(&revoke)).await;
+    let revoke = format!("--json credentials revoke --provider hyperswitch {key}");
+    stage.aside(words(&revoke)).await.json();
     assert!(endpoint.takes(&issued).await, "it is remembered");
     endpoint.clock.0.store(TTL, Ordering::Relaxed);
     assert!(!endpoint.takes(&issued).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_only_ours_count_a_merchants_own_key_is_refused_with_the_bytes_of_an_unknown_one() {
+async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
     let stage = Arc::new(Stage::set().await);
     let settings = Settings {
         issued_keys_only: true,
@@ -362,15 +262,16 @@ async fn where_only_ours_count_a_merchants_own_key_is_refused_with_the_bytes_of_
     };
     let ours = stage
         .aside(words(
-            "--json issue --merchant m_demo --provider hyperswitch",
+            "--json credentials issue --merchant m_demo --provider hyperswitch",
         ))
-        .await;
+        .await
+        .json();
     let own = json!({"pk": format!("hyperswitch#{}", hex::encode(Sha256::digest("own"))), "merchant_id": "m_demo", "active": true});
     embedded::put(&stage.tables, "credentials", &own)
         .await
         .unwrap();
     let own = json!({"headers": ["api-key: own"]});
-    let unknown = key::issue(key::Kind::Secret, [7; 32]);
+    let unknown = key::issue(KeyKind::Secret, [7; 32]);
     let unknown = json!({"headers": [format!("api-key: {unknown}")]});
 
     type Service = Endpoint<hyperswitch::Hyperswitch>;
@@ -379,14 +280,16 @@ async fn where_only_ours_count_a_merchants_own_key_is_refused_with_the_bytes_of_
     let closed = Service::over(&stage, settings).await;
     assert!(closed.takes(&ours).await);
     let (own, unknown) = (closed.cancel(&own).await, closed.cancel(&unknown).await);
-    assert_eq!((own.status, &own.body), (401, &unknown.body));
+    assert_eq!((own.status().as_u16(), own.body()), (401, unknown.body()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_provider_has_a_scheme() {
     let folders = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../functions"))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap());
     let stage = Stage::set().await;
     let mut issued = BTreeSet::new();
     for provider in folders {
@@ -395,7 +298,7 @@ async fn every_provider_has_a_scheme() {
         issued.insert(made["key"].as_str().unwrap().to_owned());
     }
     assert!(issued.len() >= 5);
-    let refused = stage.run(&["issue", "--merchant", "m", "--provider", "stripe"]);
+    let refused = stage.credentials(&["issue", "--merchant", "m", "--provider", "stripe"]);
     assert!(refused.error().contains("possible values: hyperswitch"));
 }
 
@@ -446,11 +349,11 @@ async fn what_is_issued_is_stored_as_the_data_model_says() {
     assert_eq!(api_key["key"], digest(&api_key["secret"])[..12]);
     // 256 bits, in our form: no two alike.
     for secret in [&api_key, &pair, &hmac].map(|issued| &issued["secret"]) {
-        let form = key::form(secret.as_str().unwrap(), key::Kind::Secret);
-        assert_eq!(form, key::Form::Issued);
+        let form = key::format(secret.as_str().unwrap(), KeyKind::Secret);
+        assert_eq!(form, KeyFormat::Issued);
     }
     for id in [id(&pair), id(&hmac), id(&app)] {
-        assert_eq!(key::form(&id, key::Kind::Id), key::Form::Issued);
+        assert_eq!(key::format(&id, KeyKind::Id), KeyFormat::Issued);
     }
     let secrets: BTreeSet<_> = (0..20)
         .map(|_| stage.issue(&["--provider", "hyperswitch"])["secret"].to_string())
@@ -464,9 +367,9 @@ async fn a_merchants_own_credential_is_taken_and_never_overwritten() {
     let own = ["--provider", "vtex", "--id", "own-key", "--secret-stdin"];
     let issue = |merchant: &str, secret: &str| {
         let arguments = [&["issue", "--merchant", merchant], own.as_slice()].concat();
-        stage.run_with(&arguments, secret)
+        stage.credentials_with(&arguments, secret)
     };
-    assert!(issue("m_1", "own-token\n").ok);
+    assert_eq!(issue("m_1", "own-token\n").code, Some(0));
     let before = stage.items().await;
     assert_eq!(before[0]["pk"], "vtex#own-key");
     assert_eq!(
@@ -480,11 +383,11 @@ async fn a_merchants_own_credential_is_taken_and_never_overwritten() {
         assert_eq!(stage.items().await, before);
     }
     for secret in ["", "\n", "a b\n", "é\n", "a\nb\n", "pck_almost\n"] {
-        assert!(!issue("m_1", secret).ok, "{secret:?}");
+        issue("m_1", secret).error();
     }
     let digest = "0f".repeat(32);
     for id in ["", "a b", "é", &"k".repeat(256), &digest, "pci_almost"] {
-        let refused = stage.run(&[
+        let refused = stage.credentials(&[
             "issue",
             "--merchant",
             "m_1",
@@ -496,6 +399,105 @@ async fn a_merchants_own_credential_is_taken_and_never_overwritten() {
         refused.error();
     }
     assert_eq!(stage.items().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_issued_that_no_function_accepts() {
+    let stage = Stage::set().await;
+    let vtex = ["issue", "--merchant", "m", "--provider", "vtex"];
+    let comma = stage.credentials(&[&vtex[..], &["--id", "a,b"]].concat());
+    assert!(comma.error().contains("comma"), "{comma:?}");
+    let own = [&vtex[..], &["--id", "own", "--secret-stdin"]].concat();
+    let comma = stage.credentials_with(&own, "a,b\n");
+    assert!(comma.error().contains("comma"), "{comma:?}");
+    assert!(!comma.stderr.contains("a,b"), "{comma:?}");
+    let version = "issue --merchant m --provider walletconnect --api-version 2026-02-20";
+    let version = words(version);
+    let version: Vec<_> = version.iter().map(String::as_str).collect();
+    let refused = stage.credentials(&version);
+    assert!(
+        refused.error().contains("2026-02-19.preview"),
+        "{refused:?}"
+    );
+    assert_eq!(stage.items().await, [json!(null); 0]);
+
+    // A signing secret is not sent, so it may have one.
+    let hmac = "issue --merchant m --provider one2pays --id own --secret-stdin";
+    let hmac = words(hmac);
+    let hmac: Vec<_> = hmac.iter().map(String::as_str).collect();
+    assert_eq!(stage.credentials_with(&hmac, "a,b\n").code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_secret_is_refused_and_not_cut() {
+    let stage = Stage::set().await;
+    let own = "issue --merchant m --provider vtex --id own --secret-stdin";
+    let own = words(own);
+    let own: Vec<_> = own.iter().map(String::as_str).collect();
+    for length in [4097, 4098, 4099, 10_000] {
+        let secret = format!("{}\r\n", "s".repeat(length));
+        let refused = stage.credentials_with(&own, &secret);
+        assert!(
+            refused.error().contains("4096 bytes"),
+            "{length}: {refused:?}"
+        );
+    }
+    assert_eq!(stage.items().await, [json!(null); 0]);
+    let longest = "s".repeat(4096);
+    assert_eq!(
+        stage.credentials_with(&own, &format!("{longest}\r\n")).code,
+        Some(0)
+    );
+    let digest = hex::encode(Sha256::digest(&longest));
+    assert_eq!(stage.items().await[0]["secret_sha256"], digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_secret_is_not_printed() {
+    let stage = Stage::set().await;
+    for (provider, json) in [
+        ("hyperswitch", true),
+        ("vtex", true),
+        ("one2pays", false),
+        ("walletconnect", false),
+    ] {
+        let mut arguments = vec![
+            "issue",
+            "--merchant",
+            "m",
+            "--provider",
+            provider,
+            "--secret-stdin",
+        ];
+        if json {
+            arguments.push("--json");
+        }
+        let issued = stage.credentials_with(&arguments, "given-secret\n");
+        assert_eq!(issued.code, Some(0), "{issued:?}");
+        let printed = issued.stdout + &issued.stderr;
+        assert!(!printed.contains("given-secret"), "{printed}");
+        assert!(!printed.contains("shown this once"), "{printed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_characters_are_shown_as_codes() {
+    let stage = Stage::set().await;
+    let item = json!({"pk": "vtex#k\u{1b}[2J", "merchant_id": "m\u{9b}\u{202e}", "active": true});
+    embedded::put(&stage.tables, "credentials", &item)
+        .await
+        .unwrap();
+    let lines = stage.credentials(&["list"]).stdout;
+    assert!(
+        lines.contains("k\\u{1b}[2J") && lines.contains("m\\u{9b}\\u{202e}"),
+        "{lines}"
+    );
+    let listed = stage.credentials(&["list", "--json"]);
+    assert_eq!(listed.json()[0]["merchant_id"], item["merchant_id"]);
+    let refused = stage.credentials(&["revoke", "--provider", "vtex", "x\u{1b}[2J"]);
+    let printed = lines + &listed.stdout + refused.error();
+    let raw = |it: char| it != '\n' && it.is_control() || it == '\u{202e}';
+    assert!(!printed.chars().any(raw), "{printed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -540,7 +542,7 @@ async fn bad_input_is_refused_with_what_to_do() {
         (
             format!(
                 "revoke {hyperswitch} {}",
-                key::issue(key::Kind::Secret, [1; 32])
+                key::issue(KeyKind::Secret, [1; 32])
             ),
             "no credential",
         ),
@@ -548,26 +550,35 @@ async fn bad_input_is_refused_with_what_to_do() {
             format!("rotate {hyperswitch} nothing"),
             "no credential nothing",
         ),
-        ("--table absent list".into(), "--table"),
+        ("--credentials-table absent list".into(), "table flags"),
         ("list --provider stripe".into(), "possible values"),
     ] {
         let line = words(&line);
         let line: Vec<_> = line.iter().map(String::as_str).collect();
-        let refused = stage.run(&line);
+        let refused = stage.credentials(&line);
         assert!(refused.error().contains(told), "{line:?}: {refused:?}");
     }
     assert_eq!(stage.items().await, before);
 
-    let nobody = binary(&["--endpoint-url", "http://127.0.0.1:9", "list"], "");
+    let nobody = binary(
+        &[
+            "--endpoint-url",
+            "http://127.0.0.1:9",
+            "credentials",
+            "list",
+        ],
+        &[],
+        "",
+    );
     assert!(nobody.error().contains("--endpoint-url"), "{nobody:?}");
-    let nowhere = binary(&["list"], "");
+    let nowhere = binary(&["credentials", "list"], &[], "");
     assert!(nowhere.error().contains("--region"), "{nowhere:?}");
-    let nobody = binary(&["list", "--region", "us-east-1"], "");
-    assert!(nobody.error().contains("export-credentials"), "{nobody:?}");
+    let nobody = binary(&["credentials", "list", "--region", "us-east-1"], &[], "");
+    assert!(nobody.error().contains("aws sso login"), "{nobody:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_is_found_by_its_id_by_digits_of_its_digest_and_by_a_leaked_secret() {
+async fn a_credential_is_found_by_id_digits_or_leaked_secret() {
     let stage = Stage::set().await;
     // Two digests with a common beginning.
     for end in ["0", "1"] {
@@ -577,8 +588,9 @@ async fn a_credential_is_found_by_its_id_by_digits_of_its_digest_and_by_a_leaked
             .await
             .unwrap();
     }
-    let revoke =
-        |provider: &str, key: &str| stage.run(&["--json", "revoke", "--provider", provider, key]);
+    let revoke = |provider: &str, key: &str| {
+        stage.credentials(&["--json", "revoke", "--provider", provider, key])
+    };
     assert!(
         revoke("hyperswitch", "abababababab")
             .error()
@@ -596,7 +608,7 @@ async fn a_credential_is_found_by_its_id_by_digits_of_its_digest_and_by_a_leaked
     let id = pair["id"].as_str().unwrap();
     assert_eq!(revoke("vtex", id).json()["state"], "revoked");
     // Another provider's is another's.
-    assert!(!revoke("one2pays", id).ok);
+    revoke("one2pays", id).error();
     let token = revoke("vtex", pair["secret"].as_str().unwrap());
     assert!(token.error().contains("name the id"), "{token:?}");
     let active = stage
@@ -629,15 +641,15 @@ async fn a_lost_answer_is_not_taken_for_a_duplicate() {
     // The first attempt looks the old one up.
     proxy.script([Fault::None, lost]);
     let key = issued["key"].as_str().unwrap();
-    let rotated = broken.run(&["--json", "rotate", "--provider", "vtex", key]);
+    let rotated = broken.credentials(&["--json", "rotate", "--provider", "vtex", key]);
     assert_eq!(rotated.json()["replaces"]["key"], key);
     assert_eq!(proxy.attempts(), 3);
     assert_eq!(stage.items().await.len(), 2);
 
     // Where no answer comes at all, that is what is said.
     proxy.always(lost);
-    let open = broken.run(&["issue", "--provider", "vtex", "--merchant", "m"]);
-    assert!(open.error().contains("no definite answer"), "{open:?}");
+    let open = broken.credentials(&["issue", "--provider", "vtex", "--merchant", "m"]);
+    assert!(open.error().contains("no definite response"), "{open:?}");
     assert!(!open.stderr.contains("pck_"), "{open:?}");
 }
 
@@ -645,7 +657,7 @@ async fn a_lost_answer_is_not_taken_for_a_duplicate() {
 async fn only_an_active_credential_gets_a_successor_and_an_earlier_end_stays() {
     let stage = Stage::set().await;
     let rotate = |key: &str| {
-        stage.run(&[
+        stage.credentials(&[
             "--json",
             "rotate",
             "--provider",
@@ -663,7 +675,10 @@ async fn only_an_active_credential_gets_a_successor_and_an_earlier_end_stays() {
     for step in ["revoke", "expire"] {
         let issued = stage.issue(&["--provider", "vtex"]);
         let key = issued["key"].as_str().unwrap();
-        assert!(stage.run(&[step, "--provider", "vtex", key]).ok);
+        assert_eq!(
+            stage.credentials(&[step, "--provider", "vtex", key]).code,
+            Some(0)
+        );
         let before = stage.items().await.len();
         assert!(rotate(key).error().contains("issue a new"), "{step}");
         assert_eq!(stage.items().await.len(), before);
@@ -676,13 +691,13 @@ async fn a_list_shows_states_and_filters_and_needs_no_secret() {
     let active = stage.issue(&["--provider", "hyperswitch"]);
     let pair = stage.issue(&["--provider", "vtex"]);
     let hmac = stage.issue(&["--provider", "one2pays", "--at", "2020-01-01T00:00:00Z"]);
-    stage.run(&[
+    stage.credentials(&[
         "revoke",
         "--provider",
         "vtex",
         pair["key"].as_str().unwrap(),
     ]);
-    let listed = stage.run(&["list", "--json"]).json();
+    let listed = stage.credentials(&["list", "--json"]).json();
     let states: Vec<_> = listed
         .as_array()
         .unwrap()
@@ -697,7 +712,7 @@ async fn a_list_shows_states_and_filters_and_needs_no_secret() {
             (pair["key"].clone(), "revoked"),
         ]
     );
-    let table = stage.run(&["list"]).stdout;
+    let table = stage.credentials(&["list"]).stdout;
     assert_eq!(table.lines().count(), 4, "{table}");
     for issued in [&active, &pair, &hmac] {
         let secret = issued["secret"].as_str().unwrap();
@@ -705,29 +720,54 @@ async fn a_list_shows_states_and_filters_and_needs_no_secret() {
     }
     let of = |arguments: &[&str]| {
         let all = [&["--json", "list"], arguments].concat();
-        stage.run(&all).json().as_array().unwrap().len()
+        stage.credentials(&all).json().as_array().unwrap().len()
     };
     assert_eq!(of(&["--provider", "vtex"]), 1);
     assert_eq!(of(&["--merchant", "m_demo"]), 3);
     assert_eq!(of(&["--merchant", "m_demo", "--provider", "one2pays"]), 1);
     assert_eq!(of(&["--merchant", "m"]), 0);
     assert_eq!(
-        stage.run(&["list", "--merchant", "m"]).stdout,
+        stage.credentials(&["list", "--merchant", "m"]).stdout,
         "no credentials\n"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_with_keys_is_used() {
+async fn profiles_with_keys_a_process_and_a_sign_in_are_used() {
     let stage = Stage::set().await;
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(".aws");
     fs::create_dir_all(&home).unwrap();
-    let profile = "[profile operator]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-west-1\n";
-    fs::write(home.join("config"), profile).unwrap();
-    assert!(stage.run(&["list", "--profile", "operator"]).ok);
-    let unknown = stage.run(&["list", "--profile", "nobody"]);
-    assert!(
-        unknown.error().contains("no AWS credentials"),
-        "{unknown:?}"
-    );
+    let profiles = r#"
+[profile operator]
+aws_access_key_id = a
+aws_secret_access_key = b
+region = eu-west-1
+[profile process]
+credential_process = printf '{"Version":1,"AccessKeyId":"a","SecretAccessKey":"b"}'
+region = eu-west-1
+[profile signed-out]
+sso_session = work
+sso_account_id = 123456789012
+sso_role_name = operator
+region = eu-west-1
+[sso-session work]
+sso_start_url = https://example.com/start
+sso_region = eu-west-1
+"#;
+    fs::write(home.join("config"), profiles).unwrap();
+    let list = |profile: &str| stage.credentials(&["list", "--profile", profile]);
+    for profile in ["operator", "process"] {
+        let listed = list(profile);
+        assert_eq!(listed.code, Some(0), "{listed:?}");
+    }
+    for profile in ["nobody", "signed-out"] {
+        let refused = list(profile);
+        assert!(
+            refused.error().contains("no AWS credentials"),
+            "{refused:?}"
+        );
+        assert!(refused.error().contains("aws sso login"), "{refused:?}");
+    }
+    // It is the sign-in that is missing, not the tool's part of it.
+    assert!(list("signed-out").error().contains("token"));
 }

@@ -1,0 +1,110 @@
+//! The operator's tool: credentials, payments, and whether a deployed stack works.
+
+mod aws;
+mod conformance;
+mod credentials;
+mod doctor;
+mod http;
+mod output;
+mod payments;
+mod providers;
+mod verify;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use aws::Place;
+use output::{Output, shown_lines};
+
+/// The operator's tool: credentials, payments, and whether a deployed stack works
+#[derive(Parser)]
+#[command(name = "admin", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    place: Place,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; everything that was checked is as it must be
+  1  failed: standard error says why, and what to do next
+  2  the command line is wrong
+  3  done, and the answer is no: a check found a fault, or a payment's status was another one";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Issues, lists, rotates, revokes and expires the credentials that merchants cancel with
+    #[command(subcommand)]
+    Credentials(credentials::Command),
+    /// Stores, shows, lists, moves and checks payments
+    #[command(subcommand)]
+    Payments(payments::Command),
+    /// Cancels canary payments through a deployed stack's public URL, and removes what it made
+    Verify(verify::Verify),
+    /// Looks at tables, keys, rights and throttles as the functions need them; changes nothing
+    Doctor(doctor::Doctor),
+    /// Plays the golden cases against any endpoint, with payments and keys of their own
+    Conformance(conformance::Conformance),
+}
+
+/// The answer to a command that asks something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Failed,
+}
+
+impl From<bool> for Verdict {
+    fn from(passed: bool) -> Self {
+        if passed { Self::Passed } else { Self::Failed }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(Verdict::Passed) => ExitCode::SUCCESS,
+        Ok(Verdict::Failed) => ExitCode::from(3),
+        Err(error) => {
+            // Where even this cannot be written, the exit code still says it.
+            let _ = writeln!(
+                io::stderr(),
+                "error: {}",
+                shown_lines(&format!("{error:#}"))
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<Verdict> {
+    let Arguments {
+        place,
+        json,
+        command,
+    } = arguments;
+    let account = place.account().await?;
+    let output = Output { json };
+    match command {
+        Command::Credentials(command) => {
+            command.run(&account, output).await?;
+            Ok(Verdict::Passed)
+        }
+        Command::Payments(command) => command.run(&account, output).await,
+        Command::Verify(command) => command.run(&account, output).await,
+        Command::Doctor(command) => command.run(&account, output).await,
+        Command::Conformance(command) => command.run(&account, output).await,
+    }
+}

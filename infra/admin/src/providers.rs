@@ -1,0 +1,451 @@
+//! What an operator's tool must know of each provider, as data. A sixth provider is one more entry.
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_dynamodb::types::AttributeValue;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use sha2::Sha256;
+use shared::{
+    auth::Credential,
+    limits::MAX_PAYMENT_ID,
+    provider::{Attribute, Provider as _, Statuses},
+};
+use uuid::Uuid;
+
+use crate::payments::item::Item;
+
+/// One payment API.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    /// The first part of every key.
+    pub(crate) name: &'static str,
+    /// Its path, with one parameter.
+    pub(crate) route: &'static str,
+    /// From which words to which a cancel moves a payment.
+    pub(crate) statuses: Statuses,
+    /// The other words of its payments.
+    pub(crate) other_statuses: &'static [&'static str],
+    /// The ways to present a credential, the usual one first.
+    pub(crate) schemes: &'static [Scheme],
+    /// The API versions an account can be pinned to.
+    pub(crate) versions: &'static [&'static str],
+    /// What a success response cannot do without.
+    pub(crate) required: &'static [Attribute],
+    /// What a payment id looks like.
+    pub(crate) id: Id,
+    /// The body of a cancel, with `{payment_id}` and `{key}`; `None` where there is none.
+    pub(crate) body: Option<&'static str>,
+    /// Where a successful response shows that the payment is canceled, and as what; `None` for any value but null.
+    pub(crate) success: (&'static str, Option<&'static str>),
+    /// The response to a cancel of a canceled payment under another key.
+    pub(crate) again: Again,
+    /// The response to a wrong credential.
+    pub(crate) unauthenticated: Refusal,
+    /// The response where the payment is missing.
+    pub(crate) not_found: Refusal,
+}
+
+/// What a payment id looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Id {
+    /// Any text that fits a path.
+    Text,
+    /// 1 to 64 letters, digits, `_` and `-`.
+    Word,
+    /// A hyphenated UUID, stored in lower case.
+    Uuid,
+}
+
+/// A refusal: HTTP status, and a code at that JSON pointer of the body.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) at: &'static str,
+    pub(crate) code: &'static str,
+}
+
+/// What a cancel of a canceled payment gets.
+#[derive(Debug)]
+pub(crate) enum Again {
+    Refused(Refusal),
+    /// 200, and at this JSON pointer what the first response had there.
+    Same(&'static str),
+}
+
+/// One way to present a credential.
+#[derive(Debug)]
+pub(crate) struct Scheme {
+    /// A provider may have several.
+    pub(crate) name: &'static str,
+    /// What is public of it, what is secret, and what of that is stored.
+    pub(crate) kind: Kind,
+    /// The header lines that a client sends, with `{id}`, `{secret}`, `{client}`, `{timestamp}` and `{signature}` in
+    /// their places.
+    headers: &'static [&'static str],
+}
+
+/// The four kinds of credential that [`Credential`] knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A secret alone. Its digest is the item's key.
+    Secret,
+    /// A public id, and a secret of which the digest is stored.
+    Pair,
+    /// A public id, and a secret that requests are signed with: it has to be stored itself.
+    Signature,
+    /// A public id alone.
+    Public,
+}
+
+/// All of them.
+pub(crate) static PROVIDERS: [Provider; 5] = [
+    Provider {
+        name: hyperswitch::Hyperswitch::NAME,
+        route: hyperswitch::Hyperswitch::ROUTE,
+        statuses: hyperswitch::Hyperswitch::STATUSES,
+        required: hyperswitch::Hyperswitch::REQUIRED,
+        other_statuses: &[
+            "succeeded",
+            "failed",
+            "cancelled_post_capture",
+            "processing",
+            "requires_merchant_action",
+            "partially_captured",
+            "partially_captured_and_capturable",
+            "partially_authorized_and_requires_capture",
+            "conflicted",
+            "expired",
+        ],
+        schemes: &[Scheme {
+            name: "api-key",
+            kind: Kind::Secret,
+            headers: &["api-key: {secret}"],
+        }],
+        versions: &[],
+        id: Id::Word,
+        body: Some("{}"),
+        success: ("/status", Some("cancelled")),
+        again: Again::Refused(Refusal {
+            status: 400,
+            at: "/error/code",
+            code: "IR_16",
+        }),
+        unauthenticated: Refusal {
+            status: 401,
+            at: "/error/code",
+            code: "IR_01",
+        },
+        not_found: Refusal {
+            status: 404,
+            at: "/error/code",
+            code: "HE_02",
+        },
+    },
+    Provider {
+        name: hedgepayments::HedgePayments::NAME,
+        route: hedgepayments::HedgePayments::ROUTE,
+        statuses: hedgepayments::HedgePayments::STATUSES,
+        required: hedgepayments::HedgePayments::REQUIRED,
+        other_statuses: &["processing", "succeeded", "failed"],
+        schemes: &[Scheme {
+            name: "bearer",
+            kind: Kind::Secret,
+            headers: &["Authorization: Bearer {secret}"],
+        }],
+        versions: &[],
+        id: Id::Text,
+        body: Some("{}"),
+        success: ("/status", Some("canceled")),
+        again: Again::Refused(Refusal {
+            status: 412,
+            at: "/error/code",
+            code: "payment_not_cancelable",
+        }),
+        unauthenticated: Refusal {
+            status: 401,
+            at: "/error/code",
+            code: "unauthorized",
+        },
+        not_found: Refusal {
+            status: 404,
+            at: "/error/code",
+            code: "not_found",
+        },
+    },
+    Provider {
+        name: vtex::Vtex::NAME,
+        route: vtex::Vtex::ROUTE,
+        statuses: vtex::Vtex::STATUSES,
+        required: vtex::Vtex::REQUIRED,
+        other_statuses: &["denied", "settled", "refunded"],
+        schemes: &[Scheme {
+            name: "app-key",
+            kind: Kind::Pair,
+            headers: &["X-VTEX-API-AppKey: {id}", "X-VTEX-API-AppToken: {secret}"],
+        }],
+        versions: &[],
+        id: Id::Text,
+        body: Some(r#"{"paymentId":"{payment_id}","requestId":"{key}"}"#),
+        success: ("/cancellationId", None),
+        again: Again::Same("/cancellationId"),
+        unauthenticated: Refusal {
+            status: 401,
+            at: "/code",
+            code: "unauthorized",
+        },
+        // The protocol answers every fact about a payment with 200.
+        not_found: Refusal {
+            status: 200,
+            at: "/code",
+            code: "payment-not-found",
+        },
+    },
+    Provider {
+        name: walletconnect::WalletConnect::NAME,
+        route: walletconnect::WalletConnect::ROUTE,
+        statuses: walletconnect::WalletConnect::STATUSES,
+        required: walletconnect::WalletConnect::REQUIRED,
+        other_statuses: &["processing", "succeeded", "failed", "expired"],
+        schemes: &[
+            Scheme {
+                name: "api-key",
+                kind: Kind::Secret,
+                headers: &["Api-Key: {secret}"],
+            },
+            Scheme {
+                name: "app-id",
+                kind: Kind::Public,
+                headers: &["App-Id: {id}", "Client-Id: {client}"],
+            },
+        ],
+        versions: &["2026-02-18", "2026-02-19.preview"],
+        id: Id::Text,
+        body: None,
+        success: ("/status", Some("cancelled")),
+        again: Again::Refused(Refusal {
+            status: 400,
+            at: "/code",
+            code: "invalid_state",
+        }),
+        unauthenticated: Refusal {
+            status: 401,
+            at: "/code",
+            code: "invalid_api_key",
+        },
+        not_found: Refusal {
+            status: 404,
+            at: "/code",
+            code: "payment_not_found",
+        },
+    },
+    Provider {
+        name: one2pays::One2Pays::NAME,
+        route: one2pays::One2Pays::ROUTE,
+        statuses: one2pays::One2Pays::STATUSES,
+        required: one2pays::One2Pays::REQUIRED,
+        other_statuses: &["succeeded", "expired", "payment_failed"],
+        schemes: &[Scheme {
+            name: "hmac",
+            kind: Kind::Signature,
+            headers: &[
+                "X-API-Key: {id}",
+                "X-Timestamp: {timestamp}",
+                "X-Signature: sha256={signature}",
+            ],
+        }],
+        versions: &[],
+        id: Id::Uuid,
+        body: None,
+        success: ("/data/status", Some("canceled")),
+        again: Again::Refused(Refusal {
+            status: 400,
+            at: "/error/code",
+            code: "VALIDATION_ERROR",
+        }),
+        unauthenticated: Refusal {
+            status: 401,
+            at: "/error/code",
+            code: "INVALID_CREDENTIALS",
+        },
+        not_found: Refusal {
+            status: 404,
+            at: "/error/code",
+            code: "RESOURCE_NOT_FOUND",
+        },
+    },
+];
+
+/// Their names.
+pub(crate) fn names() -> Vec<&'static str> {
+    PROVIDERS.iter().map(|provider| provider.name).collect()
+}
+
+/// The provider of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Provider> {
+    PROVIDERS.iter().find(|provider| provider.name == name)
+}
+
+/// Reads a provider's name on the command line.
+pub(crate) fn parser() -> impl TypedValueParser<Value = &'static Provider> {
+    PossibleValuesParser::new(names())
+        .try_map(|name| find(&name).ok_or_else(|| format!("no provider {name}")))
+}
+
+impl Provider {
+    /// Every word of its payments, the cancelable ones first.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> {
+        let cancelable = self.statuses.cancelable.iter().copied();
+        let others = self.other_statuses.iter().copied();
+        cancelable.chain([self.statuses.canceled]).chain(others)
+    }
+
+    /// The scheme of that name, or the usual one.
+    pub(crate) fn scheme(&self, name: Option<&str>) -> Result<&'static Scheme> {
+        let found = match name {
+            None => self.schemes.first(),
+            Some(name) => self.schemes.iter().find(|scheme| scheme.name == name),
+        };
+        let Some(found) = found else {
+            let names: Vec<_> = self.schemes.iter().map(|scheme| scheme.name).collect();
+            bail!("--scheme of {} must be {}", self.name, names.join(" or "));
+        };
+        Ok(found)
+    }
+
+    /// The scheme whose items have such a key id.
+    pub(crate) fn scheme_of_key(&self, key_id: &str) -> Option<&'static Scheme> {
+        let mut schemes = self.schemes.iter();
+        schemes.find(|scheme| is_digest(key_id) != scheme.kind.has_id())
+    }
+
+    /// The key of a payment.
+    pub(crate) fn pk(&self, merchant_id: &str, payment_id: &str) -> String {
+        format!("{}#{merchant_id}#{payment_id}", self.name)
+    }
+
+    /// The payment id in the form that keys have, or what is wrong with it.
+    pub(crate) fn payment_id(&self, id: &str) -> Result<String> {
+        ensure!(
+            id.len() <= MAX_PAYMENT_ID && !id.chars().any(char::is_control),
+            "a payment id has at most {MAX_PAYMENT_ID} bytes, and no control characters"
+        );
+        match self.id {
+            Id::Word => ensure!(
+                (1..=64).contains(&id.len())
+                    && id
+                        .bytes()
+                        .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-')),
+                "a payment id of {} has 1 to 64 letters, digits, _ and -",
+                self.name
+            ),
+            Id::Text => ensure!(
+                !id.is_empty() && !id.contains('/') && !matches!(id, "." | ".."),
+                "a payment id is one segment of a path: not empty, without a slash, and neither . nor .."
+            ),
+            Id::Uuid => {
+                let uuid = Uuid::try_parse(id).ok();
+                let hyphenated = uuid.filter(|_| id.len() == uuid::fmt::Hyphenated::LENGTH);
+                let uuid = hyphenated.with_context(|| {
+                    format!("a payment id of {} is a UUID with hyphens", self.name)
+                })?;
+                return Ok(uuid.hyphenated().to_string());
+            }
+        }
+        Ok(id.to_owned())
+    }
+
+    /// A new payment id.
+    pub(crate) fn new_payment_id(&self) -> String {
+        let uuid = Uuid::new_v4();
+        match self.id {
+            Id::Uuid => uuid.hyphenated().to_string(),
+            Id::Text | Id::Word => format!("pay_{}", uuid.simple()),
+        }
+    }
+
+    /// What a success response cannot do without and the item lacks.
+    pub(crate) fn missing(&self, item: &Item) -> Option<&'static str> {
+        let lacks = |attribute: &&Attribute| {
+            let value = item.get(attribute.name());
+            !value.is_some_and(match attribute {
+                Attribute::Amount => AttributeValue::is_n,
+                Attribute::Currency => AttributeValue::is_s,
+            })
+        };
+        self.required.iter().find(lacks).map(|it| it.name())
+    }
+}
+
+impl Scheme {
+    /// The header lines as documentation shows them.
+    pub(crate) fn shown_headers(&self, id: &str, secret: &str) -> Vec<String> {
+        let filled = |line: &&str| {
+            line.replace("{client}", "<the client's own>")
+                .replace(
+                    "{signature}",
+                    "<HMAC-SHA256 of {timestamp}.{body} under the secret>",
+                )
+                .replace(": {timestamp}", ": <Unix milliseconds>")
+                .replace("{id}", id)
+                .replace("{secret}", secret)
+        };
+        self.headers.iter().map(filled).collect()
+    }
+
+    /// The headers of a request with that body, signed now where they sign.
+    pub(crate) fn headers(&self, id: &str, secret: &str, body: &[u8]) -> Vec<(String, String)> {
+        let timestamp = Timestamp::now().as_millisecond().to_string();
+        let signature = hex::encode(sign(secret, &timestamp, body));
+        let filled = |line: &&str| {
+            let (name, value) = line.split_once(": ")?;
+            let value = value
+                .replace("{client}", "admin")
+                .replace("{timestamp}", &timestamp)
+                .replace("{signature}", &signature)
+                .replace("{id}", id)
+                .replace("{secret}", secret);
+            Some((name.to_owned(), value))
+        };
+        self.headers.iter().filter_map(filled).collect()
+    }
+}
+
+/// HMAC-SHA256 of `{timestamp}.{body}`.
+pub(crate) fn sign(secret: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
+        return [0; 32];
+    };
+    for part in [timestamp.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+impl Kind {
+    /// Whether a public id belongs to it.
+    pub(crate) fn has_id(self) -> bool {
+        self != Self::Secret
+    }
+
+    /// Whether a secret belongs to it.
+    pub(crate) fn has_secret(self) -> bool {
+        self != Self::Public
+    }
+
+    /// The credential as the functions see it presented.
+    pub(crate) fn presented<'a>(self, id: &'a str, secret: &'a str) -> Credential<'a> {
+        match self {
+            Self::Secret => Credential::secret(secret),
+            Self::Pair => Credential::pair(id, secret),
+            Self::Signature => Credential::signature(id, [b"", b"", b""], [0; 32]),
+            Self::Public => Credential::public(id),
+        }
+    }
+}
+
+/// Whether a key id is the digest of a secret rather than a public id.
+pub(crate) fn is_digest(key_id: &str) -> bool {
+    key_id.len() == 64 && key_id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
