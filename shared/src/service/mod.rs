@@ -156,7 +156,8 @@ impl<S: Store> Inner<S> {
         let (now, began) = (self.clock.now(), Instant::now());
         let (parts, body) = request.into_parts();
         let invocation = parts.extensions.get().cloned().unwrap_or_else(not_invoked);
-        if parts.method == Method::GET && parts.uri.path() == "/" {
+        let unreadable = parts.extensions.get::<Fault>().is_some();
+        if parts.method == Method::GET && parts.uri.path() == "/" && !unreadable {
             // A load balancer's health check. It says that this process responds, and no more.
             let response = provider::json(200, &serde_json::json!({ "status": "ok" }));
             return with_shared_headers(response, None, &invocation);
