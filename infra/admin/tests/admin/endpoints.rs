@@ -137,6 +137,9 @@ async fn a_doctor_finds_what_is_missing_and_changes_nothing() {
             .join("\n")
             .contains("signing secrets")
     );
+    let unknown = of(&findings, "unknown").join("\n");
+    let is_named = unknown.contains("--features account");
+    assert_eq!(is_named, !cfg!(feature = "account"), "{unknown}");
     let absent = stage.run(&["--json", "doctor", "--payments-table", "absent"]);
     let faults = of(&absent.json_with(3), "fault");
     assert!(faults[0].contains("does not exist"), "{faults:?}");
