@@ -37,13 +37,14 @@ use crate::{
 };
 
 /// The front ends by the names that the files in `tests/front_ends` use, and the form of answer that each takes.
-pub const FRONT_ENDS: [(&str, EventSource); 6] = [
+pub const FRONT_ENDS: [(&str, EventSource); 7] = [
     ("http_api_2.0", EventSource::HttpApi),
     ("http_api_1.0", EventSource::RestApi),
     ("rest_api", EventSource::RestApi),
     ("load_balancer", EventSource::LoadBalancer),
     ("load_balancer_multi_value", EventSource::LoadBalancer),
     ("function_url", EventSource::HttpApi),
+    ("vpc_lattice", EventSource::Lattice),
 ];
 
 /// Events that are JSON, and no HTTP request; among them `ordinary`, a request to `route`, broken as

@@ -114,9 +114,10 @@ fn success(request: &Request<'_>, payment: &Payment) -> Response<String> {
 fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
     let (status, code, message) = match refused {
         CancelError::Malformed(fault) => {
-            let subject = match fault.kind {
-                FaultKind::Json => "request body is not a valid JSON object: ",
-                _ => "",
+            let subject = if fault.kind == FaultKind::Json {
+                "request body is not a valid JSON object: "
+            } else {
+                ""
             };
             (
                 fault.status(),

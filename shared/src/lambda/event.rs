@@ -48,6 +48,7 @@ pub enum EventSource {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
+    version: Option<IgnoredAny>,
     raw_path: Option<IgnoredAny>,
     http_method: Option<IgnoredAny>,
     #[serde(default)]
@@ -88,7 +89,13 @@ pub fn read(event: &str) -> (Request<Bytes>, EventSource) {
         serde_json::from_str::<LambdaRequest>(event)
     }));
     let read = match parsed {
-        Ok(Ok(LambdaRequest::ApiGatewayV1(event))) => Some((rest_api(event), EventSource::RestApi)),
+        Ok(Ok(LambdaRequest::ApiGatewayV1(parsed))) => {
+            // An HTTP API, which names a payload version, decodes the path and its parameters; a REST
+            // API passes them on as the client sent them. The parsed event does not hold it.
+            let shape = serde_json::from_str::<Shape>(event);
+            let decoded = shape.is_ok_and(|shape| shape.version.is_some());
+            Some((rest_api(parsed, decoded), EventSource::RestApi))
+        }
         Ok(Ok(LambdaRequest::ApiGatewayV2(event))) => Some((http_api(event), EventSource::HttpApi)),
         Ok(Ok(LambdaRequest::Alb(event))) => {
             Some((load_balancer(event), EventSource::LoadBalancer))
@@ -106,10 +113,7 @@ pub fn read(event: &str) -> (Request<Bytes>, EventSource) {
     (request, source)
 }
 
-fn rest_api(event: ApiGatewayProxyRequest) -> Option<Request<Bytes>> {
-    // An HTTP API, which has no resource ids, decodes the path and its parameters; a REST API passes
-    // them on as the client sent them.
-    let decoded = event.request_context.resource_id.is_none();
+fn rest_api(event: ApiGatewayProxyRequest, decoded: bool) -> Option<Request<Bytes>> {
     let parameters = parameters(event.path_parameters, decoded);
     let headers = merged(event.headers, event.multi_value_headers);
     let path = path(&event.path?, decoded)?;

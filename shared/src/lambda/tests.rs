@@ -28,7 +28,6 @@ fn every_source() -> Vec<(&'static str, Value, EventSource)> {
     });
     let mut http_1 = rest.clone();
     http_1["version"] = json!("1.0");
-    http_1["requestContext"]["resourceId"] = json!(null);
     let http_2 = json!({
         "version": "2.0", "routeKey": "POST /payments/{payment_id}/cancel",
         "rawPath": "/prod/payments/pay_1/cancel", "rawQueryString": "",

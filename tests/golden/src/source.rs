@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use crate::Request;
 
 /// The event sources, by the names that the literal events use.
-pub const SOURCES: [&str; 6] = [
+pub const SOURCES: [&str; 7] = [
     "http_api_2.0",
     "http_api_1.0",
     "rest_api",
     "load_balancer",
     "load_balancer_multi_value",
     "function_url",
+    "vpc_lattice",
 ];
 
 /// What RFC 3986 leaves as it is.
@@ -302,6 +303,16 @@ pub fn event(request: &Request, route: &str, source: &str, variant: Variant) -> 
             json!(lines),
         ),
         "function_url" => payload_2(&encoded, "$default"),
+        "vpc_lattice" => json!({
+            "version": "2.0", "path": encoded, "method": method, "headers": lines,
+            "queryStringParameters": {}, "body": body, "isBase64Encoded": base64,
+            "requestContext": {
+                "serviceNetworkArn": "arn:aws:vpc-lattice:us-east-1:123456789012:servicenetwork/n",
+                "serviceArn": "arn:aws:vpc-lattice:us-east-1:123456789012:service/s",
+                "targetGroupArn": "arn:aws:vpc-lattice:us-east-1:123456789012:targetgroup/t",
+                "region": "us-east-1", "timeEpoch": "1705028872104000",
+            },
+        }),
         other => unreachable!("{other} is no event source"),
     }
 }
