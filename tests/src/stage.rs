@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use shared::{clock::SystemClock, provider::Provider};
 
 use crate::{
-    faults::{Done, FaultProxy, unreachable},
+    faults::{Cut, Done, Fault, FaultProxy, unreachable},
     golden::{Call, Case},
     tables::Tables,
     transport::{Answer, Transport},
@@ -64,21 +64,29 @@ impl<P: Provider> Stage<P> {
         for _ in 0..STALLS {
             self.tables.empty()?;
             self.tables.give(&case.given)?;
+            let lossy = case.given.store.as_deref() == Some("lossy");
             let provider = match case.given.store.as_deref() {
-                None => &self.provider,
+                None | Some("lossy") => &self.provider,
                 Some("unreachable") => &self.without_store,
                 Some(other) => bail!("{}: no such store: {other}", case.name),
             };
             let _ = self.proxy.take();
+            if lossy {
+                // The credential is found, and every write is cut off once it was sent.
+                let (after, how) = (usize::MAX, Cut::Reset);
+                self.proxy.script([Fault::None]);
+                self.proxy.then(Fault::Request { after, how });
+            }
             let call = Call::begin();
             let answer = provider.invoke(&call.request_id, &case.event()).await?;
             let done = self.proxy.take();
-            if retried(&done) && matches!(provider, Transport::Binary(_)) {
+            self.proxy.calm();
+            if !lossy && retried(&done) && matches!(provider, Transport::Binary(_)) {
                 continue;
             }
             case.check(&call, &answer, &self.tables.scan("payments")?)?;
             ensure!(
-                writes(&done) == case.then.writes,
+                lossy || writes(&done) == case.then.writes,
                 "{} writes instead of {}: {done:?}",
                 writes(&done),
                 case.then.writes

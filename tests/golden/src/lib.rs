@@ -60,7 +60,7 @@ pub struct Given {
     pub credentials: Vec<Value>,
     /// Items of the payments table.
     pub payments: Vec<Value>,
-    /// `unreachable`, or nothing.
+    /// `unreachable`, `lossy`, or nothing.
     pub store: Option<String>,
 }
 
