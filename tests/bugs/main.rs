@@ -131,27 +131,23 @@ fn with_bug(tree: &Path, bug: &Bug) -> Result<Option<String>> {
     let file = tree.join(bug.file);
     let (right, wrong) = seed(tree, bug)?;
     fs::write(&file, wrong)?;
-    let caught = caught(
-        tree,
-        bug.file
-            .strip_prefix("functions/")
-            .and_then(|path| path.split('/').next()),
-    );
+    // The package of functions/<package>/… and infra/<package>/….
+    let caught = caught(tree, bug.file.split('/').nth(1));
     fs::write(&file, right)?;
     caught.with_context(|| bug.name.to_owned())
 }
 
-/// Builds the tests and runs them, the quickest first, up to the first that fails: its name. `provider` is the one to try first.
-fn caught(tree: &Path, provider: Option<&str>) -> Result<Option<String>> {
-    // Unit tests, the store's contract, and only then the providers' contracts, each with five binaries to build.
+/// Builds the tests and runs them, the quickest first, up to the first that fails: its name. `package` is the one to try first.
+fn caught(tree: &Path, package: Option<&str>) -> Result<Option<String>> {
+    // Unit tests, the store's contract and the environment, and only then what has binaries to build.
     let stages: [&[&str]; 3] = [
         &["--lib"],
-        &["--test", "store"],
-        &["--bins", "--test", "contract"],
+        &["--test", "store", "--test", "environment"],
+        &["--bins", "--test", "contract", "--test", "admin"],
     ];
     for stage in stages {
         let mut tests = build(tree, stage)?;
-        tests.sort_by_key(|test| Some(test.package.as_str()) != provider);
+        tests.sort_by_key(|test| Some(test.package.as_str()) != package);
         for test in &tests {
             if let Some(failed) = run(test)? {
                 return Ok(Some(format!("`{}`: {failed}", test.package)));
