@@ -1,16 +1,21 @@
-//! What the SDK reads of a function's environment, seen in the request that it sends.
+//! What the SDK reads of a function's environment, seen in the request that it sends, and what the
+//! log reads of it.
 //!
 //! Each case runs in a process of its own, because variables are the process's.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener},
     process::Command,
     thread,
 };
 
 use aws_smithy_http_client::test_util::capture_request;
-use shared::store::dynamodb::{DynamoDb, Tables, from_environment};
+use shared::{
+    store::dynamodb::{DynamoDb, Tables, from_environment},
+    telemetry::{self, Targets},
+};
+use tracing::{Level, error, info};
 
 /// Prints where two requests go and as whom. Run by the tests below, with variables of theirs.
 #[tokio::test]
@@ -34,15 +39,30 @@ async fn print_requests() {
     }
 }
 
-/// Both requests of a process with these variables alone.
-fn requests(variables: &[(&str, &str)]) -> [String; 2] {
+/// Logs at two levels, then panics. Run by a test below, with variables of its own.
+#[test]
+#[ignore = "a part of another test"]
+fn log_and_panic() {
+    telemetry::init(io::stdout, Targets::new().with_default(Level::INFO));
+    info!("an info");
+    error!("an error");
+    panic!("a secret");
+}
+
+/// What that test above prints, in a process with these variables alone.
+fn output(test: &str, variables: &[(&str, &str)]) -> String {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "print_requests", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .env_clear()
         .envs(variables.iter().copied())
         .output()
         .unwrap();
-    let output = String::from_utf8(child.stdout).unwrap();
+    String::from_utf8(child.stdout).unwrap()
+}
+
+/// Both requests of a process with these variables alone.
+fn requests(variables: &[(&str, &str)]) -> [String; 2] {
+    let output = output("print_requests", variables);
     let lines = output
         .lines()
         .filter_map(|line| line.strip_prefix("REQUEST "));
@@ -184,4 +204,21 @@ fn the_environments_credentials_precede_the_containers() {
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token"),
     ]);
     assert!(request.contains(" Credential=AKID/"), "{request}");
+}
+
+#[test]
+fn the_log_level_is_lambdas_where_rust_log_is_absent() {
+    let has_info =
+        |variables: &[(&str, &str)]| output("log_and_panic", variables).contains("an info");
+    assert!(has_info(&[]));
+    assert!(!has_info(&[("AWS_LAMBDA_LOG_LEVEL", "ERROR")]));
+    let both = [("AWS_LAMBDA_LOG_LEVEL", "ERROR"), ("RUST_LOG", "info")];
+    assert!(has_info(&both));
+}
+
+#[test]
+fn a_panic_is_logged_by_its_place_alone() {
+    let log = output("log_and_panic", &[]);
+    assert!(log.contains("environment.rs:"), "{log}");
+    assert!(!log.contains("a secret"), "{log}");
 }

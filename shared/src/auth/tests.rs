@@ -516,3 +516,10 @@ fn debug_shows_no_secret() {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    // `==` has the same result, and no test of results can tell them apart.
+    let code = include_str!("credential.rs");
+    assert_eq!(code.matches(".ct_eq(").count(), 2);
+}

@@ -231,6 +231,9 @@ fn an_event_that_is_no_http_request_is_a_fault_of_the_request() {
         event["headers"] = Value::from_iter(names);
         assert_eq!(fault(&event.to_string()), Some(FaultKind::Event), "{name}");
     }
+    let (_, mut lattice, _) = every_source().swap_remove(6);
+    lattice["method"] = Value::Null;
+    assert_eq!(fault(&lattice.to_string()), Some(FaultKind::Event));
 }
 
 #[test]

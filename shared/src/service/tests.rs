@@ -1,6 +1,9 @@
-use std::sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io::{self, BufRead},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -558,4 +561,34 @@ async fn an_item_that_the_response_cannot_do_without_is_not_canceled() {
         let stored = service.inner.store.memory.payment("test#m#1").unwrap();
         assert_eq!(stored.status, after);
     }
+}
+
+#[cfg(feature = "lambda")]
+#[test]
+fn the_log_has_the_duration_in_milliseconds_and_the_retries() {
+    let (log, writer) = io::pipe().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false);
+    let subscriber = subscriber.with_writer(Arc::new(writer)).finish();
+    let budget = Budget::until(Instant::now());
+    budget.count(false);
+    budget.count(true);
+    tracing::subscriber::with_default(subscriber, || {
+        RequestLog {
+            provider: "test",
+            invocation: &not_invoked(),
+            payment: None,
+            outcome: &Err(CancelError::NotFound),
+            status: 404,
+            cold_start: false,
+            budget: &budget,
+            duration: Duration::from_micros(1500),
+        }
+        .write();
+    });
+    let mut line = String::new();
+    io::BufReader::new(log).read_line(&mut line).unwrap();
+    assert!(
+        line.contains(" duration_ms=1.5 store_attempts=2 store_retries=1 "),
+        "{line}"
+    );
 }

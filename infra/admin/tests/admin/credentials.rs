@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use bytes::Bytes;
 use harness::faults::{Cut, Fault, FaultProxy};
 use hmac::{Hmac, KeyInit, Mac};
@@ -683,6 +683,21 @@ async fn only_an_active_credential_gets_a_successor_and_an_earlier_end_stays() {
         assert!(rotate(key).error().contains("issue a new"), "{step}");
         assert_eq!(stage.items().await.len(), before);
     }
+
+    // An end of another type reads as none, and only the write's condition sees it.
+    let issued = stage.issue(&["--provider", "vtex"]);
+    let key = issued["key"].as_str().unwrap();
+    let end = AttributeValue::N("1".into());
+    let update = stage.tables.update_item().table_name("credentials");
+    let pk = AttributeValue::S(format!("vtex#{key}"));
+    let update = update
+        .key("pk", pk)
+        .expression_attribute_values(":end", end);
+    let update = update.update_expression("SET expires_at = :end");
+    update.send().await.unwrap();
+    let before = stage.items().await;
+    assert!(rotate(key).error().contains("changed just now"));
+    assert_eq!(stage.items().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
