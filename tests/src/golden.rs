@@ -105,6 +105,12 @@ impl Case {
         !self.then.payments.is_empty()
     }
 
+    /// Whether its request is signed, and so is its own key.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.sign.is_some()
+    }
+
     /// The event as it is sent: with a signature made this moment where the case asks for one.
     #[must_use]
     pub fn event(&self) -> String {

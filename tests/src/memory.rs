@@ -218,12 +218,14 @@ pub fn payment(item: &Value) -> Result<Payment> {
         details: details
             .map(|(name, value)| (name.clone(), json(value)))
             .collect::<BTreeMap<_, _>>(),
-        cancellation: decides.cancellation.map(|made| Cancellation {
-            id: made.id,
-            token: made.token,
-            fingerprint: made.fingerprint,
-            reason: made.reason,
-        }),
+        cancellation: CancellationItem::deserialize(&item["cancellation"])
+            .ok()
+            .map(|made| Cancellation {
+                id: made.id,
+                token: made.token,
+                fingerprint: made.fingerprint,
+                reason: made.reason,
+            }),
     })
 }
 
@@ -250,7 +252,6 @@ fn json(value: &Value) -> Json {
 struct Decides {
     status: String,
     manual_cancellation: Option<bool>,
-    cancellation: Option<CancellationItem>,
 }
 
 #[derive(Deserialize)]

@@ -85,9 +85,11 @@ impl Requests {
         self.both[request].event(payment_id, token)
     }
 
-    /// Whether without a key of the client's the Lambda request id is the token.
+    /// Whether without a key of the client's the Lambda request id is the token: neither a member of
+    /// the body nor a signature is.
     pub(super) fn may_lack_a_key(&self) -> bool {
-        self.both.iter().all(|request| request.body_token.is_none())
+        let named = |request: &Request| request.body_token.is_some() || request.case.is_signed();
+        !self.both.iter().any(named)
     }
 
     /// What a request leaves on the payment.
