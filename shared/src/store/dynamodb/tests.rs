@@ -1,4 +1,8 @@
-use std::time::Duration;
+use std::{
+    io::{self, BufRead, BufReader},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     config::{Credentials as Keys, Region, SharedCredentialsProvider},
@@ -155,6 +159,25 @@ async fn a_credential_is_read_consistently() {
     let body: Value = serde_json::from_slice(sent.body().bytes().unwrap()).unwrap();
     assert_eq!(body["ConsistentRead"], true);
     assert_eq!(body["Key"], json!({"pk": {"S": "p#id"}}));
+}
+
+#[tokio::test]
+async fn the_key_of_an_unusable_credential_is_not_logged() {
+    let item = json!({"merchant_id": {"S": "a#b"}, "active": {"BOOL": true}});
+    let (store, _) = store(vec![(200, json!({ "Item": item }))]);
+    let (log, writer) = io::pipe().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_writer(Arc::new(writer))
+        .finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+    let found = store.find("p#0123456789abcdef", &budget()).await;
+    drop(logging);
+    assert_eq!(found, Err(StoreError::Internal));
+    let mut line = String::new();
+    BufReader::new(log).read_line(&mut line).unwrap();
+    assert!(line.contains("breaks the data model"), "{line}");
+    assert!(!line.contains("0123456789abcdef"), "{line}");
 }
 
 #[test]
