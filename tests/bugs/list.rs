@@ -150,7 +150,7 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "sets of numbers are read as null",
         ITEM,
-        "        AttributeValue::Ns(numbers) => Json::List(sorted(numbers).map(number).collect()),\n",
+        "AttributeValue::Ns(numbers) => Json::List(sorted(numbers).map(number).collect()),",
         "",
     ),
     bug(
@@ -509,8 +509,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a panic in a provider goes through",
         SERVICE,
-        r#"catch_unwind(AssertUnwindSafe(function)).map_err(|_| error!("a provider's function panicked"))"#,
-        "Ok(function())",
+        "catch_unwind(AssertUnwindSafe(function)).map_err(",
+        "Ok::<T, ()>(function()).map_err(",
     ),
     bug(
         "undecided is said without Retry-After",
