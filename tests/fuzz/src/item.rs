@@ -114,10 +114,11 @@ fn answer<P: Contract>(choice: u8, item: &str) {
     let Presented {
         record, headers, ..
     } = P::credential(&canary, now, &body);
+    let which = choice % 4;
     let attributes = serde_json::from_str::<Map<String, Value>>(item).map(|mut attributes| {
         // One that the data model does not know.
         attributes.insert("card_number".to_owned(), json!({ "S": canary.secret }));
-        if choice % 4 == 0 {
+        if which == 0 {
             // What the update's condition demands is there.
             for attribute in P::REQUIRED {
                 require(&mut attributes, *attribute);
@@ -151,7 +152,7 @@ fn answer<P: Contract>(choice: u8, item: &str) {
     if !whole && serde_json::from_str::<Value>(&updated).is_ok() {
         return; // An input that closes the item by itself: nothing that DynamoDB says.
     }
-    let next = match choice % 4 {
+    let next = match which {
         0 => Said {
             credential: json!({ "Item": credential }).to_string(),
             payment: (200, updated),
