@@ -21,9 +21,9 @@ static RANDOM: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 /// The canaries of one input.
 #[derive(Debug)]
 pub struct Canary {
-    /// In neither log nor answer.
+    /// In neither log nor response.
     pub secret: String,
-    /// The caller's own or the payment's, so it may be answered, but not logged.
+    /// The caller's own or the payment's, so a response may have it, but not the log.
     pub private: String,
 }
 
@@ -54,9 +54,9 @@ impl Canary {
         self.nowhere("log", log);
     }
 
-    /// No secret is told.
-    pub fn not_in_answer(&self, answer: &str) {
-        self.nowhere("answer", answer);
+    /// No secret is in a response.
+    pub fn not_in_response(&self, response: &str) {
+        self.nowhere("response", response);
     }
 
     fn nowhere(&self, place: &str, text: &str) {

@@ -1,34 +1,35 @@
 //! A whole Lambda event, to every provider.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
+use http::Response;
 use lambda_runtime::{Context, LambdaEvent};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 use shared::{
     auth::CredentialRecord,
     clock::Timestamp,
-    lambda::{Handler, read},
+    error::Fault,
+    headers::HeaderMapExt,
+    json::Json,
+    lambda::{EventSource, Handler, read},
     payment::Payment,
-    provider::Reply,
-    service::CancelService,
 };
 use tower_service::Service;
 
 use crate::{
-    MERCHANT, Still,
+    MERCHANT, REQUEST_ID,
     canary::Canary,
-    check, finish, log,
+    check, finish, is_health_check, log,
     provider::{Contract, PROVIDERS, With, pick},
+    send, service,
     store::{Store, Tables},
 };
 
-const REQUEST_ID: &str = "9c1b6a52-0000-4000-8000-00000000000e";
-
-/// Has `event` answered by each provider, and checks the answers.
+/// Sends `event` to each provider, and checks the responses.
 ///
 /// # Panics
-/// Where something does not hold.
+/// If something does not hold.
 pub fn run(event: &[u8]) {
     let Ok(event) = std::str::from_utf8(event) else {
         return; // The runtime takes JSON, which is UTF-8.
@@ -47,29 +48,24 @@ impl With for Event<'_> {
 
 fn answer<P: Contract>(event: &str) {
     let canary = Canary::fresh();
-    let (incoming, _) = read(event);
+    let (request, source) = read(event);
+    let health = is_health_check(&request);
     // The events of the golden cases are signed at their time.
-    let signed_at = incoming.headers.single("x-timestamp").ok().flatten();
+    let signed_at = request.headers().single("x-timestamp").ok().flatten();
     let now = signed_at
         .and_then(|at| Timestamp::from_millisecond(at.parse().ok()?).ok())
         .unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut details = Map::new();
-    for name in P::HIDDEN {
-        details.insert((*name).to_owned(), canary.secret.clone().into());
-    }
-    details.insert("email".to_owned(), canary.private.clone().into());
+    let hidden = P::HIDDEN.iter().map(|name| (*name, &canary.secret));
+    let details = hidden.chain([("email", &canary.private)]);
     let payment = Payment {
-        id: String::new(),
-        merchant_id: MERCHANT.to_owned(),
         status: P::STATUSES.cancelable[0].to_owned(),
-        amount: 100,
-        currency: "USD".to_owned(),
-        created_at: "2024-01-01T00:00:00.000Z".to_owned(),
-        updated_at: None,
-        canceled_at: None,
-        manual_cancellation: false,
-        details,
-        cancellation: None,
+        amount: Json::Number("100".to_owned()),
+        currency: "USD".into(),
+        created_at: "2024-01-01T00:00:00.000Z".into(),
+        details: details
+            .map(|(name, value)| (name.to_owned(), value.as_str().into()))
+            .collect(),
+        ..Payment::default()
     };
     // The secrets of the demo data: the golden events present them.
     let record = CredentialRecord {
@@ -85,26 +81,23 @@ fn answer<P: Contract>(event: &str) {
         own: None,
         asked: 0,
     });
-    let mut service = CancelService::<P, _>::with_clock(store.clone(), Duration::ZERO, Still(now));
-    let reply = match RawValue::from_string(event.to_owned()) {
+    let canceled = match RawValue::from_string(event.to_owned()) {
         Ok(payload) => {
             let mut context = Context::default();
             REQUEST_ID.clone_into(&mut context.request_id);
-            let Ok(answer) = finish(Handler(service).call(LambdaEvent::new(payload, context)));
-            unwrapped(&serde_json::to_value(&answer).expect("an answer is JSON"))
+            let mut handler = Handler(service::<P, _>(store.clone(), now));
+            let Ok(response) = finish(handler.call(LambdaEvent::new(payload, context)));
+            let response = serde_json::from_str(response.get()).expect("a response is JSON");
+            check::<P>(&unwrapped(&response, source), health, &canary)
         }
-        // What is no JSON the runtime keeps from the function; it must be read as a fault all the same.
+        // The runtime keeps what is not JSON from the function. It must be read as a fault all the
+        // same.
         Err(_) => {
-            let incoming = shared::request::Incoming {
-                request_id: REQUEST_ID.to_owned(),
-                ..incoming
-            };
-            assert!(incoming.fault.is_some(), "taken for a request: {event}");
-            let Ok(reply) = finish(service.call(incoming));
-            reply
+            let fault = request.extensions().get::<Fault>();
+            assert!(fault.is_some(), "taken for a request: {event}");
+            send::<P>(request, store.clone(), now, &canary)
         }
     };
-    let canceled = check::<P>(&reply, REQUEST_ID, &canary);
     let tables = store.tables();
     let word = tables.payment.as_ref().ok().and_then(Option::as_ref);
     assert!(
@@ -113,42 +106,37 @@ fn answer<P: Contract>(event: &str) {
     );
 }
 
-/// The reply in the answer that a front end takes, with every member checked.
-fn unwrapped(answer: &Value) -> Reply {
-    let lines = match (answer.get("headers"), answer.get("multiValueHeaders")) {
-        (Some(Value::Object(lines)), None) => lines.clone(),
-        (None, Some(Value::Object(lines))) => lines
-            .iter()
-            .map(|(name, lines)| {
-                assert_eq!(lines.as_array().map(Vec::len), Some(1), "{name}");
-                (name.clone(), lines[0].clone())
-            })
-            .collect(),
-        _ => panic!("headers of both kinds, or of none: {answer}"),
+/// The HTTP response in what the event's source takes, with every member checked.
+fn unwrapped(response: &Value, source: EventSource) -> Response<String> {
+    let members = |name: &str| response[name].as_object().into_iter().flatten();
+    let text = |line: &Value| line.as_str().expect("a line").to_owned();
+    let single = members("headers").map(|(name, line)| (name.clone(), text(line)));
+    let single: BTreeMap<_, _> = single.collect();
+    let lines = members("multiValueHeaders").map(|(name, lines)| {
+        assert_eq!(lines.as_array().map(Vec::len), Some(1), "{name}");
+        (name.clone(), text(&lines[0]))
+    });
+    let lines: BTreeMap<_, _> = lines.collect();
+    let headers = match source {
+        EventSource::RestApi => {
+            assert!(single.is_empty(), "{response}");
+            lines
+        }
+        EventSource::HttpApi | EventSource::Lattice => {
+            assert!(lines.is_empty(), "{response}");
+            single
+        }
+        EventSource::LoadBalancer => {
+            assert_eq!(single, lines, "{response}");
+            single
+        }
     };
-    assert_eq!(answer["isBase64Encoded"], false);
-    let name = |name: &str| -> &'static str {
-        [
-            "content-type",
-            "cache-control",
-            "x-request-id",
-            "retry-after",
-            "allow",
-            "wcp-version",
-        ]
-        .into_iter()
-        .find(|known| *known == name)
-        .unwrap_or_else(|| panic!("an undocumented header: {name}"))
-    };
-    Reply {
-        status: answer["statusCode"]
-            .as_u64()
-            .and_then(|status| u16::try_from(status).ok())
-            .expect("a status"),
-        headers: lines
-            .iter()
-            .map(|(given, line)| (name(given), line.as_str().expect("a line").to_owned()))
-            .collect(),
-        body: answer["body"].as_str().expect("a body").to_owned(),
+    assert_eq!(response["isBase64Encoded"], false);
+    let status = response["statusCode"].as_u64().expect("a status");
+    let mut unwrapped = Response::builder().status(u16::try_from(status).expect("a status"));
+    for (name, line) in headers {
+        unwrapped = unwrapped.header(name, line);
     }
+    let body = response["body"].as_str().expect("a body").to_owned();
+    unwrapped.body(body).expect("a response")
 }

@@ -1,79 +1,90 @@
-//! A DynamoDB item as it comes over the wire, through the real SDK, to an answer.
+//! A DynamoDB item as it comes over the wire, through the real SDK, to a response.
 
-use std::{
-    sync::{Arc, LazyLock, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use aws_sdk_dynamodb::config::{Credentials, Region, SharedCredentialsProvider};
-use aws_smithy_runtime_api::{
-    client::{
-        http::{
-            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
-            SharedHttpConnector,
-        },
-        orchestrator::HttpRequest,
-        runtime_components::RuntimeComponents,
-    },
-    http::{Response, StatusCode},
-};
+use aws_config::{Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_smithy_http_client::test_util::infallible_client_fn;
+use bytes::Bytes;
+use http::{Request, Response};
 use serde_json::{Map, Value, json};
 use shared::{
     clock::Timestamp,
-    headers::Headers,
-    request::Incoming,
-    service::CancelService,
-    store::dynamodb::{DynamoDb, limits},
+    provider::Attribute,
+    route,
+    store::dynamodb::{DynamoDb, Tables, behavior_version},
 };
-use tower_service::Service;
 
 use crate::{
-    MERCHANT, Still,
+    MERCHANT,
     canary::Canary,
-    check, finish, log,
+    is_number, log,
     provider::{Contract, PROVIDERS, Presented, With, pick},
+    send,
 };
 
-/// What the table says next, in DynamoDB's own JSON.
+/// What the tables say next, in DynamoDB's own JSON. The update's response has a status, too.
 #[derive(Debug, Clone, Default)]
-struct Wire(Arc<Mutex<Said>>);
-
-#[derive(Debug, Default)]
 struct Said {
     credential: String,
     payment: (u16, String),
 }
 
-impl HttpConnector for Wire {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let said = self.0.lock().expect("nobody has panicked");
-        let (status, body) = match request.headers().get("x-amz-target") {
-            Some(operation) if operation.ends_with("GetItem") => (200, said.credential.clone()),
-            _ => said.payment.clone(),
+/// The tables, and where to put what they say next.
+fn tables() -> (DynamoDb, Arc<Mutex<Said>>) {
+    let said = Arc::new(Mutex::new(Said::default()));
+    let next = Arc::clone(&said);
+    let client = infallible_client_fn(move |request| {
+        let Said {
+            credential,
+            payment: (status, body),
+        } = next.lock().expect("nobody has panicked").clone();
+        let operation = request.headers().get("x-amz-target");
+        let operation = operation.and_then(|name| name.to_str().ok());
+        let (status, body) = if operation.is_some_and(|name| name.ends_with("GetItem")) {
+            (200, credential)
+        } else if status == 200 {
+            (200, updated(body, request.body().bytes()))
+        } else {
+            (status, body)
         };
-        let status = StatusCode::try_from(status).expect("a status");
-        let mut response = Response::new(status, body.into());
-        response
-            .headers_mut()
-            .insert("content-type", "application/x-amz-json-1.0");
-        HttpConnectorFuture::ready(Ok(response))
-    }
+        let response = Response::builder()
+            .status(status)
+            .header("content-type", "application/x-amz-json-1.0");
+        response.body(body).expect("a response")
+    });
+    let key = Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz");
+    let config = SdkConfig::builder()
+        .behavior_version(behavior_version())
+        .http_client(client)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(key))
+        .build();
+    (DynamoDb::new(&config, Tables::default()), said)
 }
 
-impl HttpClient for Wire {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+/// `response` with what the update sets, whatever was there before.
+fn updated(response: String, update: Option<&[u8]>) -> String {
+    let Ok(mut parsed) = serde_json::from_str::<Value>(&response) else {
+        return response;
+    };
+    let update = serde_json::from_slice::<Value>(update.unwrap_or_default()).expect("an update");
+    for (attribute, value) in [
+        ("status", ":canceled"),
+        ("canceled_at", ":at"),
+        ("updated_at", ":at"),
+        ("cancellation", ":cancellation"),
+    ] {
+        parsed["Attributes"][attribute] = update["ExpressionAttributeValues"][value].clone();
     }
+    parsed.to_string()
 }
 
-/// Reads `input` as a provider, what the table says, and the item's attributes as DynamoDB writes them.
+/// Reads `input` as a provider, what the table says, and the item's attributes as DynamoDB writes
+/// them.
 ///
 /// # Panics
-/// Where something does not hold.
+/// If something does not hold.
 pub fn run(input: &[u8]) {
     let [choice, item @ ..] = input else { return };
     let Ok(item) = std::str::from_utf8(item) else {
@@ -92,17 +103,8 @@ impl With for Item<'_> {
 }
 
 fn answer<P: Contract>(choice: u8, item: &str) {
-    static STORE: LazyLock<(DynamoDb, Wire)> = LazyLock::new(|| {
-        let wire = Wire::default();
-        let key = Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz");
-        let config = limits()
-            .region(Region::new("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(key))
-            .endpoint_url("http://127.0.0.1:9")
-            .http_client(wire.clone());
-        (DynamoDb::new(&config.build()), wire)
-    });
-    let (store, wire) = &*STORE;
+    static TABLES: LazyLock<(DynamoDb, Arc<Mutex<Said>>)> = LazyLock::new(tables);
+    let (store, said) = &*TABLES;
 
     let canary = Canary::fresh();
     let payment_id = "550e8400-e29b-41d4-a716-446655440000";
@@ -112,21 +114,26 @@ fn answer<P: Contract>(choice: u8, item: &str) {
     let Presented {
         record, headers, ..
     } = P::credential(&canary, now, &body);
-    let made = choice % 4 == 0;
+    let which = choice % 4;
     let attributes = serde_json::from_str::<Map<String, Value>>(item).map(|mut attributes| {
         // One that the data model does not know.
         attributes.insert("card_number".to_owned(), json!({ "S": canary.secret }));
-        if made {
-            // What the update sets is there after it, whatever was before.
-            let at = json!({ "S": "2024-01-01T00:00:00.000Z" });
-            attributes.insert("status".to_owned(), json!({ "S": P::STATUSES.canceled }));
-            attributes.insert("canceled_at".to_owned(), at.clone());
-            attributes.insert("updated_at".to_owned(), at);
+        if which == 0 {
+            // What the update's condition demands is there.
+            for attribute in P::REQUIRED {
+                require(&mut attributes, *attribute);
+            }
         }
-        Value::Object(attributes).to_string()
+        Value::Object(attributes)
     });
+    if attributes
+        .as_ref()
+        .is_ok_and(|item| !has_only_numbers(item))
+    {
+        return; // DynamoDB stores no such number.
+    }
     let whole = attributes.is_ok();
-    let item = attributes.unwrap_or_else(|_| item.to_owned());
+    let item = attributes.map_or_else(|_| item.to_owned(), |item| item.to_string());
     let mut credential = json!({
         "merchant_id": { "S": MERCHANT },
         "active": { "BOOL": true },
@@ -145,7 +152,7 @@ fn answer<P: Contract>(choice: u8, item: &str) {
     if !whole && serde_json::from_str::<Value>(&updated).is_ok() {
         return; // An input that closes the item by itself: nothing that DynamoDB says.
     }
-    let said = match choice % 4 {
+    let next = match which {
         0 => Said {
             credential: json!({ "Item": credential }).to_string(),
             payment: (200, updated),
@@ -159,25 +166,44 @@ fn answer<P: Contract>(choice: u8, item: &str) {
             payment: (400, format!("{{\"__type\":\"{refused}\"}}")),
         },
     };
-    *wire.0.lock().expect("nobody has panicked") = said;
+    *said.lock().expect("nobody has panicked") = next;
 
-    let mut lines = Headers::default();
-    lines.append("content-type", "application/json");
-    headers
-        .iter()
-        .for_each(|(name, line)| lines.append(name, line));
-    let incoming = Incoming {
-        request_id: "9c1b6a52-0000-4000-8000-00000000000d".to_owned(),
-        method: "POST".to_owned(),
-        path: P::ROUTE.to_owned(),
-        path_parameters: vec![(P::PARAMETER.to_owned(), payment_id.to_owned())],
-        headers: lines,
-        body,
-        ..Incoming::default()
-    };
-    let request_id = incoming.request_id.clone();
+    let parameter = format!("{{{}}}", route::parameter(P::ROUTE));
+    let mut request = Request::post(P::ROUTE.replace(&parameter, payment_id))
+        .header("content-type", "application/json");
+    for (name, line) in headers {
+        request = request.header(name, line);
+    }
+    let request = request.body(Bytes::from(body)).expect("a request");
     let now = Timestamp::from_millisecond(now).expect("a time");
-    let mut service = CancelService::<P, _>::with_clock(store.clone(), Duration::ZERO, Still(now));
-    let Ok(reply) = finish(service.call(incoming));
-    check::<P>(&reply, &request_id, &canary);
+    send::<P>(request, store.clone(), now, &canary);
+}
+
+/// Puts the attribute into the item unless it is there with the type that responses need.
+fn require(attributes: &mut Map<String, Value>, attribute: Attribute) {
+    let (kind, value) = match attribute {
+        Attribute::Amount => ("N", "100"),
+        Attribute::Currency => ("S", "USD"),
+    };
+    let there = attributes.get(attribute.name());
+    if !there.is_some_and(|there| there[kind].is_string()) {
+        attributes.insert(attribute.name().to_owned(), json!({ kind: value }));
+    }
+}
+
+/// Whether all that is marked as a number is one.
+fn has_only_numbers(value: &Value) -> bool {
+    let is = |value: &Value| value.as_str().is_none_or(is_number);
+    match value {
+        Value::Object(members) => members.iter().all(|(name, value)| {
+            has_only_numbers(value)
+                && match name.as_str() {
+                    "N" => is(value),
+                    "NS" => value.as_array().into_iter().flatten().all(is),
+                    _ => true,
+                }
+        }),
+        Value::Array(list) => list.iter().all(has_only_numbers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }

@@ -1,5 +1,5 @@
-//! The contracts, as far as they say what every answer looks like and how a caller proves who it is. From the READMEs in `functions`.
-//! The one place here that lists the providers.
+//! The contracts, as far as they say what every response looks like and how a caller proves who it
+//! is. From the READMEs in `functions`. The one place here that lists the providers.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
@@ -10,17 +10,19 @@ use crate::{MERCHANT, canary::Canary};
 
 /// A provider and its contract.
 pub trait Contract: Provider {
-    /// The documented statuses; 405 is every provider's answer to another method.
+    /// The documented statuses.
     const STATUS: &'static [u16];
-    /// The provider's name of the path parameter.
-    const PARAMETER: &'static str;
-    /// Names under which `details` may hold what no answer repeats.
+    /// Names under which `details` may hold what no response repeats.
     const HIDDEN: &'static [&'static str];
+    /// Whether a key that made a cancellation is told so for ever, even if another service has
+    /// re-opened the payment since.
+    const SAME_FOR_EVER: bool = false;
 
-    /// A credential that is right: its key id, its item, and the headers that present it with this body at this time.
+    /// A credential that is right: its key id, its item, and the headers that present it with this
+    /// body at this time.
     fn credential(canary: &Canary, now: i64, body: &[u8]) -> Presented;
 
-    /// Whether an answer has the documented shape.
+    /// Whether a response has the documented shape.
     fn well_formed(status: u16, body: &Value) -> bool;
 
     /// Whether it says that the payment is canceled.
@@ -96,8 +98,7 @@ fn only(value: &Value, names: &[&str]) -> bool {
 
 impl Contract for hyperswitch::Hyperswitch {
     const STATUS: &'static [u16] = &[200, 400, 401, 404, 405, 413, 500];
-    const PARAMETER: &'static str = "payment_id";
-    const HIDDEN: &'static [&'static str] = &["client_secret"];
+    const HIDDEN: &'static [&'static str] = &["next_action", "payment_link"];
 
     fn credential(canary: &Canary, _: i64, _: &[u8]) -> Presented {
         Presented::digest(&canary.secret, vec![("api-key", canary.secret.clone())])
@@ -116,7 +117,8 @@ impl Contract for hyperswitch::Hyperswitch {
             ];
             return never_null.iter().all(|name| !body[name].is_null())
                 && body["amount_capturable"] == 0
-                && body["client_secret"].is_null();
+                && body["next_action"].is_null()
+                && body["payment_link"].is_null();
         }
         let nested = &body["error"];
         only(body, &["error", "error_type", "message", "code"])
@@ -131,8 +133,12 @@ impl Contract for hyperswitch::Hyperswitch {
 
 impl Contract for hedgepayments::HedgePayments {
     const STATUS: &'static [u16] = &[200, 400, 401, 404, 405, 409, 412, 413, 422, 500, 503];
-    const PARAMETER: &'static str = "id";
-    const HIDDEN: &'static [&'static str] = &[];
+    const HIDDEN: &'static [&'static str] = &[
+        "client_secret",
+        "next_action",
+        "checkout_url",
+        "payment_url",
+    ];
 
     fn credential(canary: &Canary, _: i64, _: &[u8]) -> Presented {
         let line = format!("Bearer {}", canary.secret);
@@ -143,7 +149,7 @@ impl Contract for hedgepayments::HedgePayments {
         if status == 200 {
             return text(body, &["id", "status"])
                 && body["object"] == "payment"
-                && body["amount"].is_i64()
+                && body["amount"].is_number()
                 && body.get("cancellation_reason").is_some();
         }
         let error = &body["error"];
@@ -160,9 +166,9 @@ impl Contract for hedgepayments::HedgePayments {
 }
 
 impl Contract for vtex::Vtex {
-    const STATUS: &'static [u16] = &[200, 400, 401, 405, 413, 500];
-    const PARAMETER: &'static str = "paymentId";
+    const STATUS: &'static [u16] = &[200, 400, 401, 404, 405, 413, 500];
     const HIDDEN: &'static [&'static str] = &["client_secret", "tid"];
+    const SAME_FOR_EVER: bool = true;
 
     fn credential(canary: &Canary, _: i64, _: &[u8]) -> Presented {
         let key_id = format!("key-{}", canary.private);
@@ -204,7 +210,6 @@ impl Contract for vtex::Vtex {
 
 impl Contract for walletconnect::WalletConnect {
     const STATUS: &'static [u16] = &[200, 400, 401, 403, 404, 405, 413, 500];
-    const PARAMETER: &'static str = "id";
     const HIDDEN: &'static [&'static str] = &["client_secret", "tid"];
 
     fn credential(canary: &Canary, now: i64, _: &[u8]) -> Presented {
@@ -235,7 +240,6 @@ impl Contract for walletconnect::WalletConnect {
 
 impl Contract for one2pays::One2Pays {
     const STATUS: &'static [u16] = &[200, 400, 401, 403, 404, 405, 409, 413, 500, 503];
-    const PARAMETER: &'static str = "payment_id";
     const HIDDEN: &'static [&'static str] = &["clientSecret", "nextAction"];
 
     fn credential(canary: &Canary, now: i64, body: &[u8]) -> Presented {

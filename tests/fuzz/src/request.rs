@@ -1,23 +1,25 @@
 //! One request to one provider: path, headers and body as the input says, over a payment in any state.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use shared::{
     clock::Timestamp,
-    headers::Headers,
+    error::StoreError,
+    json::Json,
     payment::{Cancellation, Payment},
-    request::Incoming,
-    service::CancelService,
-    store::StoreError,
+    request::PathParameters,
+    route,
 };
-use tower_service::Service;
 
 use crate::{
-    MERCHANT, Still,
     canary::Canary,
-    check, finish, log,
+    is_number, log,
     provider::{Contract, Presented, With, pick},
+    send,
     store::{Store, Tables},
 };
 
@@ -126,7 +128,7 @@ const UUID: &str = "550e8400-e29b-41d4-a716-446655440000";
 /// Asks the provider that the input chooses, and checks what comes of it.
 ///
 /// # Panics
-/// Where something does not hold.
+/// If something does not hold.
 pub fn run(input: &[u8]) {
     let asked = Asked::read(input);
     log::keep();
@@ -160,21 +162,17 @@ fn answer<P: Contract>(asked: &Asked<'_>) {
         own,
         asked: 0,
     });
-    let incoming = incoming::<P>(asked, &presented, strict, body);
-    let request_id = incoming.request_id.clone();
+    let request = request::<P>(asked, &presented, strict, body);
     let now = Timestamp::from_millisecond(now).expect("a time");
-    let mut service =
-        CancelService::<P, _>::with_clock(store.clone(), Duration::from_secs(60), Still(now));
-    let Ok(reply) = finish(service.call(incoming));
-
-    let canceled = check::<P>(&reply, &request_id, &canary);
+    let canceled = send::<P>(request, store.clone(), now, &canary);
     let tables = store.tables();
     let word = match &tables.payment {
         Ok(Some(payment)) => payment.status.as_str(),
         Ok(None) | Err(_) => "",
     };
+    let is_canceled = word == P::STATUSES.canceled || P::SAME_FOR_EVER && tables.own.is_some();
     assert!(
-        !canceled || word == P::STATUSES.canceled && tables.asked == 1,
+        !canceled || is_canceled && tables.asked == 1,
         "told to be canceled, but it is {word:?}"
     );
     if credential != Credential::Right {
@@ -183,7 +181,8 @@ fn answer<P: Contract>(asked: &Asked<'_>) {
     assert!(tables.asked <= 1, "asked {} times", tables.asked);
 }
 
-/// The body, with a canary planted in it where it is an object: in a field that no provider stores, logs or answers.
+/// The body, with a canary planted in it if it is an object: in a field that no provider stores,
+/// logs or shows.
 fn body(asked: &Asked<'_>, canary: &Canary) -> Vec<u8> {
     let text = asked.body.trim_ascii_end();
     match text.strip_suffix(b"}") {
@@ -200,25 +199,39 @@ fn body(asked: &Asked<'_>, canary: &Canary) -> Vec<u8> {
     }
 }
 
-fn incoming<P: Contract>(
+/// What a path may have as it is. The target `event` sends other paths.
+const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'%')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'/')
+    .remove(b'_')
+    .remove(b'~');
+
+fn request<P: Contract>(
     asked: &Asked<'_>,
     presented: &[(&'static str, String)],
     strict: usize,
     body: Vec<u8>,
-) -> Incoming {
-    let mut headers = Headers::default();
+) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::from(body));
+    let headers = request.headers_mut();
     for (place, (name, value)) in presented.iter().enumerate() {
         match asked.credential() {
             Credential::None => {}
             Credential::Broken(which) if usize::from(which) % strict == place => {
                 // One character less, which no scheme takes for the same.
-                headers.append(name, value.get(..value.len() - 1).unwrap_or_default());
+                append(
+                    headers,
+                    name,
+                    value.get(..value.len() - 1).unwrap_or_default(),
+                );
             }
-            _ => headers.append(name, value),
+            _ => append(headers, name, value),
         }
     }
     if asked.choice(Choice::Declared) % 2 == 1 {
-        headers.append("content-type", "application/json");
+        append(headers, "content-type", "application/json");
     }
     for (name, value) in &asked.headers {
         // `*0` is the first header that presents the credential.
@@ -226,40 +239,45 @@ fn incoming<P: Contract>(
             .strip_prefix('*')
             .and_then(|place| place.parse::<usize>().ok());
         let name = which.map_or(*name, |which| presented[which % presented.len()].0);
-        headers.append(name, value);
+        append(headers, name, value);
     }
     let (before, after) = P::ROUTE.split_once('{').expect("a route has a parameter");
     let after = after.split_once('}').expect("a route has a parameter").1;
-    let mut path_parameters = Vec::new();
     let path = match (asked.path, asked.path.strip_prefix('=')) {
         ("", _) => format!("{before}{UUID}{after}"),
         (_, Some(id)) => {
-            path_parameters.push((P::PARAMETER.to_owned(), id.to_owned()));
+            let parameter = (route::parameter(P::ROUTE).to_owned(), id.to_owned());
+            let parameters = PathParameters(vec![parameter]);
+            request.extensions_mut().insert(parameters);
             P::ROUTE.to_owned()
         }
-        (whole, None) if whole.contains('/') => whole.to_owned(),
+        (whole, None) if whole.starts_with('/') => whole.to_owned(),
+        (whole, None) if whole.contains('/') => format!("/{whole}"),
         (id, None) => format!("{before}{id}{after}"),
     };
-    let method = if asked.method.is_empty() {
-        "POST"
-    } else {
-        asked.method
+    let path = utf8_percent_encode(&path, NOT_IN_PATH).to_string();
+    *request.uri_mut() = path.parse().expect("an encoded path");
+    *request.method_mut() = match Method::from_bytes(asked.method.as_bytes()) {
+        Ok(method) => method,
+        Err(_) => Method::POST,
     };
-    Incoming {
-        request_id: "9c1b6a52-0000-4000-8000-00000000000f".to_owned(),
-        method: method.to_owned(),
-        path,
-        path_parameters,
-        headers,
-        body,
-        ..Incoming::default()
+    request
+}
+
+/// Appends the line, unless no header can have such a name or value.
+fn append(headers: &mut HeaderMap, name: &str, value: &str) {
+    if let (Ok(name), Ok(value)) = (
+        HeaderName::from_bytes(name.as_bytes()),
+        HeaderValue::from_bytes(value.as_bytes()),
+    ) {
+        headers.append(name, value);
     }
 }
 
 type Found = (Result<Option<Payment>, StoreError>, Option<bool>);
 
 fn stored<P: Contract>(asked: &Asked<'_>, canary: &Canary) -> Found {
-    let status = match asked.choice(Choice::Stored) % 6 {
+    let status = match asked.choice(Choice::Stored) % 7 {
         0 => {
             let words = P::STATUSES.cancelable;
             words[usize::from(asked.choice(Choice::Cancelable)) % words.len()]
@@ -268,16 +286,19 @@ fn stored<P: Contract>(asked: &Asked<'_>, canary: &Canary) -> Found {
         2 => asked.status,
         3 => return (Ok(None), None),
         4 => return (Err(StoreError::Undecided), None),
+        5 => return (Err(StoreError::Unavailable), None),
         _ => return (Err(StoreError::Internal), None),
     };
-    let mut details = serde_json::from_slice::<Map<String, Value>>(asked.details)
+    let details = serde_json::from_slice::<Map<String, Value>>(asked.details)
         .ok()
         .filter(|details| details.values().all(|value| depth(value) < 32))
         .unwrap_or_default();
+    let mut details = members(&details);
     for name in P::HIDDEN {
-        details.insert((*name).to_owned(), canary.secret.clone().into());
+        details.insert((*name).to_owned(), canary.secret.as_str().into());
     }
-    details.insert("customer_email".to_owned(), canary.private.clone().into());
+    let email = canary.private.as_str().into();
+    details.insert("customer_email".to_owned(), email);
     let canceled_at = Some(asked.canceled_at).filter(|at| !at.is_empty());
     let made = canceled_at.map(|at| Cancellation {
         id: "0f".repeat(16),
@@ -285,19 +306,22 @@ fn stored<P: Contract>(asked: &Asked<'_>, canary: &Canary) -> Found {
         fingerprint: canary.secret.clone(),
         reason: (asked.choice(Choice::Reason) % 2 == 1).then(|| format!("{}{at}", canary.private)),
     });
+    let amount = Some(asked.amount).filter(|amount| is_number(amount));
     let payment = Payment {
-        id: String::new(),
-        merchant_id: MERCHANT.to_owned(),
         status: status.to_owned(),
-        amount: asked.amount.parse().unwrap_or(100),
-        currency: asked.currency.to_owned(),
-        created_at: asked.created_at.to_owned(),
-        updated_at: canceled_at.map(str::to_owned),
+        amount: Json::Number(amount.unwrap_or("100").to_owned()),
+        currency: asked.currency.into(),
+        created_at: asked.created_at.into(),
+        updated_at: canceled_at.map(Json::from).unwrap_or_default(),
         // The write that moves the status sets the time as well.
-        canceled_at: made.as_ref().map(|_| "2024-01-01T00:00:00.000Z".to_owned()),
+        canceled_at: match &made {
+            Some(_) => "2024-01-01T00:00:00.000Z".into(),
+            None => Json::Null,
+        },
         manual_cancellation: asked.choice(Choice::Manual) % 2 == 1,
         details,
         cancellation: made,
+        ..Payment::default()
     };
     let own = match asked.choice(Choice::Own) % 3 {
         0 => None,
@@ -312,5 +336,23 @@ fn depth(value: &Value) -> usize {
         Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
         Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
         _ => 0,
+    }
+}
+
+fn members(map: &Map<String, Value>) -> BTreeMap<String, Json> {
+    let members = map.iter();
+    members
+        .map(|(name, value)| (name.clone(), stored_as(value)))
+        .collect()
+}
+
+fn stored_as(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(flag) => Json::Bool(*flag),
+        Value::Number(number) => Json::Number(number.to_string()),
+        Value::String(text) => text.as_str().into(),
+        Value::Array(list) => Json::List(list.iter().map(stored_as).collect()),
+        Value::Object(map) => Json::Object(members(map)),
     }
 }

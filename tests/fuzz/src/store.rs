@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use shared::{
-    auth::CredentialRecord,
-    cancel::{Claim, Transition},
+    auth::{CredentialRecord, Credentials},
+    budget::Budget,
+    cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
+    error::StoreError,
     payment::Payment,
-    store::{Credentials, Payments, Signatures, StoreError, Verdict},
 };
-use tokio::time::Instant;
 
 /// Both tables, and what became of them.
 #[derive(Debug, Clone)]
@@ -21,9 +21,10 @@ pub struct Tables {
     pub credential: (Option<String>, CredentialRecord),
     /// The one payment, whatever key it is asked for by, or what the store says instead.
     pub payment: Result<Option<Payment>, StoreError>,
-    /// Whether the cancellation that is already there was made with the request's own key, and if so for the same request.
+    /// Whether the cancellation that is already there was made with the request's own key, and if
+    /// so for the same request.
     pub own: Option<bool>,
-    /// Of how many transitions it was asked.
+    /// How many transitions were asked for.
     pub asked: usize,
 }
 
@@ -37,52 +38,60 @@ impl Store {
     /// The tables as they are.
     ///
     /// # Panics
-    /// Where somebody panicked with them.
+    /// If somebody panicked with them.
     pub fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().expect("nobody has panicked")
     }
 }
 
 impl Payments for Store {
-    async fn transition(&self, wanted: &Transition) -> Result<Verdict, StoreError> {
+    async fn transition(
+        &self,
+        transition: &Transition,
+        _: &Budget,
+    ) -> Result<TransitionResult, StoreError> {
         let mut tables = self.tables();
         tables.asked += 1;
         let own = tables.own;
         let Some(payment) = tables.payment.as_mut().map_err(|error| *error)? else {
-            return Ok(Verdict::Refused(None));
+            return Ok(TransitionResult::ConditionFailed(None));
         };
-        wanted.key.payment_id().clone_into(&mut payment.id);
-        wanted
-            .key
-            .merchant_id()
-            .clone_into(&mut payment.merchant_id);
+        transition.key.payment_id().clone_into(&mut payment.id);
+        let merchant_id = transition.key.merchant_id();
+        merchant_id.clone_into(&mut payment.merchant_id);
+        let ours = &transition.cancellation;
         if let (Some(same), Some(made)) = (own, &mut payment.cancellation) {
-            made.token.clone_from(&wanted.cancellation.token);
+            made.token.clone_from(&ours.token);
             if same {
-                made.fingerprint
-                    .clone_from(&wanted.cancellation.fingerprint);
+                made.fingerprint.clone_from(&ours.fingerprint);
             }
         }
-        let cancelable = wanted.statuses.cancelable;
-        if payment.manual_cancellation || !cancelable.contains(&payment.status.as_str()) {
-            return Ok(Verdict::Refused(Some(payment.clone())));
+        let condition = transition.statuses.is_cancelable(&payment.status)
+            && !payment.manual_cancellation
+            && !transition.is_token_of(payment)
+            && transition
+                .required
+                .iter()
+                .all(|attribute| attribute.is_in(payment));
+        if !condition {
+            return Ok(TransitionResult::ConditionFailed(Some(payment.clone())));
         }
-        wanted.statuses.canceled.clone_into(&mut payment.status);
-        payment.canceled_at = Some(wanted.at.clone());
-        payment.updated_at = Some(wanted.at.clone());
-        payment.cancellation = Some(wanted.cancellation.clone());
-        Ok(Verdict::Made(payment.clone()))
+        transition.statuses.canceled.clone_into(&mut payment.status);
+        payment.canceled_at = transition.at.as_str().into();
+        payment.updated_at = transition.at.as_str().into();
+        payment.cancellation = Some(ours.clone());
+        Ok(TransitionResult::Transitioned(payment.clone()))
     }
 }
 
 impl Signatures for Store {
-    async fn claim(&self, _: &Claim) -> Result<bool, StoreError> {
-        unreachable!("not asked for in these settings")
+    async fn claim(&self, _: &SignatureUse, _: &Budget) -> Result<bool, StoreError> {
+        unreachable!("not asked for with these settings")
     }
 }
 
 impl Credentials for Store {
-    async fn find(&self, pk: &str, _: Instant) -> Result<Option<CredentialRecord>, StoreError> {
+    async fn find(&self, pk: &str, _: &Budget) -> Result<Option<CredentialRecord>, StoreError> {
         let tables = self.tables();
         let (key, record) = &tables.credential;
         let found = key.as_ref().is_none_or(|key| key == pk);
