@@ -799,7 +799,7 @@ fn an_id_that_cannot_be_decoded_is_not_found_in_the_providers_words() {
     let stack = Stack::start(&[]);
     let answer = stack.send("POST", "/payments/%ff/cancel", &HYPERSWITCH, b"{}");
     assert_eq!(answer.status, 404);
-    assert_eq!(answer.json()["code"], "HE_02");
+    assert_eq!(answer.json()["code"], "IR_02");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The examples of the providers' READMEs, pasted as a reader would.
 //!
-//! In the section *Try it*, a fenced `sh` block is a command, and the fenced block after it what comes of it: `json` the answer's body, its status in the words between
-//! the two; `text` the output. Times and cancellation ids are compared by their form.
+//! In the section *Try it*, a fenced `sh` block is a command. The fenced block after it is the
+//! outcome: `json` is the response's body, with its status in the words between the two blocks;
+//! `text` is the output. Times and cancellation ids are compared by their form.
 
 use std::{fs, path::Path, process::Command};
 
@@ -46,7 +47,7 @@ fn examples(readme: &str) -> Vec<Example> {
     examples.collect()
 }
 
-/// The status in the words `answers 200:`.
+/// The status in the words `responds with 200:`.
 fn status(words: &str) -> &str {
     words
         .split(|character: char| !character.is_ascii_digit())
@@ -101,6 +102,9 @@ fn every_example_in_the_providers_readmes_does_what_it_says() {
     let mut counts = Vec::new();
     for folder in fs::read_dir(functions).unwrap() {
         let folder = folder.unwrap().path();
+        if !folder.is_dir() {
+            continue;
+        }
         let readme = fs::read_to_string(folder.join("README.md")).unwrap();
         let stack = Stack::start(&[]);
         let examples = examples(&readme);
