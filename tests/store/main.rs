@@ -3,7 +3,6 @@
 //! The SDK speaks over connections in memory, on the paused clock. [`network`] has the real ones.
 #![expect(
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
