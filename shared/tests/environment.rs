@@ -2,6 +2,11 @@
 //! log reads of it.
 //!
 //! Each case runs in a process of its own, because variables are the process's.
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     io::{self, BufRead, BufReader, Write},

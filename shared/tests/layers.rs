@@ -1,4 +1,5 @@
 //! Each module imports only modules of the layers before its own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path};
 

@@ -1,6 +1,5 @@
 //! Whether requests are rendered as the event sources deliver them: compared with literal events,
 //! and read back.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 
