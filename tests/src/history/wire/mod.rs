@@ -1,5 +1,5 @@
 //! Histories through the whole of a provider, several times over: its service in this process, on the paused clock, or its
-//! binary behind a Lambda Runtime API; and a [`FaultProxy`](crate::faults::FaultProxy) between its SDK and DynamoDB's
+//! binary behind a Lambda Runtime API; and a [`FaultProxy`] between its SDK and DynamoDB's
 //! engine.
 //!
 //! The seed decides on clients, calls and faults. Of processes the machine decides who comes first, so there a seed makes a history that is much alike, not the same one.
