@@ -101,7 +101,7 @@ def main():
     locked = digests()
     commit, at = run("git", "log", "-1", "--format=%H %cI").split()
     validator = JsonStrictValidator(SchemaVersion.V1_6)
-    for function in sorted(path.name for path in (ROOT / "functions").iterdir()):
+    for function in sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir()):
         text, crates = bill(function, locked, commit, datetime.datetime.fromisoformat(at))
         if fault := validator.validate_str(text):
             sys.exit(f"{function}: not CycloneDX 1.6: {fault}")
