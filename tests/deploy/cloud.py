@@ -50,16 +50,13 @@ table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"]
 
 
 def of_its_region(action):
-    """A global table has its protection and its key with its replica; here there is one."""
+    """A global table has its protection with its replica; here there is one."""
 
     def plain(*arguments):
         arguments = list(arguments)
         for n, one in enumerate(arguments):
             if isinstance(one, dict) and one.get("Replicas"):
-                replica = one["Replicas"][0]
-                key = replica.get("SSESpecification") or {}
-                arguments[n] = one | {"DeletionProtectionEnabled": replica.get("DeletionProtectionEnabled", False)}
-                arguments[n]["SSESpecification"] = (one.get("SSESpecification") or {}) | key
+                arguments[n] = one | {"DeletionProtectionEnabled": one["Replicas"][0].get("DeletionProtectionEnabled", False)}
         return table[action](*arguments)
 
     return plain

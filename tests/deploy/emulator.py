@@ -13,6 +13,7 @@ import botocore.exceptions
 import drift
 import outbox
 import rights
+import smoke
 import watch
 from golden import number
 from store import Tables, client
@@ -87,12 +88,7 @@ class Stack:
 
     def log(self, provider):
         """The function's own lines."""
-        logs, name = self.cloud.client("logs"), self.logs[provider]
-        lines = []
-        for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
-            events = logs.get_log_events(logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True)["events"]
-            lines += [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
-        return lines
+        return log_lines(self.cloud, self.logs[provider])
 
 
 class Client:
@@ -301,12 +297,17 @@ def with_sam(cloud):
     watched_and_told(stack)
     watch.commands(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
+    with test("the script for a real account, as far as the emulator goes"):
+        smoke.smoke(cloud, everything=False, architecture="x86_64")
     loopback_only("SAM on ministack")
     sam_delete(cloud, stack)
     with test("sam deploy again, beside the logs of the stack that is gone"):
         again = sam_deploy(cloud, "cancel", **options)
     sam_delete(cloud, again)
-    production(cloud, sam_deploy(cloud, "production", **PRODUCTION))
+    secret = cloud.client("secretsmanager").create_secret(Name="canary", SecretString="{}")["ARN"]
+    stack = sam_deploy(cloud, "production", **PRODUCTION, CanarySecretArn=secret)
+    production(cloud, stack)
+    canary(cloud, stack, secret)
     sam_delete(cloud, Stack(cloud, "production"))
     own_tables(cloud)
     kept_tables(cloud)
@@ -330,13 +331,14 @@ def production(cloud, stack):
         equal(set(apis), {f"{stack.name}-{provider}" for provider in stack.providers})
         equal(cloud.client("apigatewayv2").get_apis()["Items"], [])
         functions = {one["FunctionName"]: one for one in cloud.client("lambda").list_functions()["Functions"]}
+        functions.pop(f"{stack.name}-canary", None)
         equal(set(functions), {f"{stack.name}-{provider}" for provider in stack.providers})
         equal({one["TracingConfig"]["Mode"] for one in functions.values()}, {"Active"})
         reserved = [cloud.client("lambda").get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] for name in functions]
         equal(reserved, [5, 5])
-    with test(f"{stack.name}: both tables are encrypted with keys of the account"):
-        keys = {cloud.client("dynamodb").describe_table(TableName=name)["Table"]["SSEDescription"]["KMSMasterKeyArn"] for name in (stack.tables.payments, stack.tables.credentials)}
-        equal(keys, set(stack.keys))
+    with test(f"{stack.name}: both tables have a key of the account, which is rotated"):
+        equal(len(stack.keys), 2)
+        equal({cloud.client("kms").get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] for key in stack.keys}, {True})
     with test(f"{stack.name}: each route has its own throttle, and the APIs their domain names"):
         gateway = cloud.client("apigateway")
         api = stack.outputs["one2paysUrl"].split("//")[1].split(".")[0]
@@ -349,6 +351,51 @@ def production(cloud, stack):
     endpoints(stack)
     least_privilege(stack, single_use=True, traced=True)
     refusals(stack)
+
+
+def canary(cloud, stack, secret):
+    """The canary's function, run once by hand: it replays a canceled payment of each provider, and changes nothing."""
+    requests, items = {}, {}
+    for provider in stack.providers:
+        caller, payment = Client(provider), None
+        stack.tables.put(caller.data)
+        payment = caller.cancelable[0]
+        equal(caller.call(stack, payment, key="canary")[0], 200)
+        items[caller.pk(payment)] = stack.tables.payment(caller.pk(payment))
+        headers = dict(line.split(": ", 1) for line in caller.how["headers"] if "{" not in line)
+        api = stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0]
+        requests[provider] = {
+            "url": f"http://127.0.0.1:{cloud.port}/live{re.sub(r'{.+?}', payment, caller.route)}",
+            "headers": headers | {"Host": f"{api}.execute-api.localhost:{cloud.port}", "Idempotency-Key": "canary"},
+            "body": "" if caller.how.get("body") is None else json.dumps(caller.how["body"]).replace("{payment_id}", payment).replace("{uuid}", "canary"),
+        } | ({"signing_secret": caller.how["signing_secret"]} if "signing_secret" in caller.how else {})
+    client, (logs,) = cloud.client("lambda"), [one["PhysicalResourceId"] for one in stack.resources() if one["LogicalResourceId"] == "CanaryLogs"]
+
+    def seen(value):
+        cloud.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(value))
+        answer = client.invoke(FunctionName=f"{stack.name}-canary")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        lines = [line for line in log_lines(cloud, logs) if "canary" in line][-len(stack.providers):]
+        return {line["provider"]: line["canary"] for line in lines}
+
+    with test(f"{stack.name}: the canary replays a cancel of each provider, sees what is wrong, and changes nothing"):
+        equal(seen(requests), dict.fromkeys(stack.providers, 1))
+        wrong = json.loads(json.dumps(requests))
+        for request_of in wrong.values():
+            request_of["headers"]["Idempotency-Key"] = "another"
+            request_of["body"] = request_of["body"].replace("canary", "another")
+        # VTEX takes another request for a canceled payment as done; it is no replay, all the same.
+        equal(seen(wrong), dict.fromkeys(stack.providers, 0))
+        equal(seen({}), dict.fromkeys(stack.providers, 0))
+        equal({pk: stack.tables.payment(pk) for pk in items}, items)
+
+
+def log_lines(cloud, name):
+    logs, lines = cloud.client("logs"), []
+    for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
+        events = logs.get_log_events(logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True)["events"]
+        lines += [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+    return lines
 
 
 def refusals(stack):
@@ -462,11 +509,11 @@ def kept_tables(cloud):
 
 def readme_credentials(stack):
     """The command of the README that issues a merchant's first credentials, as it is printed there."""
-    with test("README: the first merchant's credentials"):
-        text = (ROOT / "README.md").read_text()
+    with test("infra/README.md: the first merchant's credentials"):
+        text = (ROOT / "infra/README.md").read_text()
         found = re.search(r"```sh\n([^`]*cargo run -p credentials -- issue[^`]+)```", text)
         if found is None:
-            raise AssertionError("README.md has no `cargo run -p credentials -- issue`")
+            raise AssertionError("infra/README.md has no `cargo run -p credentials -- issue`")
         environment = stack.cloud.environment | {"STACK": stack.name}
         printed = run("readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment)
         secret = re.search(r"^ *secret +(pck_\w{49})$", printed, re.MULTILINE)

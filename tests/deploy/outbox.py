@@ -277,7 +277,7 @@ def least_privilege(stack, stream):
 
 def readme():
     """The event and the pattern that the README shows."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "infra/README.md").read_text()
     return [json.loads(block) for block in re.findall(r"^```json\n(\{.+?)^```$", text, re.MULTILINE | re.DOTALL) if "payment.canceled" in block]
 
 

@@ -14,11 +14,10 @@ import time
 import boto3
 
 import drift
+import emulator
 import suite
-from emulator import Stack, endpoints
 from suite import PROVIDERS, ROOT, equal, group, run, test, until
 
-ARCHITECTURE = os.environ.get("ARCHITECTURE", "arm64")
 
 
 class Account:
@@ -48,6 +47,10 @@ def tables(cloud, stack):
     with test("both tables have the key that the functions use"):
         for table in (payments, credentials):
             equal([(one["AttributeName"], one["KeyType"]) for one in table["KeySchema"]], [("pk", "HASH")], table["TableName"])
+
+
+def encryption(cloud, stack):
+    credentials = cloud.client("dynamodb").describe_table(TableName=stack.outputs["CredentialsTableName"])["Table"]
     with test("the credentials are encrypted with a key of the account"):
         equal(credentials["SSEDescription"]["SSEType"], "KMS")
 
@@ -87,19 +90,20 @@ def clean_up(cloud, name, logs):
             cloud.client("logs").delete_log_group(logGroupName=group_name)
 
 
-def smoke(cloud, everything=True):
+def smoke(cloud, everything=True, architecture="arm64"):
     name, logs = f"smoke-{int(time.time())}", []
     group(f"{name}: deploy, try, delete")
     try:
-        options = {"Architecture": ARCHITECTURE, "TableRemoval": "Delete", "CredentialTtlSeconds": 0, "LogRetentionDays": 1, "DeploymentType": "AllAtOnce"}
+        options = {"Architecture": architecture, "TableRemoval": "Delete", "CredentialTtlSeconds": 0, "LogRetentionDays": 1, "DeploymentType": "AllAtOnce"}
         with test("sam deploy"):
             overrides = [f"{option}={drift.text(value)}" for option, value in options.items()]
             run("smoke-deploy", ["sam", "deploy", "--stack-name", name, "--parameter-overrides", *overrides], cloud.environment, ROOT / "infra", 600)
-        stack = Stack(cloud, name)
+        stack = emulator.Stack(cloud, name)
         logs += [*stack.logs.values(), *(one["PhysicalResourceId"] for one in stack.resources() if one["LogicalResourceId"] == "AccessLogs")]
         tables(cloud, stack)
-        endpoints(stack)
+        emulator.endpoints(stack)
         if everything:
+            encryption(cloud, stack)
             rights(cloud, stack)
             metrics(cloud, stack)
     finally:
@@ -108,7 +112,7 @@ def smoke(cloud, everything=True):
 
 def main():
     if sys.argv[1:2] == ["--tables"]:
-        tables(Account(), Stack(Account(), sys.argv[2]))
+        tables(Account(), emulator.Stack(Account(), sys.argv[2]))
     else:
         smoke(Account())
     suite.close()
