@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import re
+import shutil
 import time
 import uuid
 
@@ -309,6 +310,7 @@ def with_sam(cloud):
     production(cloud, stack)
     canary(cloud, stack, secret)
     sam_delete(cloud, Stack(cloud, "production"))
+    release(cloud)
     own_tables(cloud)
     kept_tables(cloud)
 
@@ -334,8 +336,6 @@ def production(cloud, stack):
         functions.pop(f"{stack.name}-canary", None)
         equal(set(functions), {f"{stack.name}-{provider}" for provider in stack.providers})
         equal({one["TracingConfig"]["Mode"] for one in functions.values()}, {"Active"})
-        reserved = [cloud.client("lambda").get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] for name in functions]
-        equal(reserved, [5, 5])
     with test(f"{stack.name}: both tables have a key of the account, which is rotated"):
         equal(len(stack.keys), 2)
         equal({cloud.client("kms").get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] for key in stack.keys}, {True})
@@ -450,6 +450,27 @@ def versions(stack, deploy_another):
             brakes = [alarm["Name"] for alarm in one["AlarmConfiguration"]["Alarms"]]
             equal(brakes, [f"<{provider}{kind}>" for kind in ("Undecided", "Internal", "Errors")])
             equal(one["DeploymentConfigName"], "CodeDeployDefault.LambdaCanary10Percent5Minutes")
+
+
+def release(cloud):
+    """A release, as its workflow makes it and infra/README.md deploys it: zips, and a template that names them."""
+    with test("a release's zips are deployed without a compiler"):
+        folder = WORK / "release"
+        folder.mkdir(parents=True, exist_ok=True)
+        for provider in PROVIDERS:
+            shutil.make_archive(str(folder / f"{provider}-x86_64"), "zip", TARGET / "sam/build" / f"{provider}Function")
+        workflow = (ROOT / ".github/workflows/release.yml").read_text()
+        (made,) = re.findall(r"^ *(sed .+?)(?: > .+)$", workflow, re.MULTILINE)
+        template = run("release-template", ["bash", "-c", f"architecture=x86_64; {made}"], cloud.environment)
+        (folder / "template-arm64.yaml").write_text(template)
+        text = (ROOT / "infra/README.md").read_text()
+        command = re.search(r"^sam deploy --template-file template-arm64.+$", text, re.MULTILINE)[0].replace("--stack-name cancel", "--stack-name released")
+        options = " --parameter-overrides Architecture=x86_64 TableRemoval=Delete CredentialTtlSeconds=0"
+        run("release-deploy", ["bash", "-c", command + options], cloud.environment, folder)
+        stack, caller = Stack(cloud, "released"), Client("vtex")
+        stack.tables.put(caller.data)
+        equal(caller.call(stack, caller.cancelable[0])[0], 200)
+    sam_delete(cloud, stack)
 
 
 def own_tables(cloud):
