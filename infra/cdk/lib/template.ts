@@ -189,7 +189,9 @@ export class CancelTemplate {
       }
       case 'Fn::FindInMap': {
         const [map, first, second] = values();
-        return (template.Mappings as Node)[map][first][second];
+        const found = (template.Mappings as Node)[map][first][second];
+        // Mappings hold texts; a period and a threshold are numbers.
+        return map === 'Burns' && second !== 'Name' ? Number(found) : found;
       }
       case 'Fn::GetAtt': {
         const [name, attribute] = values();
