@@ -3,12 +3,28 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { parse } from 'yaml';
 
-const FUNCTIONS = ['And', 'EachMemberIn', 'Equals', 'FindInMap', 'GetAtt', 'If', 'Join', 'Not', 'Or', 'Select', 'Split', 'Sub', 'ToJsonString'];
+const FUNCTIONS = [
+  'And',
+  'EachMemberIn',
+  'Equals',
+  'FindInMap',
+  'GetAtt',
+  'If',
+  'Join',
+  'Not',
+  'Or',
+  'Select',
+  'Split',
+  'Sub',
+  'ToJsonString',
+];
 
 /** `!Sub x` is `{"Fn::Sub": x}`, as a scalar, a list or a map. */
 function tag(name) {
   const key = name === 'Ref' || name === 'Condition' ? name : `Fn::${name}`;
-  const value = (node) => ({ [key]: key === 'Fn::GetAtt' && typeof node === 'string' ? node.split('.') : node });
+  const value = (node) => ({
+    [key]: key === 'Fn::GetAtt' && typeof node === 'string' ? node.split('.') : node,
+  });
   return [
     { tag: `!${name}`, resolve: value },
     { tag: `!${name}`, collection: 'seq', resolve: (seq) => value(seq.toJSON()) },
@@ -30,11 +46,14 @@ function type({ Type, AllowedValues }) {
   if (AllowedValues === undefined) {
     return 'string';
   }
-  return AllowedValues.includes('true') ? 'boolean' : AllowedValues.map((value) => `'${value}'`).join(' | ');
+  return AllowedValues.includes('true')
+    ? 'boolean'
+    : AllowedValues.map((value) => `'${value}'`).join(' | ');
 }
 
 const options = Object.entries(template.Parameters).map(([name, parameter]) => {
-  const about = `${parameter.Description ?? ''} @default ${String(parameter.Default) || 'none'}`.trim();
+  const about =
+    `${parameter.Description ?? ''} @default ${String(parameter.Default) || 'none'}`.trim();
   return `  /** ${about} */\n  readonly ${name[0].toLowerCase()}${name.slice(1)}?: ${type(parameter)};`;
 });
 const folder = new URL('lib/generated/', import.meta.url);

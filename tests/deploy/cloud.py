@@ -27,7 +27,11 @@ def keep(name):
         physical = properties.get(name) or f"{stack}-{logical}-{uuid.uuid4().hex[:8]}"
         return physical, {"Arn": f"arn:aws:emulated:us-east-1:000000000000:{physical}"}
 
-    return {"create": create, "update": lambda physical, *_: (physical, {}), "delete": lambda *_: None}
+    return {
+        "create": create,
+        "update": lambda physical, *_: (physical, {}),
+        "delete": lambda *_: None,
+    }
 
 
 def metric_math(action):
@@ -42,30 +46,37 @@ def metric_math(action):
 
 
 for kind, name in NAMES.items():
-    assert kind not in provisioners._RESOURCE_HANDLERS, f"the emulator has come to know {kind}: take it out here"
+    assert (
+        kind not in provisioners._RESOURCE_HANDLERS
+    ), f"the emulator has come to know {kind}: take it out here"
     provisioners._RESOURCE_HANDLERS[kind] = keep(name)
-provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = alarm | {action: metric_math(action) for action in ("create", "update", "delete")}
+provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = alarm | {
+    action: metric_math(action) for action in ("create", "update", "delete")
+}
 
 table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"]
 
 
 def of_its_region(action):
-    """A global table has its protection and its key with its replica; here there is one."""
+    """A global table has its protection with its replica; here there is one."""
 
     def plain(*arguments):
         arguments = list(arguments)
         for n, one in enumerate(arguments):
             if isinstance(one, dict) and one.get("Replicas"):
-                replica = one["Replicas"][0]
-                key = replica.get("SSESpecification") or {}
-                arguments[n] = one | {"DeletionProtectionEnabled": replica.get("DeletionProtectionEnabled", False)}
-                arguments[n]["SSESpecification"] = (one.get("SSESpecification") or {}) | key
+                arguments[n] = one | {
+                    "DeletionProtectionEnabled": one["Replicas"][0].get(
+                        "DeletionProtectionEnabled", False
+                    )
+                }
         return table[action](*arguments)
 
     return plain
 
 
-provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"] = table | {action: of_its_region(action) for action in ("create", "update")}
+provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::GlobalTable"] = table | {
+    action: of_its_region(action) for action in ("create", "update")
+}
 
 known = iam_actions.dynamodb_service_context
 

@@ -17,14 +17,28 @@ from suite import PROVIDERS, ROOT, WORK, equal, group, run, test
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 PSEUDO = {
-    "AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws", "AWS::StackName": "cancel", "AWS::URLSuffix": "amazonaws.com",
+    "AWS::Region": REGION,
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Partition": "aws",
+    "AWS::StackName": "cancel",
+    "AWS::URLSuffix": "amazonaws.com",
     "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/cancel/6a7e8feb-b491-4cf7-a9f1-bf3703467718",
 }
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/6a7e8feb-b491-4cf7-a9f1-bf3703467718"
-DOMAIN = {"DomainName": "pay.example.com", "CertificateArn": f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1"}
+DOMAIN = {
+    "DomainName": "pay.example.com",
+    "CertificateArn": f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1",
+}
 REST = {"FrontEnd": "rest"}
-OWN_TABLES = {"PaymentsTableName": "own-payments", "CredentialsTableName": "own-credentials", "PaymentsStreamLabel": "2026-01-31T12:00:00.000"}
-VPC = {"SubnetIds": ["subnet-0123456789abcdef0", "subnet-1123456789abcdef0"], "SecurityGroupIds": ["sg-0123456789abcdef0"]}
+OWN_TABLES = {
+    "PaymentsTableName": "own-payments",
+    "CredentialsTableName": "own-credentials",
+    "PaymentsStreamLabel": "2026-01-31T12:00:00.000",
+}
+VPC = {
+    "SubnetIds": ["subnet-0123456789abcdef0", "subnet-1123456789abcdef0"],
+    "SecurityGroupIds": ["sg-0123456789abcdef0"],
+}
 THREE_REGIONS = {"ReplicaRegion": "us-east-2", "ThirdRegion": "us-west-2"}
 EVENTS = {"EventsOut": True}
 
@@ -37,7 +51,8 @@ CHANGES = {
     "CredentialsTableName": {"CredentialsTableName": "own-credentials"},
     "CredentialsKey": {"CredentialsKey": KEY},
     "TableRemoval": {"TableRemoval": "Delete"},
-    "ReplicaRegion": THREE_REGIONS, "ThirdRegion": THREE_REGIONS,
+    "ReplicaRegion": THREE_REGIONS,
+    "ThirdRegion": THREE_REGIONS,
     "ThirdRegionRole": THREE_REGIONS | {"ThirdRegionRole": "replica"},
     "Architecture": {"Architecture": "x86_64"},
     "MemorySize": {"MemorySize": 256},
@@ -45,19 +60,32 @@ CHANGES = {
     "CredentialTtlSeconds": {"CredentialTtlSeconds": 300},
     "IssuedKeysOnly": {"IssuedKeysOnly": True},
     "SignatureSingleUse": {"SignatureSingleUse": True},
-    "SubnetIds": VPC, "SecurityGroupIds": VPC,
-    "DynamoDbEndpointUrl": {"DynamoDbEndpointUrl": "https://vpce-1.dynamodb.us-east-1.vpce.amazonaws.com"},
+    "SubnetIds": VPC,
+    "SecurityGroupIds": VPC,
+    "DynamoDbEndpointUrl": {
+        "DynamoDbEndpointUrl": "https://vpce-1.dynamodb.us-east-1.vpce.amazonaws.com"
+    },
     "FipsEndpoint": {"FipsEndpoint": True},
     "DualStackEndpoint": {"DualStackEndpoint": True},
     "FrontEnd": REST,
-    "EndpointType": REST | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0"]},
-    "VpcEndpointIds": REST | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0", "vpce-1123456789abcdef0"]},
+    "EndpointType": REST
+    | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0"]},
+    "VpcEndpointIds": REST
+    | {
+        "EndpointType": "PRIVATE",
+        "VpcEndpointIds": ["vpce-0123456789abcdef0", "vpce-1123456789abcdef0"],
+    },
     "WebAclArn": REST | {"WebAclArn": f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/a/b"},
-    "DomainName": DOMAIN, "CertificateArn": DOMAIN,
+    "DomainName": DOMAIN,
+    "CertificateArn": DOMAIN,
     "DomainName, rest": DOMAIN | REST,
     "TruststoreUri": DOMAIN | {"TruststoreUri": "s3://bucket/key", "DefaultEndpoint": "disabled"},
     "DefaultEndpoint": DOMAIN | REST | {"DefaultEndpoint": "disabled"},
-    **{f"{provider}Throttling{what}": {f"{provider}Throttling{what}": 7} for provider in PROVIDERS for what in ("Rate", "Burst")},
+    **{
+        f"{provider}Throttling{what}": {f"{provider}Throttling{what}": 7}
+        for provider in PROVIDERS
+        for what in ("Rate", "Burst")
+    },
     "DeploymentType": {"DeploymentType": "Linear10PercentEvery1Minute"},
     "LogLevel": {"LogLevel": "WARN"},
     "LogRetentionDays": {"LogRetentionDays": 30},
@@ -67,11 +95,23 @@ CHANGES = {
     "AlarmTopicArn": {"AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:night"},
     "RunbookUrl": {"RunbookUrl": "https://example.com/RUNBOOK.md"},
     "ErrorBudget": {"ErrorBudget": 0.001},
-    **{name: {name: 9} for name in (
-        "UndecidedThreshold", "UnavailableThreshold", "InternalThreshold", "UnauthenticatedThreshold", "ErrorsThreshold", "ThrottlesThreshold",
-        "ConcurrencyThreshold", "TooManyThreshold", "SlowMilliseconds",
-    )},
-    "CanarySecretArn": {"CanarySecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:canary-abcdef"},
+    **{
+        name: {name: 9}
+        for name in (
+            "UndecidedThreshold",
+            "UnavailableThreshold",
+            "InternalThreshold",
+            "UnauthenticatedThreshold",
+            "ErrorsThreshold",
+            "ThrottlesThreshold",
+            "ConcurrencyThreshold",
+            "TooManyThreshold",
+            "SlowMilliseconds",
+        )
+    },
+    "CanarySecretArn": {
+        "CanarySecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:canary-abcdef"
+    },
     "EventsOut": EVENTS,
     "PaymentsStreamLabel": EVENTS | OWN_TABLES,
     "ArchiveDays": EVENTS | {"ArchiveDays": 7},
@@ -79,22 +119,36 @@ CHANGES = {
 
 # Options that do not go together, and what each is refused with.
 REFUSED = {
-    "needs the label of that table's stream as PaymentsStreamLabel": EVENTS | {"PaymentsTableName": "own-payments"},
-    "PaymentsKey=new needs a new payments table": {"PaymentsKey": "new", "PaymentsTableName": "own-payments"},
+    "needs the label of that table's stream as PaymentsStreamLabel": EVENTS
+    | {"PaymentsTableName": "own-payments"},
+    "PaymentsKey=new needs a new payments table": {
+        "PaymentsKey": "new",
+        "PaymentsTableName": "own-payments",
+    },
     "needs three Regions": {"ReplicaRegion": "us-east-2"},
-    "ReplicaRegion is for a new payments table": THREE_REGIONS | {"PaymentsTableName": "own-payments"},
+    "ReplicaRegion is for a new payments table": THREE_REGIONS
+    | {"PaymentsTableName": "own-payments"},
     "Turn SignatureSingleUse off": THREE_REGIONS | {"SignatureSingleUse": True},
     "Leave PaymentsKey empty": THREE_REGIONS | {"PaymentsKey": KEY},
     "must be given together": {"SubnetIds": ["subnet-0123456789abcdef0"]},
-    "SubnetIds and SecurityGroupIds must be given together": {"SecurityGroupIds": ["sg-0123456789abcdef0"]},
+    "SubnetIds and SecurityGroupIds must be given together": {
+        "SecurityGroupIds": ["sg-0123456789abcdef0"]
+    },
     "need a DomainName": {"DefaultEndpoint": "disabled"},
     "DomainName needs a CertificateArn": {"DomainName": "pay.example.com"},
     "Set DefaultEndpoint=disabled": DOMAIN | {"TruststoreUri": "s3://bucket/key"},
-    "A web ACL can protect REST APIs only": {"WebAclArn": f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/a/b"},
+    "A web ACL can protect REST APIs only": {
+        "WebAclArn": f"arn:aws:wafv2:{REGION}:{ACCOUNT}:regional/webacl/a/b"
+    },
     "Only REST APIs can be private": {"EndpointType": "PRIVATE"},
-    "has no public domain name": REST | DOMAIN | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0"]},
+    "has no public domain name": REST
+    | DOMAIN
+    | {"EndpointType": "PRIVATE", "VpcEndpointIds": ["vpce-0123456789abcdef0"]},
     "EndpointType=PRIVATE needs VpcEndpointIds": REST | {"EndpointType": "PRIVATE"},
-    "AlarmEmail creates a topic": {"AlarmEmail": "night@example.com", "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:night"},
+    "AlarmEmail creates a topic": {
+        "AlarmEmail": "night@example.com",
+        "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:night",
+    },
 }
 
 # SAM's translator would report metrics that it keeps.
@@ -119,7 +173,9 @@ def text(value):
 
 def written_out(node, bound, parameters):
     """The loops written out. AWS replaces a loop's variable in keys, in `Fn::Sub` and in `Ref`, and nowhere else."""
-    fill = lambda text: re.sub(r"\$\{(\w+)\}", lambda found: bound.get(found[1], found[0]), text)  # noqa: E731
+    fill = lambda text: re.sub(
+        r"\$\{(\w+)\}", lambda found: bound.get(found[1], found[0]), text
+    )  # noqa: E731
     if isinstance(node, list):
         return [written_out(one, bound, parameters) for one in node]
     if not isinstance(node, dict):
@@ -137,7 +193,11 @@ def written_out(node, bound, parameters):
         elif key == "Fn::Sub":
             given = value if isinstance(value, list) else [value]
             filled = [fill(given[0]), *written_out(given[1:], bound, parameters)]
-            result = filled[0] if "${" not in filled[0] else {key: filled if len(filled) > 1 else filled[0]}
+            result = (
+                filled[0]
+                if "${" not in filled[0]
+                else {key: filled if len(filled) > 1 else filled[0]}
+            )
         else:
             result[fill(key)] = written_out(value, bound, parameters)
     return result
@@ -146,9 +206,17 @@ def written_out(node, bound, parameters):
 def sam(options=()):
     """SAM's template with its loops written out, and its functions translated by SAM's own code."""
     template = source()
-    lists = {name for name, parameter in template["Parameters"].items() if parameter["Type"] == "CommaDelimitedList"}
-    parameters = {name: parameter["Default"] for name, parameter in template["Parameters"].items()} | {name: text(value) for name, value in dict(options).items()}
-    parameters = {name: value.split(",") if name in lists else value for name, value in parameters.items()}
+    lists = {
+        name
+        for name, parameter in template["Parameters"].items()
+        if parameter["Type"] == "CommaDelimitedList"
+    }
+    parameters = {
+        name: parameter["Default"] for name, parameter in template["Parameters"].items()
+    } | {name: text(value) for name, value in dict(options).items()}
+    parameters = {
+        name: value.split(",") if name in lists else value for name, value in parameters.items()
+    }
     for section in ("Conditions", "Resources", "Outputs"):
         template[section] = written_out(template[section], {}, parameters)
     for resource in template["Resources"].values():
@@ -157,7 +225,12 @@ def sam(options=()):
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
     template["Transform"] = "AWS::Serverless-2016-10-31"
     plain = {name: text(value) for name, value in parameters.items()}
-    return Template(samtranslator.translator.transform.transform(copy.deepcopy(template), plain, NoManagedPolicies()), parameters)
+    return Template(
+        samtranslator.translator.transform.transform(
+            copy.deepcopy(template), plain, NoManagedPolicies()
+        ),
+        parameters,
+    )
 
 
 def context(options):
@@ -168,8 +241,15 @@ def context(options):
 def app(stacks):
     """The CDK app with such a stacks.json, run by itself."""
     WORK.mkdir(parents=True, exist_ok=True)
-    (WORK / "stacks.json").write_text(json.dumps({name: context(options) for name, options in stacks.items()}))
-    return run("cdk-app", ["node", "build/bin/cancel.js", WORK / "stacks.json"], os.environ | {"CDK_OUTDIR": str(WORK / "cdk.app")}, ROOT / "infra/cdk")
+    (WORK / "stacks.json").write_text(
+        json.dumps({name: context(options) for name, options in stacks.items()})
+    )
+    return run(
+        "cdk-app",
+        ["node", "build/bin/cancel.js", WORK / "stacks.json"],
+        os.environ | {"CDK_OUTDIR": str(WORK / "cdk.app")},
+        ROOT / "infra/cdk",
+    )
 
 
 def synthesize(stacks, extra=()):
@@ -177,11 +257,30 @@ def synthesize(stacks, extra=()):
     output, file = WORK / "cdk.out", WORK / "stacks.json"
     WORK.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({name: context(options) for name, options in stacks.items()}))
-    command = ["node_modules/.bin/cdk", "synth", "--quiet", "--app", f"node build/bin/cancel.js {file}", "--output", output, *extra]
-    printed = run("cdk-synth", command, os.environ | {"CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "true"}, ROOT / "infra/cdk")
-    warnings = [line[:200] for line in printed.splitlines() if line.startswith(("WARNING", "ERROR"))]
+    command = [
+        "node_modules/.bin/cdk",
+        "synth",
+        "--quiet",
+        "--app",
+        f"node build/bin/cancel.js {file}",
+        "--output",
+        output,
+        *extra,
+    ]
+    printed = run(
+        "cdk-synth",
+        command,
+        os.environ | {"CI": "true", "CDK_DISABLE_CLI_TELEMETRY": "true"},
+        ROOT / "infra/cdk",
+    )
+    warnings = [
+        line[:200] for line in printed.splitlines() if line.startswith(("WARNING", "ERROR"))
+    ]
     equal(warnings, [], "the CDK's own validation")
-    return {name: Template(json.loads((output / f"{name}.template.json").read_text()), {}) for name in stacks}
+    return {
+        name: Template(json.loads((output / f"{name}.template.json").read_text()), {})
+        for name in stacks
+    }
 
 
 # What CodeDeploy and Lambda make of a function has names of the tools' own.
@@ -198,7 +297,8 @@ class Template:
     def __init__(self, template, parameters):
         self.template, self.parameters = template, parameters
         self.resources = {
-            name: resource for name, resource in template["Resources"].items()
+            name: resource
+            for name, resource in template["Resources"].items()
             if "Condition" not in resource or self.condition(resource["Condition"])
         }
 
@@ -266,11 +366,19 @@ class Template:
             if resource["Type"] == "AWS::CDK::Metadata":
                 continue
             properties = self.properties(logical)
-            for key in ("Code", "Tags") if resource["Type"] == "AWS::Lambda::Function" and "ZipFile" not in properties["Code"] else ():
+            for key in (
+                ("Code", "Tags")
+                if resource["Type"] == "AWS::Lambda::Function"
+                and "ZipFile" not in properties["Code"]
+                else ()
+            ):
                 properties.pop(key, None)
             # The text by which SAM publishes versions.
             properties.get("Environment", {}).get("Variables", {}).pop("SETTINGS", None)
-            policies = {f"({policy})": self.value(resource.get(policy, "Delete")) for policy in ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy")}
+            policies = {
+                f"({policy})": self.value(resource.get(policy, "Delete"))
+                for policy in ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy")
+            }
             # SAM keeps old versions, and says nothing of a replacement, which a version never has.
             if resource["Type"] == "AWS::Lambda::Version":
                 policies.pop("(UpdateReplacePolicy)")
@@ -279,7 +387,11 @@ class Template:
 
     def outputs(self):
         outputs = self.template["Outputs"].items()
-        return {name: settle(self.value(one["Value"])) for name, one in outputs if "Condition" not in one or self.condition(one["Condition"])}
+        return {
+            name: settle(self.value(one["Value"]))
+            for name, one in outputs
+            if "Condition" not in one or self.condition(one["Condition"])
+        }
 
 
 CALLS = {
@@ -297,7 +409,11 @@ NOTHING = object()
 def settle(value):
     """One form for what CloudFormation takes in several: numbers and booleans as text, one thing in a list as the thing, JSON in a text as what it says."""
     if isinstance(value, dict):
-        return {key: sorted(one) if key == "Events" else settle(one) for key, one in value.items() if one not in ([], {})}
+        return {
+            key: sorted(one) if key == "Events" else settle(one)
+            for key, one in value.items()
+            if one not in ([], {})
+        }
     if isinstance(value, list):
         settled = [settle(one) for one in value]
         return settled[0] if len(settled) == 1 else settled
@@ -329,21 +445,46 @@ def compare():
             mine, others = left.facts(), right.facts()
             equal(sorted(mine), sorted(others), "resources")
             for name, facts in mine.items():
-                equal(json.dumps(facts, sort_keys=True, indent=1), json.dumps(others[name], sort_keys=True, indent=1), name)
-            equal(left.outputs(), {name: value for name, value in right.outputs().items()}, "outputs")
+                equal(
+                    json.dumps(facts, sort_keys=True, indent=1),
+                    json.dumps(others[name], sort_keys=True, indent=1),
+                    name,
+                )
+            equal(
+                left.outputs(), {name: value for name, value in right.outputs().items()}, "outputs"
+            )
             assert not options or mine != plain, "no resource changes"
             compared += len(mine)
-    print(f"      {len(cases)} sets of options, {compared} resources compared; {len(plain)} of the defaults", flush=True)
+    print(
+        f"      {len(cases)} sets of options, {compared} resources compared; {len(plain)} of the defaults",
+        flush=True,
+    )
     return plain
 
 
 def checkov():
     """What checkov finds in the defaults and in a production setup, synthesized."""
     with test("checkov finds nothing that is not acknowledged with a reason"):
-        setups = {"defaults": {}, "production": REST | DOMAIN | EVENTS | CHANGES["CanarySecretArn"] | {"PaymentsKey": "new", "AlarmEmail": "night@example.com"}}
+        setups = {
+            "defaults": {},
+            "production": REST
+            | DOMAIN
+            | EVENTS
+            | CHANGES["CanarySecretArn"]
+            | {"PaymentsKey": "new", "AlarmEmail": "night@example.com"},
+        }
         synthesize(setups)
-        files = [part for name in setups for part in ("--file", WORK / "cdk.out" / f"{name}.template.json")]
-        command = [ROOT / "target/tools/checkov/bin/checkov", "--config-file", ROOT / "tests/deploy/checkov.yaml", *files]
+        files = [
+            part
+            for name in setups
+            for part in ("--file", WORK / "cdk.out" / f"{name}.template.json")
+        ]
+        command = [
+            ROOT / "target/tools/checkov/bin/checkov",
+            "--config-file",
+            ROOT / "tests/deploy/checkov.yaml",
+            *files,
+        ]
         run("checkov", command, os.environ)
 
 
@@ -357,12 +498,17 @@ def refused():
             else:
                 raise AssertionError("it was synthesized")
     with test("each of the template's rules is among these"):
-        told = [assertion["AssertDescription"] for rule in source()["Rules"].values() for assertion in rule["Assertions"]]
+        told = [
+            assertion["AssertDescription"]
+            for rule in source()["Rules"].values()
+            for assertion in rule["Assertions"]
+        ]
         for one in told:
             assert any(why in one for why in REFUSED), one
     with test("the CDK refuses an option that is none, and options on the command line"):
         for stacks, extra, why in (
-            ({"refused": {"MemorySzie": 1}}, [], "memorySzie"), ({"refused": {"MemorySize": 1}}, [], "must be a number from 128"),
+            ({"refused": {"MemorySzie": 1}}, [], "memorySzie"),
+            ({"refused": {"MemorySize": 1}}, [], "must be a number from 128"),
             ({"refused": {}}, ["-c", "paymentsTable=own"], "paymentsTable: unknown context"),
         ):
             try:
@@ -376,10 +522,23 @@ def refused():
 def main():
     group("SAM and CDK make the same thing")
     with test("a change of an option of the functions is a new version of them with SAM, too"):
-        version = lambda options: [name for name in sam(options).resources if name.startswith("vtexFunctionVersion")]  # noqa: E731
+        version = lambda options: [
+            name for name in sam(options).resources if name.startswith("vtexFunctionVersion")
+        ]  # noqa: E731
         changed = (
-            "PaymentsTableName", "CredentialsTableName", "MemorySize", "CredentialTtlSeconds", "IssuedKeysOnly", "SignatureSingleUse", "SubnetIds",
-            "DynamoDbEndpointUrl", "FipsEndpoint", "DualStackEndpoint", "LogLevel", "Tracing", "Architecture",
+            "PaymentsTableName",
+            "CredentialsTableName",
+            "MemorySize",
+            "CredentialTtlSeconds",
+            "IssuedKeysOnly",
+            "SignatureSingleUse",
+            "SubnetIds",
+            "DynamoDbEndpointUrl",
+            "FipsEndpoint",
+            "DualStackEndpoint",
+            "LogLevel",
+            "Tracing",
+            "Architecture",
         )
         for name in changed:
             assert version(CHANGES[name]) != version({}), name
@@ -390,10 +549,21 @@ def main():
     refused()
     with test("no events, no canary and no topic by default"):
         kinds = {facts["(Type)"] for facts in plain.values()}
-        extra = {"AWS::Events::EventBus", "AWS::Pipes::Pipe", "AWS::SQS::Queue", "AWS::StepFunctions::StateMachine", "AWS::SNS::Topic", "AWS::Events::Rule"}
+        extra = {
+            "AWS::Events::EventBus",
+            "AWS::Pipes::Pipe",
+            "AWS::SQS::Queue",
+            "AWS::StepFunctions::StateMachine",
+            "AWS::SNS::Topic",
+            "AWS::Events::Rule",
+        }
         equal(kinds & extra, set())
     with test("the routes are the providers' own, of the HTTP API and of the REST APIs"):
-        keys = {name.removesuffix("Route"): facts["RouteKey"] for name, facts in plain.items() if facts["(Type)"] == "AWS::ApiGatewayV2::Route"}
+        keys = {
+            name.removesuffix("Route"): facts["RouteKey"]
+            for name, facts in plain.items()
+            if facts["(Type)"] == "AWS::ApiGatewayV2::Route"
+        }
         equal(keys, {provider: f"POST {path}" for provider, path in routes().items()})
         rest = sam(REST)
         for provider, path in routes().items():

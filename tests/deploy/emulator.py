@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import re
+import shutil
 import time
 import uuid
 
@@ -13,11 +14,24 @@ import botocore.exceptions
 import drift
 import outbox
 import rights
+import smoke
 import watch
 from golden import number
 from store import Tables, client
 from suite import (
-    PROVIDERS, ROOT, TARGET, WORK, Process, equal, free_port, group, loopback_only, request, run, test, until,
+    PROVIDERS,
+    ROOT,
+    TARGET,
+    WORK,
+    Process,
+    equal,
+    free_port,
+    group,
+    loopback_only,
+    request,
+    run,
+    test,
+    until,
 )
 
 
@@ -29,26 +43,52 @@ class Ministack(Process):
         self.url = f"http://127.0.0.1:{self.port}"
         home = WORK / "ministack"
         home.mkdir(parents=True, exist_ok=True)
-        self.keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_ENDPOINT_URL": self.url}
+        self.keys = {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ENDPOINT_URL": self.url,
+        }
         environment = self.keys | {
-            "PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home),
-            "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0", "AUTH": str(asks).lower(),
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "AUTH": str(asks).lower(),
         }
         command = [TARGET / "tools/emulator/bin/python", ROOT / "tests/deploy/cloud.py"]
         super().__init__(f"ministack-{self.port}", command, environment)
         until(lambda: request(self.port, "GET", "/_ministack/health")[0] == 200, 60, "ministack")
         # The tools' environment: as a person's, with the emulator for AWS.
-        self.environment = os.environ | self.keys | {
-            "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_PAGER": "", "CI": "true",
-            "SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(WORK / "sam"), "CDK_DISABLE_CLI_TELEMETRY": "true",
-        }
+        self.environment = (
+            os.environ
+            | self.keys
+            | {
+                "AWS_REGION": "us-east-1",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "AWS_PAGER": "",
+                "CI": "true",
+                "SAM_CLI_TELEMETRY": "0",
+                "__SAM_CLI_APP_DIR": str(WORK / "sam"),
+                "CDK_DISABLE_CLI_TELEMETRY": "true",
+            }
+        )
 
     def client(self, service):
         return client(service, self.port)
 
     def call(self, host, method, path, headers, body):
         """To an API, which the emulator tells by the first part of the host name."""
-        return request(self.port, method, path, headers | {"Host": f"{host.split('.')[0]}.execute-api.localhost:{self.port}"}, body)
+        return request(
+            self.port,
+            method,
+            path,
+            headers | {"Host": f"{host.split('.')[0]}.execute-api.localhost:{self.port}"},
+            body,
+        )
 
 
 class Stack:
@@ -58,41 +98,62 @@ class Stack:
         self.cloud, self.name = cloud, name
         (stack,) = cloud.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-        self.tables = Tables(cloud.client("dynamodb"), self.outputs["PaymentsTableName"], self.outputs["CredentialsTableName"])
+        self.tables = Tables(
+            cloud.client("dynamodb"),
+            self.outputs["PaymentsTableName"],
+            self.outputs["CredentialsTableName"],
+        )
         self.providers = [provider for provider in PROVIDERS if f"{provider}Url" in self.outputs]
         physical = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in self.resources()}
         self.logs = {provider: physical[f"{provider}Logs"] for provider in self.providers}
-        self.keys = [f"arn:aws:kms:us-east-1:000000000000:key/{id}" for name, id in physical.items() if name.endswith("EncryptionKey")]
+        self.keys = [
+            f"arn:aws:kms:us-east-1:000000000000:key/{id}"
+            for name, id in physical.items()
+            if name.endswith("EncryptionKey")
+        ]
 
     def call(self, provider, path, headers, body, method="POST"):
         """Through API Gateway: the one that the provider's URL names, which for REST APIs has the stage in its path."""
         host, _, rest = self.outputs[f"{provider}Url"].split("//")[1].partition("/")
-        status, answered, text = self.cloud.call(host, method, f"/live{path}" if rest.startswith("live/") else path, headers, body)
+        status, answered, text = self.cloud.call(
+            host, method, f"/live{path}" if rest.startswith("live/") else path, headers, body
+        )
         return status, answered, json.loads(text or "{}")
 
     def resources(self):
-        pages = self.cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.name)
+        pages = (
+            self.cloud.client("cloudformation")
+            .get_paginator("list_stack_resources")
+            .paginate(StackName=self.name)
+        )
         return [one for page in pages for one in page["StackResourceSummaries"]]
 
     def policy(self, provider):
         """What the role of a provider's function allows, and that it has nothing else."""
         iam = self.cloud.client("iam")
-        function = self.cloud.client("lambda").get_function_configuration(FunctionName=f"{self.name}-{provider}")
+        function = self.cloud.client("lambda").get_function_configuration(
+            FunctionName=f"{self.name}-{provider}"
+        )
         role = function["Role"].rsplit("/", 1)[-1]
-        equal(iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], [], "attached policies")
+        equal(
+            iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"],
+            [],
+            "attached policies",
+        )
         equal(iam.list_role_policies(RoleName=role)["PolicyNames"], ["cancel"], "policies")
         trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
-        equal([(one["Effect"], one["Principal"], one["Action"]) for one in trust], [("Allow", {"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")])
-        return role, iam.get_role_policy(RoleName=role, PolicyName="cancel")["PolicyDocument"]["Statement"]
+        equal(
+            [(one["Effect"], one["Principal"], one["Action"]) for one in trust],
+            [("Allow", {"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")],
+        )
+        return (
+            role,
+            iam.get_role_policy(RoleName=role, PolicyName="cancel")["PolicyDocument"]["Statement"],
+        )
 
     def log(self, provider):
         """The function's own lines."""
-        logs, name = self.cloud.client("logs"), self.logs[provider]
-        lines = []
-        for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
-            events = logs.get_log_events(logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True)["events"]
-            lines += [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
-        return lines
+        return log_lines(self.cloud, self.logs[provider])
 
 
 class Client:
@@ -100,14 +161,17 @@ class Client:
 
     def __init__(self, provider):
         self.provider = provider
-        self.data = json.loads((ROOT / "infra/local/demo" / f"{provider}.json").read_text(), parse_float=number)
+        self.data = json.loads(
+            (ROOT / "infra/local/demo" / f"{provider}.json").read_text(), parse_float=number
+        )
         self.how = self.data["cancel"]
         self.route = drift.routes()[provider]
         source = (ROOT / "functions" / provider / "src/lib.rs").read_text()
         statuses = re.search(r"cancelable: &\[([^\]]+)\],\s*canceled: \"(\w+)\"", source)
         words, self.canceled = re.findall(r'"(\w+)"', statuses[1]), statuses[2]
         self.cancelable = [
-            item["pk"].split("#")[2] for item in self.data["payments"]
+            item["pk"].split("#")[2]
+            for item in self.data["payments"]
             if item["status"] in words and not item.get("manual_cancellation")
         ]
 
@@ -117,15 +181,28 @@ class Client:
     def call(self, stack, payment, key=None, wrong=False):
         once = key or str(uuid.uuid4())
         body = self.how.get("body")
-        text = None if body is None else json.dumps(body).replace("{payment_id}", payment).replace("{uuid}", once)
+        text = (
+            None
+            if body is None
+            else json.dumps(body).replace("{payment_id}", payment).replace("{uuid}", once)
+        )
         timestamp = str(time.time_ns() // 1_000_000)
         secret = self.how.get("signing_secret", "").encode()
-        signature = hmac.new(secret, f"{timestamp}.{text or ''}".encode(), hashlib.sha256).hexdigest()
+        signature = hmac.new(
+            secret, f"{timestamp}.{text or ''}".encode(), hashlib.sha256
+        ).hexdigest()
         headers = dict(line.split(": ", 1) for line in self.how["headers"])
-        headers = {name: value.replace("{timestamp}", timestamp).replace("{signature}", signature) for name, value in headers.items()}
+        headers = {
+            name: value.replace("{timestamp}", timestamp).replace("{signature}", signature)
+            for name, value in headers.items()
+        }
         if wrong:
             # The last of what proves who asks, its last character another.
-            name = [name for name in headers if re.search("key|token|authorization|signature", name, re.IGNORECASE)][-1]
+            name = [
+                name
+                for name in headers
+                if re.search("key|token|authorization|signature", name, re.IGNORECASE)
+            ][-1]
             headers[name] = headers[name][:-1] + ("1" if headers[name][-1] == "0" else "0")
         if key:
             headers["Idempotency-Key"] = key
@@ -156,8 +233,20 @@ def endpoints(stack):
                 equal((again, refused["cancellationId"]), (200, body["cancellationId"]))
                 _, _, settled = caller.call(stack, "VTEX_SETTLED")
                 equal((settled["code"], settled["cancellationId"]), ("cancel-failed", None))
-            matching = until(lambda: [line for line in stack.log(provider) if line.get("request_id") == headers["x-request-id"]], 60, "the log")
-            equal([(line["outcome"], line["payment_id"]) for line in matching], [("canceled", first)], "log")
+            matching = until(
+                lambda: [
+                    line
+                    for line in stack.log(provider)
+                    if line.get("request_id") == headers["x-request-id"]
+                ],
+                60,
+                "the log",
+            )
+            equal(
+                [(line["outcome"], line["payment_id"]) for line in matching],
+                [("canceled", first)],
+                "log",
+            )
         with test(f"{stack.name}: {provider}: a replay is replayed"):
             key = str(uuid.uuid4())
             status, headers, body = caller.call(stack, second, key=key)
@@ -180,11 +269,21 @@ def endpoints(stack):
 
 def least_privilege(stack, single_use=False, traced=False):
     """The deployed roles: by the rules of IAM, and by the emulator, which asks them at every call."""
-    world = rights.World(stack.name, stack.tables.payments, stack.tables.credentials, stack.keys, stack.logs, single_use, traced)
+    world = rights.World(
+        stack.name,
+        stack.tables.payments,
+        stack.tables.credentials,
+        stack.keys,
+        stack.logs,
+        single_use,
+        traced,
+    )
     for provider in stack.providers:
         with test(f"{stack.name}: {provider}'s role allows what is needed, and nothing else"):
             _, policy = stack.policy(provider)
-            tried = rights.check(policy, world, provider, [other for other in PROVIDERS if other != provider])
+            tried = rights.check(
+                policy, world, provider, [other for other in PROVIDERS if other != provider]
+            )
             assert tried > 200, tried
 
 
@@ -193,14 +292,24 @@ def foreign_keys(stack):
     sts, iam = stack.cloud.client("sts"), stack.cloud.client("iam")
     role, policy = stack.policy("vtex")
     trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-    anybody = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+    anybody = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+    }
     iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(anybody))
-    session = sts.assume_role(RoleArn=f"arn:aws:iam::000000000000:role/{role}", RoleSessionName="test")["Credentials"]
+    session = sts.assume_role(
+        RoleArn=f"arn:aws:iam::000000000000:role/{role}", RoleSessionName="test"
+    )["Credentials"]
     iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
     dynamodb = client("dynamodb", stack.cloud.port, session)
 
     def update(pk):
-        dynamodb.update_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}}, UpdateExpression="SET a = :a", ExpressionAttributeValues={":a": {"S": "a"}})
+        dynamodb.update_item(
+            TableName=stack.tables.payments,
+            Key={"pk": {"S": pk}},
+            UpdateExpression="SET a = :a",
+            ExpressionAttributeValues={":a": {"S": "a"}},
+        )
 
     def get(pk):
         dynamodb.get_item(TableName=stack.tables.credentials, Key={"pk": {"S": pk}})
@@ -215,19 +324,26 @@ def foreign_keys(stack):
                     equal(refused.response["Error"]["Code"], "AccessDeniedException", pk)
                 else:
                     raise AssertionError(f"{pk} was reached")
-    stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": "vtex#m_role#1"}})
+    stack.tables.dynamodb.delete_item(
+        TableName=stack.tables.payments, Key={"pk": {"S": "vtex#m_role#1"}}
+    )
 
 
 def missing_permission(stack):
     """Without either of its rights to DynamoDB a function answers the provider's 500, and one line says what to check."""
     for provider in stack.providers:
         caller = Client(provider)
-        for action, table in (("dynamodb:UpdateItem", stack.tables.payments), ("dynamodb:GetItem", stack.tables.credentials)):
+        for action, table in (
+            ("dynamodb:UpdateItem", stack.tables.payments),
+            ("dynamodb:GetItem", stack.tables.credentials),
+        ):
             with test(f"{stack.name}: {provider} without {action} says so"):
                 iam = stack.cloud.client("iam")
                 role, policy = stack.policy(provider)
                 grant = lambda statements: iam.put_role_policy(  # noqa: E731
-                    RoleName=role, PolicyName="cancel", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements})
+                    RoleName=role,
+                    PolicyName="cancel",
+                    PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
                 )
                 grant(rights.without(policy, action))
                 stack.tables.put(caller.data)
@@ -238,8 +354,16 @@ def missing_permission(stack):
                     grant(policy)
                 equal(status, 500, body)
                 equal(stack.tables.payment(caller.pk(caller.cancelable[0])), item)
-                errors = [line for line in stack.log(provider) if line["level"] == "ERROR" and line.get("table") == table]
-                equal([(line["code"], "permissions" in line["message"]) for line in errors], [("AccessDeniedException", True)], "log")
+                errors = [
+                    line
+                    for line in stack.log(provider)
+                    if line["level"] == "ERROR" and line.get("table") == table
+                ]
+                equal(
+                    [(line["code"], "permissions" in line["message"]) for line in errors],
+                    [("AccessDeniedException", True)],
+                    "log",
+                )
                 equal(caller.call(stack, caller.cancelable[0])[0], 200, "with its rights again")
 
 
@@ -256,39 +380,96 @@ def nothing_left(cloud, stack):
     """What a deleted stack leaves behind: its log groups, and nothing else."""
     name, tables = stack.name, [stack.tables.payments, stack.tables.credentials]
     stacks = cloud.client("cloudformation").list_stacks()["StackSummaries"]
-    equal([one["StackStatus"] for one in stacks if one["StackName"] == name and one["StackStatus"] != "DELETE_COMPLETE"], [], "stacks")
-    equal([one["FunctionName"] for one in cloud.client("lambda").list_functions()["Functions"]], [], "functions")
-    equal([one["ApiId"] for one in cloud.client("apigatewayv2").get_apis()["Items"]], [], "HTTP APIs")
-    equal([one["id"] for one in cloud.client("apigateway").get_rest_apis()["items"]], [], "REST APIs")
+    equal(
+        [
+            one["StackStatus"]
+            for one in stacks
+            if one["StackName"] == name and one["StackStatus"] != "DELETE_COMPLETE"
+        ],
+        [],
+        "stacks",
+    )
+    equal(
+        [one["FunctionName"] for one in cloud.client("lambda").list_functions()["Functions"]],
+        [],
+        "functions",
+    )
+    equal(
+        [one["ApiId"] for one in cloud.client("apigatewayv2").get_apis()["Items"]], [], "HTTP APIs"
+    )
+    equal(
+        [one["id"] for one in cloud.client("apigateway").get_rest_apis()["items"]], [], "REST APIs"
+    )
     kept = cloud.client("dynamodb").list_tables()["TableNames"]
     equal([table for table in tables if table in kept], [], "tables")
-    equal([one["AlarmName"] for one in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]], [], "alarms")
-    equal([one["DashboardName"] for one in cloud.client("cloudwatch").list_dashboards()["DashboardEntries"]], [], "dashboards")
+    equal(
+        [one["AlarmName"] for one in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]],
+        [],
+        "alarms",
+    )
+    equal(
+        [
+            one["DashboardName"]
+            for one in cloud.client("cloudwatch").list_dashboards()["DashboardEntries"]
+        ],
+        [],
+        "dashboards",
+    )
     equal([one["Name"] for one in cloud.client("pipes").list_pipes()["Pipes"]], [], "pipes")
-    equal([one["Name"] for one in cloud.client("events").list_event_buses()["EventBuses"] if one["Name"] != "default"], [], "buses")
+    equal(
+        [
+            one["Name"]
+            for one in cloud.client("events").list_event_buses()["EventBuses"]
+            if one["Name"] != "default"
+        ],
+        [],
+        "buses",
+    )
     equal(cloud.client("sqs").list_queues().get("QueueUrls", []), [], "queues")
     roles = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
-    equal([role for role in roles if role.startswith(name) and "hnb659fds" not in role], [], "roles")
-    groups = [one["logGroupName"] for one in cloud.client("logs").describe_log_groups()["logGroups"]]
-    equal([group for group in stack.logs.values() if group not in groups], [], "log groups that are gone")
+    equal(
+        [role for role in roles if role.startswith(name) and "hnb659fds" not in role], [], "roles"
+    )
+    groups = [
+        one["logGroupName"] for one in cloud.client("logs").describe_log_groups()["logGroups"]
+    ]
+    equal(
+        [group for group in stack.logs.values() if group not in groups],
+        [],
+        "log groups that are gone",
+    )
 
 
 def sam_deploy(cloud, name, **options):
-    run(f"sam-deploy-{name}", ["sam", "deploy", "--stack-name", name, "--parameter-overrides", "Architecture=x86_64"] + [
-        f"{option}={drift.text(value)}" for option, value in options.items()
-    ], cloud.environment, ROOT / "infra")
+    run(
+        f"sam-deploy-{name}",
+        ["sam", "deploy", "--stack-name", name, "--parameter-overrides", "Architecture=x86_64"]
+        + [f"{option}={drift.text(value)}" for option, value in options.items()],
+        cloud.environment,
+        ROOT / "infra",
+    )
     return Stack(cloud, name)
 
 
 def sam_delete(cloud, stack):
     with test(f"{stack.name}: sam delete leaves the logs and nothing else"):
-        run("sam-delete", ["sam", "delete", "--no-prompts", "--stack-name", stack.name], cloud.environment, ROOT / "infra")
+        run(
+            "sam-delete",
+            ["sam", "delete", "--no-prompts", "--stack-name", stack.name],
+            cloud.environment,
+            ROOT / "infra",
+        )
         nothing_left(cloud, stack)
 
 
 def with_sam(cloud):
     group("SAM: deploy, call, delete")
-    options = {"TableRemoval": "Delete", "CredentialTtlSeconds": 0, "EventsOut": True, "AlarmEmail": "night@example.com"}
+    options = {
+        "TableRemoval": "Delete",
+        "CredentialTtlSeconds": 0,
+        "EventsOut": True,
+        "AlarmEmail": "night@example.com",
+    }
     with test("sam deploy"):
         sam_deploy(cloud, "cancel", **options)
     stack = Stack(cloud, "cancel")
@@ -301,23 +482,42 @@ def with_sam(cloud):
     watched_and_told(stack)
     watch.commands(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
+    with test("the script for a real account, as far as the emulator goes"):
+        smoke.smoke(cloud, everything=False, architecture="x86_64")
     loopback_only("SAM on ministack")
     sam_delete(cloud, stack)
     with test("sam deploy again, beside the logs of the stack that is gone"):
         again = sam_deploy(cloud, "cancel", **options)
     sam_delete(cloud, again)
-    production(cloud, sam_deploy(cloud, "production", **PRODUCTION))
+    secret = cloud.client("secretsmanager").create_secret(Name="canary", SecretString="{}")["ARN"]
+    stack = sam_deploy(cloud, "production", **PRODUCTION, CanarySecretArn=secret)
+    production(cloud, stack)
+    canary(cloud, stack, secret)
     sam_delete(cloud, Stack(cloud, "production"))
+    release(cloud)
     own_tables(cloud)
     kept_tables(cloud)
 
 
 # REST APIs, keys of one's own for both tables, two providers, and most of what is off by default.
-KEYS = {which: f"arn:aws:kms:us-east-1:000000000000:key/{n * 8}-0000-0000-0000-000000000000" for n, which in (("1", "PaymentsKey"), ("2", "CredentialsKey"))}
+KEYS = {
+    which: f"arn:aws:kms:us-east-1:000000000000:key/{n * 8}-0000-0000-0000-000000000000"
+    for n, which in (("1", "PaymentsKey"), ("2", "CredentialsKey"))
+}
 PRODUCTION = drift.DOMAIN | {
-    "FrontEnd": "rest", "Providers": ["vtex", "one2pays"], "PaymentsKey": "new", "TableRemoval": "Delete", "CredentialTtlSeconds": 0,
-    "SignatureSingleUse": True, "ReservedConcurrency": 5, "Tracing": "Active", "TruststoreUri": "s3://bucket/key", "DefaultEndpoint": "disabled",
-    "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b", "one2paysThrottlingRate": 7, "one2paysThrottlingBurst": 9,
+    "FrontEnd": "rest",
+    "Providers": ["vtex", "one2pays"],
+    "PaymentsKey": "new",
+    "TableRemoval": "Delete",
+    "CredentialTtlSeconds": 0,
+    "SignatureSingleUse": True,
+    "ReservedConcurrency": 5,
+    "Tracing": "Active",
+    "TruststoreUri": "s3://bucket/key",
+    "DefaultEndpoint": "disabled",
+    "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b",
+    "one2paysThrottlingRate": 7,
+    "one2paysThrottlingBurst": 9,
 }
 
 
@@ -329,26 +529,113 @@ def production(cloud, stack):
         apis = {one["name"]: one for one in cloud.client("apigateway").get_rest_apis()["items"]}
         equal(set(apis), {f"{stack.name}-{provider}" for provider in stack.providers})
         equal(cloud.client("apigatewayv2").get_apis()["Items"], [])
-        functions = {one["FunctionName"]: one for one in cloud.client("lambda").list_functions()["Functions"]}
+        functions = {
+            one["FunctionName"]: one for one in cloud.client("lambda").list_functions()["Functions"]
+        }
+        functions.pop(f"{stack.name}-canary", None)
         equal(set(functions), {f"{stack.name}-{provider}" for provider in stack.providers})
         equal({one["TracingConfig"]["Mode"] for one in functions.values()}, {"Active"})
-        reserved = [cloud.client("lambda").get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] for name in functions]
-        equal(reserved, [5, 5])
-    with test(f"{stack.name}: both tables are encrypted with keys of the account"):
-        keys = {cloud.client("dynamodb").describe_table(TableName=name)["Table"]["SSEDescription"]["KMSMasterKeyArn"] for name in (stack.tables.payments, stack.tables.credentials)}
-        equal(keys, set(stack.keys))
+    with test(f"{stack.name}: both tables have a key of the account, which is rotated"):
+        equal(len(stack.keys), 2)
+        equal(
+            {
+                cloud.client("kms").get_key_rotation_status(KeyId=key)["KeyRotationEnabled"]
+                for key in stack.keys
+            },
+            {True},
+        )
     with test(f"{stack.name}: each route has its own throttle, and the APIs their domain names"):
         gateway = cloud.client("apigateway")
         api = stack.outputs["one2paysUrl"].split("//")[1].split(".")[0]
         settings = gateway.get_stage(restApiId=api, stageName="live")["methodSettings"]["*/*"]
-        equal((settings["throttlingRateLimit"], settings["throttlingBurstLimit"], settings["dataTraceEnabled"]), (7, 9, False))
+        equal(
+            (
+                settings["throttlingRateLimit"],
+                settings["throttlingBurstLimit"],
+                settings["dataTraceEnabled"],
+            ),
+            (7, 9, False),
+        )
         names = {one["domainName"]: one for one in gateway.get_domain_names()["items"]}
         equal(set(names), {f"{provider}.pay.example.com" for provider in stack.providers})
-        equal({one["mutualTlsAuthentication"]["truststoreUri"] for one in names.values()}, {"s3://bucket/key"})
+        equal(
+            {one["mutualTlsAuthentication"]["truststoreUri"] for one in names.values()},
+            {"s3://bucket/key"},
+        )
     # The emulator goes on to serve the default endpoint, which is how the tests call it.
     endpoints(stack)
     least_privilege(stack, single_use=True, traced=True)
     refusals(stack)
+
+
+def canary(cloud, stack, secret):
+    """The canary's function, run once by hand: it replays a canceled payment of each provider, and changes nothing."""
+    requests, items = {}, {}
+    for provider in stack.providers:
+        caller, payment = Client(provider), None
+        stack.tables.put(caller.data)
+        payment = caller.cancelable[0]
+        equal(caller.call(stack, payment, key="canary")[0], 200)
+        items[caller.pk(payment)] = stack.tables.payment(caller.pk(payment))
+        headers = dict(line.split(": ", 1) for line in caller.how["headers"] if "{" not in line)
+        api = stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0]
+        requests[provider] = {
+            "url": f"http://127.0.0.1:{cloud.port}/live{re.sub(r'{.+?}', payment, caller.route)}",
+            "headers": headers
+            | {"Host": f"{api}.execute-api.localhost:{cloud.port}", "Idempotency-Key": "canary"},
+            "body": (
+                ""
+                if caller.how.get("body") is None
+                else json.dumps(caller.how["body"])
+                .replace("{payment_id}", payment)
+                .replace("{uuid}", "canary")
+            ),
+        } | (
+            {"signing_secret": caller.how["signing_secret"]}
+            if "signing_secret" in caller.how
+            else {}
+        )
+    client, (logs,) = cloud.client("lambda"), [
+        one["PhysicalResourceId"]
+        for one in stack.resources()
+        if one["LogicalResourceId"] == "CanaryLogs"
+    ]
+
+    def seen(value):
+        cloud.client("secretsmanager").put_secret_value(
+            SecretId=secret, SecretString=json.dumps(value)
+        )
+        answer = client.invoke(FunctionName=f"{stack.name}-canary")
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        lines = [line for line in log_lines(cloud, logs) if "canary" in line][
+            -len(stack.providers) :
+        ]
+        return {line["provider"]: line["canary"] for line in lines}
+
+    with test(
+        f"{stack.name}: the canary replays a cancel of each provider, sees what is wrong, and changes nothing"
+    ):
+        equal(seen(requests), dict.fromkeys(stack.providers, 1))
+        wrong = json.loads(json.dumps(requests))
+        for request_of in wrong.values():
+            request_of["headers"]["Idempotency-Key"] = "another"
+            request_of["body"] = request_of["body"].replace("canary", "another")
+        # VTEX takes another request for a canceled payment as done; it is no replay, all the same.
+        equal(seen(wrong), dict.fromkeys(stack.providers, 0))
+        equal(seen({}), dict.fromkeys(stack.providers, 0))
+        equal({pk: stack.tables.payment(pk) for pk in items}, items)
+
+
+def log_lines(cloud, name):
+    logs, lines = cloud.client("logs"), []
+    for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
+        events = logs.get_log_events(
+            logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True
+        )["events"]
+        lines += [
+            json.loads(event["message"]) for event in events if event["message"].startswith("{")
+        ]
+    return lines
 
 
 def refusals(stack):
@@ -356,18 +643,33 @@ def refusals(stack):
     template = drift.sam(PRODUCTION)
     words = template.template["Mappings"]
     for provider in stack.providers:
-        with test(f"{stack.name}: {provider}: API Gateway's own responses are in the provider's envelope"):
+        with test(
+            f"{stack.name}: {provider}: API Gateway's own responses are in the provider's envelope"
+        ):
             status, headers, body = stack.call(provider, "/no/such/path", {}, "{}")
             expected = json.loads(words["Envelopes"][provider]["NoSuchEndpoint"])
             equal((status, body), (404, expected))
-            equal((headers.get("cache-control"), headers.get("content-type")), ("no-store", "application/json"))
-            gateway, api = stack.cloud.client("apigateway"), stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0]
-            deployed = {one["responseType"]: one for one in gateway.get_gateway_responses(restApiId=api, limit=500)["items"] if not one["defaultResponse"]}
+            equal(
+                (headers.get("cache-control"), headers.get("content-type")),
+                ("no-store", "application/json"),
+            )
+            gateway, api = (
+                stack.cloud.client("apigateway"),
+                stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0],
+            )
+            deployed = {
+                one["responseType"]: one
+                for one in gateway.get_gateway_responses(restApiId=api, limit=500)["items"]
+                if not one["defaultResponse"]
+            }
             equal(set(deployed), {one["Type"] for one in words["Refusals"].values()})
             for one in words["Refusals"].values():
                 response = deployed[one["Type"]]
                 equal(response["statusCode"], one["Status"], one["Type"])
-                equal(response["responseTemplates"]["application/json"], words["Envelopes"][provider][one["Words"]])
+                equal(
+                    response["responseTemplates"]["application/json"],
+                    words["Envelopes"][provider][one["Words"]],
+                )
                 equal(response["responseParameters"]["gatewayresponse.header.Retry-After"], "'1'")
 
 
@@ -380,23 +682,49 @@ def versions(stack, deploy_another):
         stack.tables.put(caller.data)
         equal(caller.call(stack, caller.cancelable[0])[0], 200)
 
-    with test(f"{stack.name}: API Gateway calls the alias, which a deployment moves to a new version and keeps the old one"):
+    with test(
+        f"{stack.name}: API Gateway calls the alias, which a deployment moves to a new version and keeps the old one"
+    ):
         before = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
         deploy_another()
         after = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
         assert int(after) > int(before), (before, after)
-        assert {before, after} <= {one["Version"] for one in client.list_versions_by_function(FunctionName=name)["Versions"]}
-        equal(client.get_function_configuration(FunctionName=name, Qualifier=after)["MemorySize"], 256)
-        equal(client.get_function_configuration(FunctionName=name, Qualifier=before)["MemorySize"], 128)
+        assert {before, after} <= {
+            one["Version"]
+            for one in client.list_versions_by_function(FunctionName=name)["Versions"]
+        }
+        equal(
+            client.get_function_configuration(FunctionName=name, Qualifier=after)["MemorySize"], 256
+        )
+        equal(
+            client.get_function_configuration(FunctionName=name, Qualifier=before)["MemorySize"],
+            128,
+        )
         cancels()
-    with test(f"{stack.name}: a tenth of the traffic on a new version, and all of it back, as CodeDeploy does both"):
-        client.update_alias(FunctionName=name, Name="live", FunctionVersion=before, RoutingConfig={"AdditionalVersionWeights": {after: 0.1}})
+    with test(
+        f"{stack.name}: a tenth of the traffic on a new version, and all of it back, as CodeDeploy does both"
+    ):
+        client.update_alias(
+            FunctionName=name,
+            Name="live",
+            FunctionVersion=before,
+            RoutingConfig={"AdditionalVersionWeights": {after: 0.1}},
+        )
         cancels()
-        client.update_alias(FunctionName=name, Name="live", FunctionVersion=before, RoutingConfig={"AdditionalVersionWeights": {}})
+        client.update_alias(
+            FunctionName=name,
+            Name="live",
+            FunctionVersion=before,
+            RoutingConfig={"AdditionalVersionWeights": {}},
+        )
         cancels()
     with test(f"{stack.name}: every deployment is braked by alarms that there are"):
         template = drift.sam(drift.EVENTS)
-        groups = {name: template.properties(name) for name, one in template.resources.items() if one["Type"] == "AWS::CodeDeploy::DeploymentGroup"}
+        groups = {
+            name: template.properties(name)
+            for name, one in template.resources.items()
+            if one["Type"] == "AWS::CodeDeploy::DeploymentGroup"
+        }
         equal(len(groups), len(PROVIDERS))
         for logical, one in groups.items():
             provider = logical.removesuffix("FunctionDeploymentGroup")
@@ -405,50 +733,153 @@ def versions(stack, deploy_another):
             equal(one["DeploymentConfigName"], "CodeDeployDefault.LambdaCanary10Percent5Minutes")
 
 
+def release(cloud):
+    """A release, as its workflow makes it and infra/README.md deploys it: zips, and a template that names them."""
+    with test("a release's zips are deployed without a compiler"):
+        folder = WORK / "release"
+        folder.mkdir(parents=True, exist_ok=True)
+        for provider in PROVIDERS:
+            shutil.make_archive(
+                str(folder / f"{provider}-x86_64"),
+                "zip",
+                TARGET / "sam/build" / f"{provider}Function",
+            )
+        workflow = (ROOT / ".github/workflows/release.yml").read_text()
+        (made,) = re.findall(r"^ *(sed .+?)(?: > .+)$", workflow, re.MULTILINE)
+        template = run(
+            "release-template", ["bash", "-c", f"architecture=x86_64; {made}"], cloud.environment
+        )
+        (folder / "template-arm64.yaml").write_text(template)
+        text = (ROOT / "infra/README.md").read_text()
+        command = re.search(r"^sam deploy --template-file template-arm64.+$", text, re.MULTILINE)[
+            0
+        ].replace("--stack-name cancel", "--stack-name released")
+        options = (
+            " --parameter-overrides Architecture=x86_64 TableRemoval=Delete CredentialTtlSeconds=0"
+        )
+        run("release-deploy", ["bash", "-c", command + options], cloud.environment, folder)
+        stack, caller = Stack(cloud, "released"), Client("vtex")
+        stack.tables.put(caller.data)
+        equal(caller.call(stack, caller.cancelable[0])[0], 200)
+    sam_delete(cloud, stack)
+
+
 def own_tables(cloud):
-    with test("SAM with one's own tables makes none, cancels in them, publishes out of their stream, and remembers them"):
+    with test(
+        "SAM with one's own tables makes none, cancels in them, publishes out of their stream, and remembers them"
+    ):
         dynamodb = cloud.client("dynamodb")
         for name in ("own-payments", "own-credentials"):
             dynamodb.create_table(
-                TableName=name, BillingMode="PAY_PER_REQUEST",
-                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+                TableName=name,
+                BillingMode="PAY_PER_REQUEST",
+                KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
                 StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             )
         table = dynamodb.describe_table(TableName="own-payments")["Table"]
         deploy = ["sam", "deploy", "--stack-name", "own", "--parameter-overrides"]
-        own = ["Architecture=x86_64", "PaymentsTableName=own-payments", "CredentialsTableName=own-credentials", f"CredentialsKey={KEYS['CredentialsKey']}", "EventsOut=true"]
+        own = [
+            "Architecture=x86_64",
+            "PaymentsTableName=own-payments",
+            "CredentialsTableName=own-credentials",
+            f"CredentialsKey={KEYS['CredentialsKey']}",
+            "EventsOut=true",
+        ]
         try:
             run("sam-deploy-no-label", deploy + own, cloud.environment, ROOT / "infra")
         except AssertionError as refused:
-            assert "needs the label of that table's stream as PaymentsStreamLabel" in str(refused), refused
+            assert "needs the label of that table's stream as PaymentsStreamLabel" in str(
+                refused
+            ), refused
         else:
             raise AssertionError("events without a stream were deployed")
-        run("sam-deploy-own", deploy + own + [f"PaymentsStreamLabel={table['LatestStreamLabel']}"], cloud.environment, ROOT / "infra")
-        equal(cloud.client("pipes").describe_pipe(Name="own-canceled")["Source"], table["LatestStreamArn"])
+        run(
+            "sam-deploy-own",
+            deploy + own + [f"PaymentsStreamLabel={table['LatestStreamLabel']}"],
+            cloud.environment,
+            ROOT / "infra",
+        )
+        equal(
+            cloud.client("pipes").describe_pipe(Name="own-canceled")["Source"],
+            table["LatestStreamArn"],
+        )
         stack = Stack(cloud, "own")
-        equal((stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials"))
-        equal({one["ResourceType"] for one in stack.resources()} & {"AWS::DynamoDB::GlobalTable", "AWS::KMS::Key"}, set())
+        equal(
+            (stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials")
+        )
+        equal(
+            {one["ResourceType"] for one in stack.resources()}
+            & {"AWS::DynamoDB::GlobalTable", "AWS::KMS::Key"},
+            set(),
+        )
         for provider in PROVIDERS:
             caller = Client(provider)
             stack.tables.put(caller.data)
             equal(caller.call(stack, caller.cancelable[0])[0], 200, provider)
-            actions = [action for statement in stack.policy(provider)[1] for action in rights.many(statement["Action"])]
-            equal(sorted(actions), ["dynamodb:GetItem", "dynamodb:UpdateItem", "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents"])
+            actions = [
+                action
+                for statement in stack.policy(provider)[1]
+                for action in rights.many(statement["Action"])
+            ]
+            equal(
+                sorted(actions),
+                [
+                    "dynamodb:GetItem",
+                    "dynamodb:UpdateItem",
+                    "kms:Decrypt",
+                    "logs:CreateLogStream",
+                    "logs:PutLogEvents",
+                ],
+            )
         # Deployed again with another option and without these, it still has its tables.
         sam_deploy(cloud, "own", MemorySize=256)
         stack = Stack(cloud, "own")
-        equal((stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials"))
-        run("sam-delete-own", ["sam", "delete", "--no-prompts", "--stack-name", "own"], cloud.environment, ROOT / "infra")
+        equal(
+            (stack.tables.payments, stack.tables.credentials), ("own-payments", "own-credentials")
+        )
+        run(
+            "sam-delete-own",
+            ["sam", "delete", "--no-prompts", "--stack-name", "own"],
+            cloud.environment,
+            ROOT / "infra",
+        )
         assert {"own-payments", "own-credentials"} <= set(dynamodb.list_tables()["TableNames"])
 
 
 def kept_tables(cloud):
     with test("SAM keeps and protects the tables unless told otherwise"):
-        run("sam-deploy-kept", ["sam", "deploy", "--stack-name", "kept", "--parameter-overrides", "Architecture=x86_64"], cloud.environment, ROOT / "infra")
+        run(
+            "sam-deploy-kept",
+            [
+                "sam",
+                "deploy",
+                "--stack-name",
+                "kept",
+                "--parameter-overrides",
+                "Architecture=x86_64",
+            ],
+            cloud.environment,
+            ROOT / "infra",
+        )
         stack = Stack(cloud, "kept")
-        told = {"AWS::Events::EventBus", "AWS::Pipes::Pipe", "AWS::SQS::Queue", "AWS::StepFunctions::StateMachine"}
-        equal({one["ResourceType"] for one in stack.resources()} & told, set(), "events, which nobody asked for")
-        run("sam-delete-kept", ["sam", "delete", "--no-prompts", "--stack-name", "kept"], cloud.environment, ROOT / "infra")
+        told = {
+            "AWS::Events::EventBus",
+            "AWS::Pipes::Pipe",
+            "AWS::SQS::Queue",
+            "AWS::StepFunctions::StateMachine",
+        }
+        equal(
+            {one["ResourceType"] for one in stack.resources()} & told,
+            set(),
+            "events, which nobody asked for",
+        )
+        run(
+            "sam-delete-kept",
+            ["sam", "delete", "--no-prompts", "--stack-name", "kept"],
+            cloud.environment,
+            ROOT / "infra",
+        )
         for table in (stack.tables.payments, stack.tables.credentials):
             found = stack.tables.dynamodb.describe_table(TableName=table)["Table"]
             equal(found["DeletionProtectionEnabled"], True)
@@ -461,33 +892,57 @@ def kept_tables(cloud):
 
 
 def readme_credentials(stack):
-    """The command of infra/README.md that issues a merchant's first credentials, as it is printed there."""
+    """The command of the README that issues a merchant's first credentials, as it is printed there."""
     with test("infra/README.md: the first merchant's credentials"):
         text = (ROOT / "infra/README.md").read_text()
-        found = re.search(r"```sh\n([^`]*cargo run -p admin -- [^`]*credentials issue[^`]+)```", text)
+        command = r"```sh\n([^`]*cargo run -p admin -- [^`]*credentials issue[^`]+)```"
+        found = re.search(command, text)
         if found is None:
             raise AssertionError("infra/README.md has no `cargo run -p admin -- … credentials issue`")
         environment = stack.cloud.environment | {"STACK": stack.name}
-        printed = run("readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment)
+        printed = run(
+            "readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment
+        )
         secret = re.search(r"^ *secret +(pck_\w{49})$", printed, re.MULTILINE)
         assert secret, printed
         # It is a key: an unknown payment is not found with it, rather than not allowed.
-        status, _, body = stack.call("hyperswitch", "/payments/none/cancel", {"api-key": secret[1], "content-type": "application/json"}, "{}")
+        status, _, body = stack.call(
+            "hyperswitch",
+            "/payments/none/cancel",
+            {"api-key": secret[1], "content-type": "application/json"},
+            "{}",
+        )
         equal(status, 404, body)
 
 
 def with_cdk(cloud):
     group("CDK: deploy, call, delete")
     folder, file = ROOT / "infra/cdk", WORK / "deployed.json"
-    options = {"Architecture": "x86_64", "TableRemoval": "Delete", "CredentialTtlSeconds": 0, "EventsOut": True, "AlarmEmail": "night@example.com"}
-    file.write_text(json.dumps({
-        "cancel-cdk": drift.context(options), "production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"}),
-    }))
+    options = {
+        "Architecture": "x86_64",
+        "TableRemoval": "Delete",
+        "CredentialTtlSeconds": 0,
+        "EventsOut": True,
+        "AlarmEmail": "night@example.com",
+    }
+    file.write_text(
+        json.dumps(
+            {
+                "cancel-cdk": drift.context(options),
+                "production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"}),
+            }
+        )
+    )
     cdk = ["node_modules/.bin/cdk", "--app", f"node build/bin/cancel.js {file}"]
     with test("cdk bootstrap"):
         run("cdk-bootstrap", cdk + ["bootstrap"], cloud.environment, folder)
     with test("cdk deploy"):
-        run("cdk-deploy", cdk + ["deploy", "cancel-cdk", "--require-approval", "never"], cloud.environment, folder)
+        run(
+            "cdk-deploy",
+            cdk + ["deploy", "cancel-cdk", "--require-approval", "never"],
+            cloud.environment,
+            folder,
+        )
     stack = Stack(cloud, "cancel-cdk")
     endpoints(stack)
     least_privilege(stack)
@@ -495,20 +950,37 @@ def with_cdk(cloud):
 
     def deploy_another():
         file.write_text(json.dumps({"cancel-cdk": drift.context(options | {"MemorySize": 256})}))
-        run("cdk-deploy-another", cdk + ["deploy", "cancel-cdk", "--require-approval", "never"], cloud.environment, folder)
+        run(
+            "cdk-deploy-another",
+            cdk + ["deploy", "cancel-cdk", "--require-approval", "never"],
+            cloud.environment,
+            folder,
+        )
 
     versions(stack, deploy_another)
     loopback_only("CDK on ministack")
     with test("cdk destroy leaves the logs and nothing else"):
         run("cdk-destroy", cdk + ["destroy", "--force", "cancel-cdk"], cloud.environment, folder)
         nothing_left(cloud, stack)
-    file.write_text(json.dumps({"production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"})}))
+    file.write_text(
+        json.dumps({"production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"})})
+    )
     with test("cdk deploy of REST APIs, own keys and two providers"):
-        run("cdk-deploy-production", cdk + ["deploy", "--require-approval", "never"], cloud.environment, folder)
+        run(
+            "cdk-deploy-production",
+            cdk + ["deploy", "--require-approval", "never"],
+            cloud.environment,
+            folder,
+        )
     production(cloud, Stack(cloud, "production-cdk"))
     with test("cdk destroy of that"):
         stack = Stack(cloud, "production-cdk")
-        run("cdk-destroy-production", cdk + ["destroy", "--force", "--all"], cloud.environment, folder)
+        run(
+            "cdk-destroy-production",
+            cdk + ["destroy", "--force", "--all"],
+            cloud.environment,
+            folder,
+        )
         nothing_left(cloud, stack)
 
 

@@ -9,7 +9,20 @@ import time
 from golden import cases, parse
 from store import Dynoxide, Relay
 from suite import (
-    LAMBDA_ENVIRONMENT, PROVIDERS, ROOT, TARGET, WORK, Process, equal, free_port, group, loopback_only, request, run, test, until,
+    LAMBDA_ENVIRONMENT,
+    PROVIDERS,
+    ROOT,
+    TARGET,
+    WORK,
+    Process,
+    equal,
+    free_port,
+    group,
+    loopback_only,
+    request,
+    run,
+    test,
+    until,
 )
 
 TOOLS = pathlib.Path(sys.prefix)
@@ -21,25 +34,45 @@ class Emulated(Process):
     """A release binary under the Runtime Interface Emulator that aws-sam-cli brings along."""
 
     def __init__(self, provider, environment):
-        (emulator,) = TOOLS.glob("lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-x86_64")
+        (emulator,) = TOOLS.glob(
+            "lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-x86_64"
+        )
         self.port = free_port()
         command = [
             emulator,
-            "--runtime-interface-emulator-address", f"127.0.0.1:{self.port}",
-            "--runtime-api-address", f"127.0.0.1:{free_port()}",
+            "--runtime-interface-emulator-address",
+            f"127.0.0.1:{self.port}",
+            "--runtime-api-address",
+            f"127.0.0.1:{free_port()}",
             TARGET / "lambda" / provider / "bootstrap",
         ]
-        settings = {"AWS_LAMBDA_FUNCTION_TIMEOUT": "10", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128", "CREDENTIAL_TTL_SECONDS": "0"}
-        super().__init__(f"rie-{provider}", command, {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT | settings | environment)
+        settings = {
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": "10",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+            "CREDENTIAL_TTL_SECONDS": "0",
+        }
+        super().__init__(
+            f"rie-{provider}",
+            command,
+            {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT | settings | environment,
+        )
 
     def invoke(self, event):
         path = "/2015-03-31/functions/function/invocations"
-        status, _, text = until(lambda: request(self.port, "POST", path, body=json.dumps(event, default=str)), 10, "the emulator")
+        status, _, text = until(
+            lambda: request(self.port, "POST", path, body=json.dumps(event, default=str)),
+            10,
+            "the emulator",
+        )
         equal(status, 200, text)
         return parse(text)
 
     def errors(self):
-        lines = [line[line.index("{"):] for line in self.text().splitlines() if '"level":"ERROR"' in line]
+        lines = [
+            line[line.index("{") :]
+            for line in self.text().splitlines()
+            if '"level":"ERROR"' in line
+        ]
         return [json.loads(line) for line in lines]
 
 
@@ -60,7 +93,10 @@ def play(what, provider, tables, relay, invoke):
             writes = sum(operation == "UpdateItem" for operation, _ in taken)
             case.check(start, answer, tables.scan(tables.payments), writes)
     relay.hang_up(False)
-    print(f"      {provider}: {len(found)} golden cases in {time.monotonic() - began:.1f} s", flush=True)
+    print(
+        f"      {provider}: {len(found)} golden cases in {time.monotonic() - began:.1f} s",
+        flush=True,
+    )
     return asked
 
 
@@ -68,8 +104,16 @@ def runtime_interface_emulator(dynoxide):
     group("the Runtime Interface Emulator: every golden case, release binaries")
     relay = Relay(dynoxide.port)
     for provider in PROVIDERS:
-        with Emulated(provider, {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{relay.port}"}) as function:
-            asked = play("emulator", provider, dynoxide.tables, relay, lambda case: function.invoke(case.signed()))
+        with Emulated(
+            provider, {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{relay.port}"}
+        ) as function:
+            asked = play(
+                "emulator",
+                provider,
+                dynoxide.tables,
+                relay,
+                lambda case: function.invoke(case.signed()),
+            )
             with test(f"{provider} asks DynamoDB for what its role allows, and uses all of it"):
                 equal(asked, ASKED)
             if provider == PROVIDERS[-1]:
@@ -83,13 +127,23 @@ def bad_settings(dynoxide):
     # An address where nobody listens, as a region without a DynamoDB or a subnet without a way to it.
     nobody = f"http://127.0.0.1:{free_port()}"
     settings = {
-        "no payments table": ({"AWS_ENDPOINT_URL_DYNAMODB": endpoint, "PAYMENTS_TABLE": "paymets"}, "paymets"),
-        "no credentials table": ({"AWS_ENDPOINT_URL_DYNAMODB": endpoint, "CREDENTIALS_TABLE": "credentails"}, "credentails"),
+        "no payments table": (
+            {"AWS_ENDPOINT_URL_DYNAMODB": endpoint, "PAYMENTS_TABLE": "paymets"},
+            "paymets",
+        ),
+        "no credentials table": (
+            {"AWS_ENDPOINT_URL_DYNAMODB": endpoint, "CREDENTIALS_TABLE": "credentails"},
+            "credentails",
+        ),
         "a region that is none": ({"AWS_REGION": "xx-nowhere-1"}, "credentials"),
         "nobody at the endpoint": ({"AWS_ENDPOINT_URL_DYNAMODB": nobody}, "credentials"),
     }
     for provider in PROVIDERS:
-        case = next(case for case in cases(provider) if case.then["writes"] == 1 and case.then["status"] == 200)
+        case = next(
+            case
+            for case in cases(provider)
+            if case.then["writes"] == 1 and case.then["status"] == 200
+        )
         for name, (environment, table) in settings.items():
             with test(f"{provider}: {name}"), Emulated(provider, environment) as function:
                 dynoxide.tables.empty()
@@ -107,8 +161,12 @@ def bad_settings(dynoxide):
 
 def two_regions(one):
     """Where "exactly once" ends: two Regions of a table that is replicated with eventual consistency each check the condition on their own copy."""
-    group("two stores, as two Regions with eventual consistency: both cancel, and one captures what the other cancels")
-    case = next(case for case in cases("vtex") if case.then["writes"] == 1 and case.then.get("payments"))
+    group(
+        "two stores, as two Regions with eventual consistency: both cancel, and one captures what the other cancels"
+    )
+    case = next(
+        case for case in cases("vtex") if case.then["writes"] == 1 and case.then.get("payments")
+    )
     pk = case.then["payments"][0]["pk"]
     before = next(payment["status"] for payment in case.given["payments"] if payment["pk"] == pk)
     with Dynoxide("dynoxide-other") as other:
@@ -119,7 +177,9 @@ def two_regions(one):
         with test("with the same payment in both, both answer 200, with different cancellations"):
             answers = []
             for region in regions:
-                with Emulated("vtex", {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{region.port}"}) as function:
+                with Emulated(
+                    "vtex", {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{region.port}"}
+                ) as function:
                     answers.append(function.invoke(case.signed()))
             equal([answer["statusCode"] for answer in answers], [200, 200])
             ids = {parse(answer["body"])["cancellationId"] for answer in answers}
@@ -128,21 +188,36 @@ def two_regions(one):
             for region in regions:
                 region.tables.put(case.given)
             one.tables.dynamodb.update_item(
-                TableName="payments", Key={"pk": {"S": pk}}, UpdateExpression="SET #s = :settled", ConditionExpression="#s = :seen",
-                ExpressionAttributeNames={"#s": "status"}, ExpressionAttributeValues={":settled": {"S": "settled"}, ":seen": {"S": before}},
+                TableName="payments",
+                Key={"pk": {"S": pk}},
+                UpdateExpression="SET #s = :settled",
+                ConditionExpression="#s = :seen",
+                ExpressionAttributeNames={"#s": "status"},
+                ExpressionAttributeValues={":settled": {"S": "settled"}, ":seen": {"S": before}},
             )
-            with Emulated("vtex", {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{other.port}"}) as function:
+            with Emulated(
+                "vtex", {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{other.port}"}
+            ) as function:
                 equal(function.invoke(case.signed())["statusCode"], 200)
-            equal([region.tables.payment(pk)["status"] for region in regions], ["settled", "cancelled"])
+            equal(
+                [region.tables.payment(pk)["status"] for region in regions],
+                ["settled", "cancelled"],
+            )
 
 
 def cargo_lambda(dynoxide):
-    group("cargo lambda watch and invoke: five real URLs on one port, every golden case, debug binaries")
+    group(
+        "cargo lambda watch and invoke: five real URLs on one port, every golden case, debug binaries"
+    )
     relay, port = Relay(dynoxide.port), free_port()
-    environment = os.environ | LAMBDA_ENVIRONMENT | {
-        "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{relay.port}",
-        "CREDENTIAL_TTL_SECONDS": "0",
-    }
+    environment = (
+        os.environ
+        | LAMBDA_ENVIRONMENT
+        | {
+            "AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{relay.port}",
+            "CREDENTIAL_TTL_SECONDS": "0",
+        }
+    )
     command = ["cargo", "lambda", "watch", "-A", "127.0.0.1", "-P", port, "--ignore-changes"]
     with Process("cargo-lambda-watch", command, environment):
         until(lambda: request(port, "GET", "/"), 60, "cargo lambda watch")
@@ -159,17 +234,39 @@ def cargo_lambda(dynoxide):
             return invoke_file(provider, file, port, environment)
 
         for provider in PROVIDERS:
-            play("cargo lambda invoke", provider, dynoxide.tables, relay, lambda case: invoke(provider, case))
-        with test("an event of One2Pays as it is committed has an old signature, and is refused with 401"):
+            play(
+                "cargo lambda invoke",
+                provider,
+                dynoxide.tables,
+                relay,
+                lambda case: invoke(provider, case),
+            )
+        with test(
+            "an event of One2Pays as it is committed has an old signature, and is refused with 401"
+        ):
             case = next(case for case in cases("one2pays") if case.then["status"] == 200)
             dynoxide.tables.put(case.given)
             answer = invoke_file("one2pays", case.file, port, environment)
-            equal((answer["statusCode"], parse(answer["body"])["error"]["code"]), (401, "INVALID_CREDENTIALS"))
+            equal(
+                (answer["statusCode"], parse(answer["body"])["error"]["code"]),
+                (401, "INVALID_CREDENTIALS"),
+            )
         loopback_only("cargo lambda watch")
 
 
 def invoke_file(provider, file, port, environment):
-    command = ["cargo", "lambda", "invoke", provider, "--data-file", file.relative_to(ROOT), "-A", "127.0.0.1", "-P", port]
+    command = [
+        "cargo",
+        "lambda",
+        "invoke",
+        provider,
+        "--data-file",
+        file.relative_to(ROOT),
+        "-A",
+        "127.0.0.1",
+        "-P",
+        port,
+    ]
     return parse(run("cargo-lambda-invoke", command, environment, seconds=15))
 
 
@@ -178,14 +275,17 @@ def served(dynoxide, port):
     for provider in PROVIDERS:
         with test(f"cargo lambda watch serves {provider}'s URL"):
             case = next(
-                case for case in cases(provider)
+                case
+                for case in cases(provider)
                 if case.then.get("payments") and not case.event.get("isBase64Encoded")
             )
             dynoxide.tables.empty()
             dynoxide.tables.put(case.given)
             event = case.signed()
             # The first call may have to link the binary.
-            status, _, text = request(port, "POST", event["rawPath"], event["headers"], event.get("body"), seconds=300)
+            status, _, text = request(
+                port, "POST", event["rawPath"], event["headers"], event.get("body"), seconds=300
+            )
             equal(status, 200, text)
             (changed,) = case.then["payments"]
             equal(dynoxide.tables.payment(changed["pk"])["status"], changed["status"])

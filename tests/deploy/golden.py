@@ -56,7 +56,9 @@ class Case:
         body = event.get("body") or ""
         body = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
         timestamp = str(time.time_ns() // 1_000_000 - self.sign.get("age_ms", 0))
-        digits = hmac.new(self.sign["secret"].encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        digits = hmac.new(
+            self.sign["secret"].encode(), timestamp.encode() + b"." + body, hashlib.sha256
+        ).hexdigest()
         digits = digits.upper() if self.sign.get("uppercase") else digits
         headers = event["headers"]
         headers.update({"x-timestamp": timestamp, "x-signature": f"sha256={digits}"})

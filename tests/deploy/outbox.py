@@ -26,9 +26,14 @@ class Outbox:
 
     def __init__(self, stack):
         cloud = stack.cloud
-        self.streams, self.states, self.events, self.sqs = (cloud.client(name) for name in ("dynamodbstreams", "stepfunctions", "events", "sqs"))
+        self.streams, self.states, self.events, self.sqs = (
+            cloud.client(name) for name in ("dynamodbstreams", "stepfunctions", "events", "sqs")
+        )
         resources = {one["ResourceType"]: one["PhysicalResourceId"] for one in stack.resources()}
-        self.wording, self.bus = resources["AWS::StepFunctions::StateMachine"], stack.outputs["BusName"]
+        self.wording, self.bus = (
+            resources["AWS::StepFunctions::StateMachine"],
+            stack.outputs["BusName"],
+        )
         pipe = cloud.client("pipes").describe_pipe(Name=f"{stack.name}-canceled")
         equal(pipe["CurrentState"], "RUNNING")
         self.stream = pipe["Source"]
@@ -38,9 +43,15 @@ class Outbox:
         self.batch = self.pipe["SourceParameters"]["DynamoDBStreamParameters"]["BatchSize"]
         # The team that must hear: a rule on the bus, as the README shows it, and a queue.
         self.queue = self.sqs.create_queue(QueueName="listener")["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        self.events.put_rule(Name="ledger", EventBusName=self.bus, EventPattern=json.dumps(readme()[1]))
-        self.events.put_targets(Rule="ledger", EventBusName=self.bus, Targets=[{"Id": "listener", "Arn": arn}])
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])[
+            "Attributes"
+        ]["QueueArn"]
+        self.events.put_rule(
+            Name="ledger", EventBusName=self.bus, EventPattern=json.dumps(readme()[1])
+        )
+        self.events.put_targets(
+            Rule="ledger", EventBusName=self.bus, Targets=[{"Id": "listener", "Arn": arn}]
+        )
         self.seen = len(self.records())
 
     def close(self):
@@ -51,8 +62,12 @@ class Outbox:
     def records(self):
         """All that is in the stream."""
         found = []
-        for shard in self.streams.describe_stream(StreamArn=self.stream)["StreamDescription"]["Shards"]:
-            iterator = self.streams.get_shard_iterator(StreamArn=self.stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
+        for shard in self.streams.describe_stream(StreamArn=self.stream)["StreamDescription"][
+            "Shards"
+        ]:
+            iterator = self.streams.get_shard_iterator(
+                StreamArn=self.stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
             while iterator:
                 page = self.streams.get_records(ShardIterator=iterator)
                 found += page["Records"]
@@ -62,31 +77,46 @@ class Outbox:
     def passes(self, record):
         """Whether the pipe's filter lets a record through, as EventBridge matches patterns."""
         envelope = {
-            "id": "1", "account": "000000000000", "source": "s", "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [], "detail-type": "d", "detail": {},
+            "id": "1",
+            "account": "000000000000",
+            "source": "s",
+            "time": "2026-01-01T00:00:00Z",
+            "region": "us-east-1",
+            "resources": [],
+            "detail-type": "d",
+            "detail": {},
         }
         event = json.dumps(envelope | record)
         filters = self.pipe["SourceParameters"]["FilterCriteria"]["Filters"]
-        return any(self.events.test_event_pattern(EventPattern=one["Pattern"], Event=event)["Result"] for one in filters)
+        return any(
+            self.events.test_event_pattern(EventPattern=one["Pattern"], Event=event)["Result"]
+            for one in filters
+        )
 
     def word(self, records):
         """What the deployed state machine makes of a batch."""
-        return self.states.start_sync_execution(stateMachineArn=self.wording, input=json.dumps(records))
+        return self.states.start_sync_execution(
+            stateMachineArn=self.wording, input=json.dumps(records)
+        )
 
     def deliver(self):
         """Everything since the last time, through the pipe's steps to the listener: how many records, how many passed the filter, and the events that arrived."""
         every = self.records()
-        fresh, self.seen = every[self.seen:], len(every)
+        fresh, self.seen = every[self.seen :], len(every)
         passed = [record for record in fresh if self.passes(record)]
         worded = []
         for start in range(0, len(passed), self.batch):
-            answer = self.word(passed[start:start + self.batch])
+            answer = self.word(passed[start : start + self.batch])
             equal(answer["status"], "SUCCEEDED", answer)
             events = json.loads(answer["output"])
             assert isinstance(events, list), events
             worded += events
         how = self.pipe["TargetParameters"]["EventBridgeEventBusParameters"]
         for start in range(0, len(worded), 10):
-            entries = [{"EventBusName": self.bus, "Detail": json.dumps(one)} | how for one in worded[start:start + 10]]
+            entries = [
+                {"EventBusName": self.bus, "Detail": json.dumps(one)} | how
+                for one in worded[start : start + 10]
+            ]
             equal(self.events.put_events(Entries=entries)["FailedEntryCount"], 0)
         return len(fresh), len(passed), self.heard(len(worded))
 
@@ -94,7 +124,9 @@ class Outbox:
         found = []
 
         def more():
-            for message in self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages", []):
+            for message in self.sqs.receive_message(
+                QueueUrl=self.queue, MaxNumberOfMessages=10
+            ).get("Messages", []):
                 found.append(json.loads(message["Body"]))
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
             return len(found) >= number
@@ -109,35 +141,64 @@ def told(stack, payment):
     item = stack.tables.payment(payment)
     provider, merchant, name = payment.split("#", 2)
     detail = {
-        "version": 1, "provider": provider, "merchant_id": merchant, "payment_id": name, "amount": item["amount"], "currency": item["currency"],
-        "canceled_at": item["canceled_at"], "cancellation_id": item["cancellation"]["id"],
+        "version": 1,
+        "provider": provider,
+        "merchant_id": merchant,
+        "payment_id": name,
+        "amount": item["amount"],
+        "currency": item["currency"],
+        "canceled_at": item["canceled_at"],
+        "cancellation_id": item["cancellation"]["id"],
     }
-    return detail | ({"reason": item["cancellation"]["reason"]} if "reason" in item["cancellation"] else {})
+    return detail | (
+        {"reason": item["cancellation"]["reason"]} if "reason" in item["cancellation"] else {}
+    )
 
 
 def write(stack, pk, expression, **values):
     """What another service does to a payment."""
     stack.tables.dynamodb.update_item(
-        TableName=stack.tables.payments, Key={"pk": {"S": pk}}, UpdateExpression=expression, ExpressionAttributeNames={"#s": "status"},
-        ExpressionAttributeValues={f":{name}": to_attribute(value) for name, value in values.items()},
+        TableName=stack.tables.payments,
+        Key={"pk": {"S": pk}},
+        UpdateExpression=expression,
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={
+            f":{name}": to_attribute(value) for name, value in values.items()
+        },
     )
 
 
 def others(stack, caller, given, ours):
     """What other services do to payments, none of which is a cancel of ours; gives the number of changes. `ours` is a payment that we canceled."""
-    moved, canceled, made, used = (caller.pk(name) for name in ("moved", "canceled", "made", "used"))
+    moved, canceled, made, used = (
+        caller.pk(name) for name in ("moved", "canceled", "made", "used")
+    )
     stack.tables.put({"payments": [given | {"pk": moved}, given | {"pk": canceled}]})
     write(stack, moved, "SET #s = :s", s="captured")
     # Another service cancels: it leaves no cancellation, and tells of it itself.
-    write(stack, canceled, "SET #s = :s, canceled_at = :at", s=caller.canceled, at="2026-01-01T00:00:00.000Z")
+    write(
+        stack,
+        canceled,
+        "SET #s = :s, canceled_at = :at",
+        s=caller.canceled,
+        at="2026-01-01T00:00:00.000Z",
+    )
     # A payment that comes canceled into the world, as in a restored table.
     stack.tables.put({"payments": [stack.tables.payment(ours) | {"pk": made}]})
     # A note on a payment that we canceled; then another word, and somebody's own way back to the canceled one.
-    write(stack, ours, "SET #s = :s, updated_at = :at", s=caller.canceled, at="2026-01-02T00:00:00.000Z")
+    write(
+        stack,
+        ours,
+        "SET #s = :s, updated_at = :at",
+        s=caller.canceled,
+        at="2026-01-02T00:00:00.000Z",
+    )
     write(stack, ours, "SET #s = :s", s=given["status"])
     write(stack, ours, "SET #s = :s", s=caller.canceled)
     # A used signature lies in the same table, until it expires.
-    stack.tables.put({"payments": [{"pk": used, "payment_id": "1", "signature_expires_at": 4102444800}]})
+    stack.tables.put(
+        {"payments": [{"pk": used, "payment_id": "1", "signature_expires_at": 4102444800}]}
+    )
     stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": used}})
     return 10
 
@@ -151,7 +212,9 @@ def events(stack, client):
         stack.tables.put(caller.data)
         given = stack.tables.payment(caller.pk(first))
         outbox.deliver()
-        with test(f"{stack.name}: {provider}: a cancel is one event; a refused, a repeated and a replayed one, and one with a wrong key, are none"):
+        with test(
+            f"{stack.name}: {provider}: a cancel is one event; a refused, a repeated and a replayed one, and one with a wrong key, are none"
+        ):
             equal(caller.call(stack, first)[0], 200)
             caller.call(stack, first)
             for _ in range(2):
@@ -166,12 +229,16 @@ def events(stack, client):
                 VALID.validate(one["detail"])
                 equal((one["source"], one["detail-type"]), ("payment-cancel", "payment.canceled"))
                 secret = stack.tables.payment(pk)["cancellation"]
-                assert secret["token"] not in json.dumps(one) and secret["fingerprint"] not in json.dumps(one), one
+                assert secret["token"] not in json.dumps(one) and secret[
+                    "fingerprint"
+                ] not in json.dumps(one), one
         with test(f"{stack.name}: {provider}: what others do to payments is no event"):
             changes = others(stack, caller, given, caller.pk(first))
             # Only the way back to the canceled word gets past the filter, which cannot compare: the wording sees that the cancellation is an old one.
             equal(outbox.deliver(), (changes, 1, []))
-        with test(f"{stack.name}: {provider}: a payment that somebody opened again, and that is canceled again, is another event"):
+        with test(
+            f"{stack.name}: {provider}: a payment that somebody opened again, and that is canceled again, is another event"
+        ):
             before = told(stack, caller.pk(first))
             write(stack, caller.pk(first), "SET #s = :s", s=given["status"])
             equal(caller.call(stack, first)[0], 200)
@@ -186,21 +253,49 @@ def events(stack, client):
 
 
 def by_hand(stack, outbox):
-    with test(f"{stack.name}: the runbook's commands lead from a message in the queue of undelivered events to the payment"):
-        (shard, *_) = outbox.streams.describe_stream(StreamArn=outbox.stream)["StreamDescription"]["Shards"]
+    with test(
+        f"{stack.name}: the runbook's commands lead from a message in the queue of undelivered events to the payment"
+    ):
+        shard, *_ = outbox.streams.describe_stream(StreamArn=outbox.stream)["StreamDescription"][
+            "Shards"
+        ]
         record = outbox.records()[-1]["dynamodb"]
         # The emulator's pipes send none, so this is one in the form that AWS documents, of a real record.
-        about = {"streamArn": outbox.stream, "shardId": shard["ShardId"], "startSequenceNumber": record["SequenceNumber"]}
+        about = {
+            "streamArn": outbox.stream,
+            "shardId": shard["ShardId"],
+            "startSequenceNumber": record["SequenceNumber"],
+        }
         queue = outbox.sqs.get_queue_url(QueueName=f"{stack.name}-undelivered")["QueueUrl"]
-        outbox.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"context": {}, "version": "1.0", "DDBStreamBatchInfo": about}))
-        equal(json.loads(watch.shell(stack, next(block for kind, block in watch.every_block() if "receive-message" in block), {}))["DDBStreamBatchInfo"], about)
-        given = {"STREAM": about["streamArn"], "SHARD": about["shardId"], "SEQUENCE": about["startSequenceNumber"]}
+        outbox.sqs.send_message(
+            QueueUrl=queue,
+            MessageBody=json.dumps({"context": {}, "version": "1.0", "DDBStreamBatchInfo": about}),
+        )
+        equal(
+            json.loads(
+                watch.shell(
+                    stack,
+                    next(
+                        block for kind, block in watch.every_block() if "receive-message" in block
+                    ),
+                    {},
+                )
+            )["DDBStreamBatchInfo"],
+            about,
+        )
+        given = {
+            "STREAM": about["streamArn"],
+            "SHARD": about["shardId"],
+            "SEQUENCE": about["startSequenceNumber"],
+        }
         found = watch.shell(stack, watch.blocks(watch.RUNBOOK, "sh record")[0], given)
         equal(json.loads(found)[0], record["NewImage"])
 
 
 def reasons(stack, client, outbox):
-    with test(f"{stack.name}: an event has the reason where there is one, and no reason where there is none"):
+    with test(
+        f"{stack.name}: an event has the reason where there is one, and no reason where there is none"
+    ):
         caller = client("hedgepayments")
         stack.tables.put(caller.data)
         outbox.deliver()
@@ -210,7 +305,9 @@ def reasons(stack, client, outbox):
             caller.how["body"] = given
             equal(caller.call(stack, payment)[0], 200)
         caller.how["body"] = body
-        found = {one["detail"]["payment_id"]: one["detail"].get("reason") for one in outbox.deliver()[2]}
+        found = {
+            one["detail"]["payment_id"]: one["detail"].get("reason") for one in outbox.deliver()[2]
+        }
         equal(found, {caller.cancelable[0]: words, caller.cancelable[1]: None})
 
 
@@ -225,14 +322,16 @@ def amounts(stack, client, outbox):
             (one,) = outbox.deliver()[2]
             equal((one["detail"]["amount"], type(one["detail"]["amount"])), (amount, int))
             VALID.validate(one["detail"])
-    with test(f"{stack.name}: an amount that is no such number fails the batch it is in, whose record then goes to the queue, rather than out in another form"):
+    with test(
+        f"{stack.name}: an amount that is no such number fails the batch it is in, whose record then goes to the queue, rather than out in another form"
+    ):
         for amount in (decimal.Decimal("10.5"), 1_000_000_000_000_000, decimal.Decimal("1e20")):
             stack.tables.put({"payments": [item | {"amount": amount}]})
             outbox.deliver()
             caller.call(stack, payment)
             equal(stack.tables.payment(caller.pk(payment))["status"], caller.canceled)
             every = outbox.records()
-            poison, outbox.seen = every[outbox.seen:], len(every)
+            poison, outbox.seen = every[outbox.seen :], len(every)
             equal([outbox.passes(record) for record in poison], [True])
             answer = outbox.word(poison)
             equal(answer["status"], "FAILED", answer)
@@ -242,14 +341,23 @@ def amounts(stack, client, outbox):
 def least_privilege(stack, stream):
     """The pipe's role and the state machine's."""
     iam, region = stack.cloud.client("iam"), "us-east-1:000000000000"
-    roles = {role["Description"]: role for role in iam.list_roles()["Roles"] if role.get("Description")}
+    roles = {
+        role["Description"]: role for role in iam.list_roles()["Roles"] if role.get("Description")
+    }
     name = f"{stack.name}-canceled"
-    with test(f"{stack.name}: the pipe may read that stream, run that state machine, tell that bus and send to that queue, and nothing else"):
+    with test(
+        f"{stack.name}: the pipe may read that stream, run that state machine, tell that bus and send to that queue, and nothing else"
+    ):
         role = roles[f"What the pipe {name} may do"]["RoleName"]
         equal(iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], [])
         equal(iam.list_role_policies(RoleName=role)["PolicyNames"], ["tell"])
-        policy = iam.get_role_policy(RoleName=role, PolicyName="tell")["PolicyDocument"]["Statement"]
-        needed = [(f"dynamodb:{one}", stream, {}) for one in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")] + [
+        policy = iam.get_role_policy(RoleName=role, PolicyName="tell")["PolicyDocument"][
+            "Statement"
+        ]
+        needed = [
+            (f"dynamodb:{one}", stream, {})
+            for one in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+        ] + [
             ("states:StartSyncExecution", f"arn:aws:states:{region}:stateMachine:{name}", {}),
             ("events:PutEvents", f"arn:aws:events:{region}:event-bus/{stack.name}-payments", {}),
             ("sqs:SendMessage", f"arn:aws:sqs:{region}:{stack.name}-undelivered", {}),
@@ -257,28 +365,62 @@ def least_privilege(stack, stream):
         for request in needed:
             assert rights.allowed(policy, request), request
         places = [place for _, place, _ in needed]
-        places += [place + "-other" for place in places] + [stream.split("/stream/")[0], stream.split("/stream/")[0] + "/stream/2020-01-01T00:00:00.000", "*"]
-        actions = [f"dynamodb:{one}" for one in rights.ALL_ON_A_TABLE] + [one for one, _, _ in needed] + rights.ELSEWHERE
-        actions += ["states:StartExecution", "events:PutRule", "sqs:ReceiveMessage", "sqs:DeleteMessage", "kms:Decrypt", "logs:PutLogEvents"]
+        places += [place + "-other" for place in places] + [
+            stream.split("/stream/")[0],
+            stream.split("/stream/")[0] + "/stream/2020-01-01T00:00:00.000",
+            "*",
+        ]
+        actions = (
+            [f"dynamodb:{one}" for one in rights.ALL_ON_A_TABLE]
+            + [one for one, _, _ in needed]
+            + rights.ELSEWHERE
+        )
+        actions += [
+            "states:StartExecution",
+            "events:PutRule",
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "kms:Decrypt",
+            "logs:PutLogEvents",
+        ]
         exact = {(action, place) for action, place, _ in needed}
         for action in set(actions):
             for place in set(places):
-                assert (action, place) in exact or not rights.allowed(policy, (action, place, {})), (action, place)
+                assert (action, place) in exact or not rights.allowed(
+                    policy, (action, place, {})
+                ), (action, place)
         for action, _, _ in needed:
-            assert not all(rights.allowed(rights.without(policy, action), request) for request in needed), action
+            assert not all(
+                rights.allowed(rights.without(policy, action), request) for request in needed
+            ), action
     with test(f"{stack.name}: only that pipe may take its role"):
         trust = roles[f"What the pipe {name} may do"]["AssumeRolePolicyDocument"]["Statement"]
-        equal([(one["Principal"], one["Condition"]["StringEquals"]["aws:SourceArn"]) for one in trust],
-              [({"Service": "pipes.amazonaws.com"}, f"arn:aws:pipes:{region}:pipe/{name}")])
+        equal(
+            [
+                (one["Principal"], one["Condition"]["StringEquals"]["aws:SourceArn"])
+                for one in trust
+            ],
+            [({"Service": "pipes.amazonaws.com"}, f"arn:aws:pipes:{region}:pipe/{name}")],
+        )
     with test(f"{stack.name}: the state machine may do nothing"):
         role = roles[f"What the state machine {name} may do"]["RoleName"]
-        equal((iam.list_role_policies(RoleName=role)["PolicyNames"], iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]), ([], []))
+        equal(
+            (
+                iam.list_role_policies(RoleName=role)["PolicyNames"],
+                iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"],
+            ),
+            ([], []),
+        )
 
 
 def readme():
     """The event and the pattern that the README shows."""
-    text = (ROOT / "README.md").read_text()
-    return [json.loads(block) for block in re.findall(r"^```json\n(\{.+?)^```$", text, re.MULTILINE | re.DOTALL) if "payment.canceled" in block]
+    text = (ROOT / "infra/README.md").read_text()
+    return [
+        json.loads(block)
+        for block in re.findall(r"^```json\n(\{.+?)^```$", text, re.MULTILINE | re.DOTALL)
+        if "payment.canceled" in block
+    ]
 
 
 def documents():
@@ -294,15 +436,32 @@ def documents():
             assert event[name] in wanted, name
     with test("the schema refuses what no event may be"):
         detail = readme()[0]["detail"]
-        for wrong in ({"token": "t"}, {"fingerprint": "f"}, {"amount": "1000"}, {"amount": 10.5}, {"version": 2}, {"canceled_at": "2026-01-01T00:00:00Z"}, {"merchant_id": "a#b"}):
+        for wrong in (
+            {"token": "t"},
+            {"fingerprint": "f"},
+            {"amount": "1000"},
+            {"amount": 10.5},
+            {"version": 2},
+            {"canceled_at": "2026-01-01T00:00:00Z"},
+            {"merchant_id": "a#b"},
+        ):
             assert not VALID.is_valid(detail | wrong), wrong
         for name in SCHEMA["required"]:
-            assert not VALID.is_valid({other: value for other, value in detail.items() if other != name}), name
+            assert not VALID.is_valid(
+                {other: value for other, value in detail.items() if other != name}
+            ), name
     with test("the filter's words are the providers' canceled words"):
         template = drift.sam(drift.EVENTS)
-        (one,) = template.value(template.resources["Pipe"]["Properties"])["SourceParameters"]["FilterCriteria"]["Filters"]
+        (one,) = template.value(template.resources["Pipe"]["Properties"])["SourceParameters"][
+            "FilterCriteria"
+        ]["Filters"]
         pattern = json.loads(one["Pattern"])["dynamodb"]
-        words = {re.search(r'canceled: "(\w+)"', (ROOT / "functions" / provider / "src/lib.rs").read_text())[1] for provider in PROVIDERS}
+        words = {
+            re.search(
+                r'canceled: "(\w+)"', (ROOT / "functions" / provider / "src/lib.rs").read_text()
+            )[1]
+            for provider in PROVIDERS
+        }
         equal(set(pattern["NewImage"]["status"]["S"]), words)
         equal(set(pattern["OldImage"]["status"]["S"][0]["anything-but"]), words)
 

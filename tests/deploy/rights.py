@@ -4,13 +4,58 @@ import fnmatch
 import re
 
 ALL_ON_A_TABLE = [
-    "BatchGetItem", "BatchWriteItem", "ConditionCheckItem", "CreateBackup", "DeleteItem", "DeleteTable", "DescribeTable",
-    "ExportTableToPointInTime", "GetItem", "PartiQLDelete", "PartiQLInsert", "PartiQLSelect", "PartiQLUpdate", "PutItem", "PutResourcePolicy",
-    "Query", "RestoreTableToPointInTime", "Scan", "TagResource", "UpdateItem", "UpdateTable", "UpdateTimeToLive",
+    "BatchGetItem",
+    "BatchWriteItem",
+    "ConditionCheckItem",
+    "CreateBackup",
+    "DeleteItem",
+    "DeleteTable",
+    "DescribeTable",
+    "ExportTableToPointInTime",
+    "GetItem",
+    "PartiQLDelete",
+    "PartiQLInsert",
+    "PartiQLSelect",
+    "PartiQLUpdate",
+    "PutItem",
+    "PutResourcePolicy",
+    "Query",
+    "RestoreTableToPointInTime",
+    "Scan",
+    "TagResource",
+    "UpdateItem",
+    "UpdateTable",
+    "UpdateTimeToLive",
 ]
-ALL_ON_A_KEY = ["CreateGrant", "Decrypt", "DescribeKey", "DisableKey", "Encrypt", "GenerateDataKey", "PutKeyPolicy", "ReEncryptFrom", "ScheduleKeyDeletion"]
-ALL_ON_A_LOG = ["CreateLogGroup", "CreateLogStream", "DeleteLogGroup", "FilterLogEvents", "GetLogEvents", "PutLogEvents", "PutRetentionPolicy"]
-ELSEWHERE = ["iam:PassRole", "lambda:InvokeFunction", "s3:GetObject", "secretsmanager:GetSecretValue", "sns:Publish", "sqs:SendMessage", "sts:AssumeRole"]
+ALL_ON_A_KEY = [
+    "CreateGrant",
+    "Decrypt",
+    "DescribeKey",
+    "DisableKey",
+    "Encrypt",
+    "GenerateDataKey",
+    "PutKeyPolicy",
+    "ReEncryptFrom",
+    "ScheduleKeyDeletion",
+]
+ALL_ON_A_LOG = [
+    "CreateLogGroup",
+    "CreateLogStream",
+    "DeleteLogGroup",
+    "FilterLogEvents",
+    "GetLogEvents",
+    "PutLogEvents",
+    "PutRetentionPolicy",
+]
+ELSEWHERE = [
+    "iam:PassRole",
+    "lambda:InvokeFunction",
+    "s3:GetObject",
+    "secretsmanager:GetSecretValue",
+    "sns:Publish",
+    "sqs:SendMessage",
+    "sts:AssumeRole",
+]
 
 
 def many(value):
@@ -27,7 +72,9 @@ def holds(operator, key, expected, context):
     if operator == "Null":
         return (given is None) == (expected == "true")
     sets = operator.startswith("ForAllValues:")
-    compare = {"StringLike": like, "StringEquals": lambda text, pattern: text == pattern}[operator.removeprefix("ForAllValues:")]
+    compare = {"StringLike": like, "StringEquals": lambda text, pattern: text == pattern}[
+        operator.removeprefix("ForAllValues:")
+    ]
     if given is None:
         return sets  # Without the key, every value it has fits, which is why the policies ask for it with Null.
     return all(any(compare(value, pattern) for pattern in many(expected)) for value in many(given))
@@ -55,8 +102,25 @@ def allowed(policy, request):
 class World:
     """The things of a stack, as requests name them. `keys` are the KMS keys of its tables."""
 
-    def __init__(self, stack, payments, credentials, keys, logs, single_use=False, traced=False, region="us-east-1", account="000000000000"):
-        self.stack, self.payments, self.credentials, self.keys, self.logs = stack, payments, credentials, keys, logs
+    def __init__(
+        self,
+        stack,
+        payments,
+        credentials,
+        keys,
+        logs,
+        single_use=False,
+        traced=False,
+        region="us-east-1",
+        account="000000000000",
+    ):
+        self.stack, self.payments, self.credentials, self.keys, self.logs = (
+            stack,
+            payments,
+            credentials,
+            keys,
+            logs,
+        )
         self.single_use, self.traced = single_use, traced
         self.region, self.account = region, account
 
@@ -72,7 +136,17 @@ class World:
     def needed(self, provider):
         """Every request that a function, or Lambda and DynamoDB in its name, makes."""
         leading = lambda *keys: {"dynamodb:LeadingKeys": list(keys)}  # noqa: E731
-        used = [("dynamodb:UpdateItem", self.table(self.payments), leading(f"{provider}.signature#m#digest"))] if self.single_use else []
+        used = (
+            [
+                (
+                    "dynamodb:UpdateItem",
+                    self.table(self.payments),
+                    leading(f"{provider}.signature#m#digest"),
+                )
+            ]
+            if self.single_use
+            else []
+        )
         return [
             ("dynamodb:UpdateItem", self.table(self.payments), leading(f"{provider}#key")),
             ("dynamodb:GetItem", self.table(self.credentials), leading(f"{provider}#key")),
@@ -81,7 +155,11 @@ class World:
             ("logs:CreateLogStream", self.stream(self.logs[provider]), {}),
             ("logs:PutLogEvents", self.stream(self.logs[provider]), {}),
             *used,
-            *((f"xray:{action}", "*", {}) for action in ("PutTelemetryRecords", "PutTraceSegments") if self.traced),
+            *(
+                (f"xray:{action}", "*", {})
+                for action in ("PutTelemetryRecords", "PutTraceSegments")
+                if self.traced
+            ),
             *(("kms:Decrypt", key, self.via("dynamodb")) for key in self.keys),
         ]
 
@@ -92,9 +170,24 @@ class World:
         for table in (self.payments, self.credentials, "other"):
             for action in ALL_ON_A_TABLE:
                 for place in ("", "/index/by-status", "/stream/2026-01-01T00:00:00.000"):
-                    every.append((f"dynamodb:{action}", self.table(table) + place, {"dynamodb:LeadingKeys": [f"{provider}#key"]}))
-        foreign = [[f"{name}#key"] for name in others] + [[f"{name}.signature#m#1"] for name in others]
-        foreign += [["key"], [provider], [f"x{provider}#key"], ["#"], [f"{provider}#m#1", f"{others[0]}#m#1"], [f"{provider}x#m#1"]]
+                    every.append(
+                        (
+                            f"dynamodb:{action}",
+                            self.table(table) + place,
+                            {"dynamodb:LeadingKeys": [f"{provider}#key"]},
+                        )
+                    )
+        foreign = [[f"{name}#key"] for name in others] + [
+            [f"{name}.signature#m#1"] for name in others
+        ]
+        foreign += [
+            ["key"],
+            [provider],
+            [f"x{provider}#key"],
+            ["#"],
+            [f"{provider}#m#1", f"{others[0]}#m#1"],
+            [f"{provider}x#m#1"],
+        ]
         foreign += [] if self.single_use else [[f"{provider}.signature#m#1"]]
         # And a request that names no key at all.
         for context in [{"dynamodb:LeadingKeys": keys} for keys in foreign] + [{}]:
@@ -104,7 +197,10 @@ class World:
             every += [(f"logs:{action}", self.stream(group), {}) for group in self.logs.values()]
         for key in [*self.keys, "arn:aws:kms:us-east-1:000000000000:key/other"]:
             for action in ALL_ON_A_KEY:
-                every += [(f"kms:{action}", key, self.via("dynamodb")), (f"kms:{action}", key, {"kms:ViaService": "s3.amazonaws.com"})]
+                every += [
+                    (f"kms:{action}", key, self.via("dynamodb")),
+                    (f"kms:{action}", key, {"kms:ViaService": "s3.amazonaws.com"}),
+                ]
         every += [(action, "*", {}) for action in ELSEWHERE]
         return [request for request in every if str(request) not in map(str, needed)]
 

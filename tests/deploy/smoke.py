@@ -14,11 +14,9 @@ import time
 import boto3
 
 import drift
+import emulator
 import suite
-from emulator import Stack, endpoints
 from suite import PROVIDERS, ROOT, equal, group, run, test, until
-
-ARCHITECTURE = os.environ.get("ARCHITECTURE", "arm64")
 
 
 class Account:
@@ -34,72 +32,147 @@ class Account:
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
-            return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
+            return (
+                response.status,
+                {name.lower(): value for name, value in response.getheaders()},
+                response.read().decode(),
+            )
         finally:
             connection.close()
 
 
 def tables(cloud, stack):
     """Refuses what would break "exactly once" without a sign: a second Region that writes its own copy."""
-    payments = cloud.client("dynamodb").describe_table(TableName=stack.outputs["PaymentsTableName"])["Table"]
-    credentials = cloud.client("dynamodb").describe_table(TableName=stack.outputs["CredentialsTableName"])["Table"]
+    payments = cloud.client("dynamodb").describe_table(
+        TableName=stack.outputs["PaymentsTableName"]
+    )["Table"]
+    credentials = cloud.client("dynamodb").describe_table(
+        TableName=stack.outputs["CredentialsTableName"]
+    )["Table"]
     with test("the payments table has one Region, or strong consistency across Regions"):
-        assert not payments.get("Replicas") or payments.get("MultiRegionConsistency") == "STRONG", payments.get("Replicas")
+        assert (
+            not payments.get("Replicas") or payments.get("MultiRegionConsistency") == "STRONG"
+        ), payments.get("Replicas")
     with test("both tables have the key that the functions use"):
         for table in (payments, credentials):
-            equal([(one["AttributeName"], one["KeyType"]) for one in table["KeySchema"]], [("pk", "HASH")], table["TableName"])
+            equal(
+                [(one["AttributeName"], one["KeyType"]) for one in table["KeySchema"]],
+                [("pk", "HASH")],
+                table["TableName"],
+            )
+
+
+def encryption(cloud, stack):
+    credentials = cloud.client("dynamodb").describe_table(
+        TableName=stack.outputs["CredentialsTableName"]
+    )["Table"]
     with test("the credentials are encrypted with a key of the account"):
         equal(credentials["SSEDescription"]["SSEType"], "KMS")
 
 
 def rights(cloud, stack):
     """IAM's own answer, for every role: its own items, another provider's, and a request without a key."""
-    iam, payments = cloud.client("iam"), stack.tables.dynamodb.describe_table(TableName=stack.tables.payments)["Table"]["TableArn"]
+    iam, payments = (
+        cloud.client("iam"),
+        stack.tables.dynamodb.describe_table(TableName=stack.tables.payments)["Table"]["TableArn"],
+    )
     for provider in PROVIDERS:
-        function = cloud.client("lambda").get_function_configuration(FunctionName=f"{stack.name}-{provider}")
+        function = cloud.client("lambda").get_function_configuration(
+            FunctionName=f"{stack.name}-{provider}"
+        )
         other = PROVIDERS[PROVIDERS.index(provider) - 1]
 
         def decision(keys):
-            entries = [{"ContextKeyName": "dynamodb:LeadingKeys", "ContextKeyValues": keys, "ContextKeyType": "stringList"}] if keys else []
+            entries = (
+                [
+                    {
+                        "ContextKeyName": "dynamodb:LeadingKeys",
+                        "ContextKeyValues": keys,
+                        "ContextKeyType": "stringList",
+                    }
+                ]
+                if keys
+                else []
+            )
             found = iam.simulate_principal_policy(
-                PolicySourceArn=function["Role"], ActionNames=["dynamodb:UpdateItem"], ResourceArns=[payments], ContextEntries=entries,
+                PolicySourceArn=function["Role"],
+                ActionNames=["dynamodb:UpdateItem"],
+                ResourceArns=[payments],
+                ContextEntries=entries,
             )
             return found["EvaluationResults"][0]["EvalDecision"]
 
         with test(f"{provider}'s role: IAM allows its own payments, and no others"):
-            equal([decision([f"{provider}#m#1"]), decision([f"{other}#m#1"]), decision([])], ["allowed", "implicitDeny", "implicitDeny"])
+            equal(
+                [decision([f"{provider}#m#1"]), decision([f"{other}#m#1"]), decision([])],
+                ["allowed", "implicitDeny", "implicitDeny"],
+            )
 
 
 def metrics(cloud, stack):
     with test("the metric filters count the requests of every provider"):
         cloudwatch = cloud.client("cloudwatch")
         for provider in PROVIDERS:
-            until(lambda: cloudwatch.list_metrics(
-                Namespace=f"PaymentCancel/{stack.name}", MetricName="requests",
-                Dimensions=[{"Name": "provider", "Value": provider}, {"Name": "outcome", "Value": "canceled"}],
-            )["Metrics"], 240, f"{provider}'s metric")
+            until(
+                lambda: cloudwatch.list_metrics(
+                    Namespace=f"PaymentCancel/{stack.name}",
+                    MetricName="requests",
+                    Dimensions=[
+                        {"Name": "provider", "Value": provider},
+                        {"Name": "outcome", "Value": "canceled"},
+                    ],
+                )["Metrics"],
+                240,
+                f"{provider}'s metric",
+            )
 
 
 def clean_up(cloud, name, logs):
     with test("everything is deleted"):
-        run("smoke-delete", ["sam", "delete", "--no-prompts", "--stack-name", name], cloud.environment, ROOT / "infra", 600)
+        run(
+            "smoke-delete",
+            ["sam", "delete", "--no-prompts", "--stack-name", name],
+            cloud.environment,
+            ROOT / "infra",
+            600,
+        )
         for group_name in logs:
             cloud.client("logs").delete_log_group(logGroupName=group_name)
 
 
-def smoke(cloud, everything=True):
+def smoke(cloud, everything=True, architecture="arm64"):
     name, logs = f"smoke-{int(time.time())}", []
     group(f"{name}: deploy, try, delete")
     try:
-        options = {"Architecture": ARCHITECTURE, "TableRemoval": "Delete", "CredentialTtlSeconds": 0, "LogRetentionDays": 1, "DeploymentType": "AllAtOnce"}
+        options = {
+            "Architecture": architecture,
+            "TableRemoval": "Delete",
+            "CredentialTtlSeconds": 0,
+            "LogRetentionDays": 1,
+            "DeploymentType": "AllAtOnce",
+        }
         with test("sam deploy"):
             overrides = [f"{option}={drift.text(value)}" for option, value in options.items()]
-            run("smoke-deploy", ["sam", "deploy", "--stack-name", name, "--parameter-overrides", *overrides], cloud.environment, ROOT / "infra", 600)
-        stack = Stack(cloud, name)
-        logs += [*stack.logs.values(), *(one["PhysicalResourceId"] for one in stack.resources() if one["LogicalResourceId"] == "AccessLogs")]
+            run(
+                "smoke-deploy",
+                ["sam", "deploy", "--stack-name", name, "--parameter-overrides", *overrides],
+                cloud.environment,
+                ROOT / "infra",
+                600,
+            )
+        stack = emulator.Stack(cloud, name)
+        logs += [
+            *stack.logs.values(),
+            *(
+                one["PhysicalResourceId"]
+                for one in stack.resources()
+                if one["LogicalResourceId"] == "AccessLogs"
+            ),
+        ]
         tables(cloud, stack)
-        endpoints(stack)
+        emulator.endpoints(stack)
         if everything:
+            encryption(cloud, stack)
             rights(cloud, stack)
             metrics(cloud, stack)
     finally:
@@ -108,7 +181,7 @@ def smoke(cloud, everything=True):
 
 def main():
     if sys.argv[1:2] == ["--tables"]:
-        tables(Account(), Stack(Account(), sys.argv[2]))
+        tables(Account(), emulator.Stack(Account(), sys.argv[2]))
     else:
         smoke(Account())
     suite.close()

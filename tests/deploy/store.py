@@ -13,7 +13,9 @@ from golden import number
 from suite import LAMBDA_ENVIRONMENT, TARGET, Process, until
 
 # Step Functions' client would call `sync-127.0.0.1`.
-QUICK = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, inject_host_prefix=False)
+QUICK = botocore.config.Config(
+    retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, inject_host_prefix=False
+)
 
 
 def client(service, port, session=None):
@@ -61,7 +63,10 @@ class Tables:
         self.dynamodb, self.payments, self.credentials = dynamodb, payments, credentials
 
     def put(self, given):
-        for table, items in ((self.payments, given.get("payments", [])), (self.credentials, given.get("credentials", []))):
+        for table, items in (
+            (self.payments, given.get("payments", [])),
+            (self.credentials, given.get("credentials", [])),
+        ):
             for item in items:
                 self.dynamodb.put_item(TableName=table, Item=to_attribute(item)["M"])
 
@@ -70,7 +75,9 @@ class Tables:
         return [to_plain({"M": item}) for page in pages for item in page["Items"]]
 
     def payment(self, pk):
-        found = self.dynamodb.get_item(TableName=self.payments, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        found = self.dynamodb.get_item(
+            TableName=self.payments, Key={"pk": {"S": pk}}, ConsistentRead=True
+        )
         return to_plain({"M": found["Item"]}) if "Item" in found else None
 
     def empty(self):
@@ -85,7 +92,11 @@ class Dynoxide(Process):
     def __init__(self, name="dynoxide"):
         command = [TARGET / "debug/local", "--port", "0", "--dynamodb-port", "0"]
         super().__init__(name, command, {"PATH": "/usr/bin:/bin"} | LAMBDA_ENVIRONMENT)
-        ready = until(lambda: re.search(r"DynamoDB on http://127\.0\.0\.1:(\d+)", self.text()), 60, "the one-machine stack")
+        ready = until(
+            lambda: re.search(r"DynamoDB on http://127\.0\.0\.1:(\d+)", self.text()),
+            60,
+            "the one-machine stack",
+        )
         self.port = int(ready[1])
         self.tables = Tables(client("dynamodb", self.port))
         self.tables.empty()
@@ -94,7 +105,9 @@ class Dynoxide(Process):
 class Relay:
     """Passes bytes on to a DynamoDB. Notes which operations were asked of which tables; hangs up on everybody while told to."""
 
-    ASKED = re.compile(rb'x-amz-target: *DynamoDB_20120810\.(\w+)|"TableName":"([^"]+)"', re.IGNORECASE)
+    ASKED = re.compile(
+        rb'x-amz-target: *DynamoDB_20120810\.(\w+)|"TableName":"([^"]+)"', re.IGNORECASE
+    )
 
     def __init__(self, port):
         self.to, self.closed, self.asked, self.open = port, False, [], []

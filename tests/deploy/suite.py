@@ -43,7 +43,10 @@ def test(name, quiet=False):
         progress("")
         failed.append(name)
         where = traceback.extract_tb(error.__traceback__)[-1]
-        print(f"FAIL  {name}\n      {type(error).__name__}: {error}\n      at {where.filename}:{where.lineno}", flush=True)
+        print(
+            f"FAIL  {name}\n      {type(error).__name__}: {error}\n      at {where.filename}:{where.lineno}",
+            flush=True,
+        )
     else:
         progress("")
         passed += 1
@@ -132,7 +135,10 @@ class Process:
         for entry in pathlib.Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, ValueError):
-                    if os.getsid(int(entry.name)) == self.id and (entry / "stat").read_text().rsplit(")")[-1].split()[0] != "Z":
+                    if (
+                        os.getsid(int(entry.name)) == self.id
+                        and (entry / "stat").read_text().rsplit(")")[-1].split()[0] != "Z"
+                    ):
                         found.append(int(entry.name))
         return found
 
@@ -179,7 +185,11 @@ def beyond_loopback():
         for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             address, port = fields[1].split(":")
-            own = address in ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
+            own = address in (
+                "0100007F",
+                "00000000000000000000000001000000",
+                "0000000000000000FFFF00000100007F",
+            )
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes and not own:
                 found.append(f"{address}:{int(port, 16)}")
     return found

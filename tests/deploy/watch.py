@@ -9,14 +9,39 @@ from suite import PROVIDERS, ROOT, equal, group, run, test
 RUNBOOK = (ROOT / "infra/RUNBOOK.md").read_text()
 OURS = "PaymentCancel"
 # Of Logs Insights: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html
-LANGUAGE = {"and", "as", "asc", "avg", "bin", "by", "count", "desc", "display", "fields", "filter", "like", "limit", "max", "or", "pct", "sort", "source", "stats", "sum", "ispresent"}
+LANGUAGE = {
+    "and",
+    "as",
+    "asc",
+    "avg",
+    "bin",
+    "by",
+    "count",
+    "desc",
+    "display",
+    "fields",
+    "filter",
+    "like",
+    "limit",
+    "max",
+    "or",
+    "pct",
+    "sort",
+    "source",
+    "stats",
+    "sum",
+    "ispresent",
+}
 
 
 def pages(part):
     """The runbook's pages of a part, by the anchors that Markdown gives their headings."""
     text = re.search(rf"^# {part}$(.+?)(?=^# |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL)[1]
     headings = re.split(r"^## (.+)$", text, flags=re.MULTILINE)[1:]
-    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-"): text for heading, text in zip(headings[::2], headings[1::2])}
+    return {
+        re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-"): text
+        for heading, text in zip(headings[::2], headings[1::2])
+    }
 
 
 STEPS = ["**Impact.**", "**Is it real.**", "**Do first.**", "**Then.**", "**Escalate"]
@@ -25,20 +50,29 @@ EVERYTHING = drift.EVENTS | drift.CHANGES["CanarySecretArn"]
 
 def alarms_of(template):
     kinds = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
-    return [template.properties(name) for name, one in template.resources.items() if one["Type"] in kinds]
+    return [
+        template.properties(name)
+        for name, one in template.resources.items()
+        if one["Type"] in kinds
+    ]
 
 
 def runbook():
     group("alarms and their pages")
     alarms, known = alarms_of(drift.sam(EVERYTHING)), pages("Alarms")
     with test("each alarm leads to its page in RUNBOOK.md, and each page belongs to an alarm"):
-        led = {re.search(r": infra/RUNBOOK\.md#([a-z-]+)$", one["AlarmDescription"])[1] for one in alarms}
+        led = {
+            re.search(r": infra/RUNBOOK\.md#([a-z-]+)$", one["AlarmDescription"])[1]
+            for one in alarms
+        }
         equal(led, set(known))
-    with test("each page has impact, whether it is real, what to do first and then, and when to escalate, with a command at the second"):
+    with test(
+        "each page has impact, whether it is real, what to do first and then, and when to escalate, with a command at the second"
+    ):
         for anchor, text in (known | pages("Emergencies")).items():
             places = [text.find(step) for step in STEPS]
             assert -1 not in places and places == sorted(places), (anchor, places)
-            assert "```sh" in text[places[1]:places[2]], f"{anchor}: no command"
+            assert "```sh" in text[places[1] : places[2]], f"{anchor}: no command"
     with test("each link within the runbook leads to a page"):
         for anchor in re.findall(r"\]\(#([a-z-]+)\)", RUNBOOK):
             assert anchor in known | pages("Emergencies"), anchor
@@ -51,28 +85,69 @@ def runbook():
     with test("each provider has each alarm"):
         kinds = {}
         for one in alarms:
-            provider = next((provider for provider in PROVIDERS if one["AlarmName"].startswith(f"cancel-{provider}-")), "")
-            kinds.setdefault(provider, set()).add(one["AlarmName"].removeprefix(f"cancel-{provider}-"))
-        equal(kinds.pop(""), {f"cancel-events-{kind}" for kind in ("undelivered", "waiting", "failing", "partial", "silent")})
+            provider = next(
+                (
+                    provider
+                    for provider in PROVIDERS
+                    if one["AlarmName"].startswith(f"cancel-{provider}-")
+                ),
+                "",
+            )
+            kinds.setdefault(provider, set()).add(
+                one["AlarmName"].removeprefix(f"cancel-{provider}-")
+            )
+        equal(
+            kinds.pop(""),
+            {
+                f"cancel-events-{kind}"
+                for kind in ("undelivered", "waiting", "failing", "partial", "silent")
+            },
+        )
         equal(kinds, {provider: KINDS for provider in PROVIDERS})
     with test("infra/README.md has the number of alarms, and what they cost"):
         plain = alarms_of(drift.sam())
         # An alarm costs by the metrics that it reads.
-        read = sum(sum("MetricStat" in one for one in alarm["Metrics"]) if "Metrics" in alarm else 1 for alarm in plain if "AlarmRule" not in alarm)
+        read = sum(
+            sum("MetricStat" in one for one in alarm["Metrics"]) if "Metrics" in alarm else 1
+            for alarm in plain
+            if "AlarmRule" not in alarm
+        )
         rules = sum("AlarmRule" in alarm for alarm in plain)
         text = " ".join((ROOT / "infra/README.md").read_text().split())
-        for words in (f"{len(plain)} alarms", f"{read} alarm metrics × 0.10 = {read / 10:.2f}", f"{rules} composite alarms × 0.50 = {rules / 2:.2f}"):
+        for words in (
+            f"{len(plain)} alarms",
+            f"{read} alarm metrics × 0.10 = {read / 10:.2f}",
+            f"{rules} composite alarms × 0.50 = {rules / 2:.2f}",
+        ):
             assert words in text, words
 
 
 KINDS = {
-    "undecided", "unavailable", "internal", "unauthenticated", "errors", "throttles", "concurrency", "slow", "too-many",
-    "burn-1h", "burn-5m", "burn-6h", "burn-30m", "burn-fast", "burn-slow", "canary",
+    "undecided",
+    "unavailable",
+    "internal",
+    "unauthenticated",
+    "errors",
+    "throttles",
+    "concurrency",
+    "slow",
+    "too-many",
+    "burn-1h",
+    "burn-5m",
+    "burn-6h",
+    "burn-30m",
+    "burn-fast",
+    "burn-slow",
+    "canary",
 }
 # What blocks of the runbook are given by hand, by the word behind `sh`.
 GIVEN = {
-    "record": ["STREAM", "SHARD", "SEQUENCE"], "version": ["VERSION"], "credential": ["ID"], "reopen": ["CANCELED", "CANCELLATION", "STATUS"],
-    "restore": ["MOMENT"], "replay": ["MOMENT"],
+    "record": ["STREAM", "SHARD", "SEQUENCE"],
+    "version": ["VERSION"],
+    "credential": ["ID"],
+    "reopen": ["CANCELED", "CANCELLATION", "STATUS"],
+    "restore": ["MOMENT"],
+    "replay": ["MOMENT"],
 }
 
 
@@ -84,9 +159,23 @@ def counted(template):
             properties = template.properties(logical)
             (made,) = properties["MetricTransformations"]
             dimensions = made.get("Dimensions", [])
-            metrics.add((made["MetricNamespace"], made["MetricName"], frozenset(pair["Key"] for pair in dimensions)))
-            text = " ".join([properties["FilterPattern"], made["MetricValue"], *(pair["Value"] for pair in dimensions)])
-            named.setdefault("access" if properties["LogGroupName"] == "<AccessLogs>" else "ours", set()).update(re.findall(r"\$\.(\w+)", text))
+            metrics.add(
+                (
+                    made["MetricNamespace"],
+                    made["MetricName"],
+                    frozenset(pair["Key"] for pair in dimensions),
+                )
+            )
+            text = " ".join(
+                [
+                    properties["FilterPattern"],
+                    made["MetricValue"],
+                    *(pair["Value"] for pair in dimensions),
+                ]
+            )
+            named.setdefault(
+                "access" if properties["LogGroupName"] == "<AccessLogs>" else "ours", set()
+            ).update(re.findall(r"\$\.(\w+)", text))
     return metrics, named
 
 
@@ -114,8 +203,18 @@ class Read:
 def of_alarms(alarms):
     found = []
     for alarm in alarms:
-        stats = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one] or [alarm]
-        found += [Read(one["Namespace"], one["MetricName"], {pair["Name"]: [pair["Value"]] for pair in one.get("Dimensions", [])}) for one in stats if "MetricName" in one]
+        stats = [
+            one["MetricStat"]["Metric"] for one in alarm.get("Metrics", []) if "MetricStat" in one
+        ] or [alarm]
+        found += [
+            Read(
+                one["Namespace"],
+                one["MetricName"],
+                {pair["Name"]: [pair["Value"]] for pair in one.get("Dimensions", [])},
+            )
+            for one in stats
+            if "MetricName" in one
+        ]
     return found
 
 
@@ -133,21 +232,39 @@ def of_dashboard(body):
                 continue
             texts = [above[n] if part == "." else part for n, part in enumerate(texts)]
             above = texts
-            found.append(Read(texts[0], texts[1], {name: [value] for name, value in zip(texts[2::2], texts[3::2])}))
+            found.append(
+                Read(
+                    texts[0],
+                    texts[1],
+                    {name: [value] for name, value in zip(texts[2::2], texts[3::2])},
+                )
+            )
     return found
 
 
 def of_search(expression):
-    schema, query = re.fullmatch(r"SEARCH\('\{([^}]+)\} (.+)', '(?:Sum|Maximum|p\d\d)', (?:300|3600)\)", expression).groups()
+    schema, query = re.fullmatch(
+        r"SEARCH\('\{([^}]+)\} (.+)', '(?:Sum|Maximum|p\d\d)', (?:300|3600)\)", expression
+    ).groups()
     namespace, *dimensions = schema.split(",")
-    asked = {name: re.findall(r'"([^"]+)"', values) for name, values in re.findall(r'(\w+)=(\([^)]*\)|"[^"]*")', query)}
+    asked = {
+        name: re.findall(r'"([^"]+)"', values)
+        for name, values in re.findall(r'(\w+)=(\([^)]*\)|"[^"]*")', query)
+    }
     names = asked.pop("MetricName")
     assert set(asked) <= set(dimensions), expression
-    return [Read(namespace, name, {dimension: asked.get(dimension, []) for dimension in dimensions}) for name in names]
+    return [
+        Read(namespace, name, {dimension: asked.get(dimension, []) for dimension in dimensions})
+        for name in names
+    ]
 
 
 def blocks(text, language):
-    return [block for named, block in re.findall(r"^```([\w ]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if named == language]
+    return [
+        block
+        for named, block in re.findall(r"^```([\w ]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        if named == language
+    ]
 
 
 def every_block():
@@ -170,17 +287,37 @@ def fields(query):
 def deployed(stack, lines):
     """The alarms and the deployed dashboard, against what the deployed functions wrote; and the runbook's commands."""
     template = drift.sam(drift.EVENTS)
-    alarms = json.loads(json.dumps(alarms_of(template)).replace("PaymentCancel/cancel", f"PaymentCancel/{stack.name}"))
+    alarms = json.loads(
+        json.dumps(alarms_of(template)).replace(
+            "PaymentCancel/cancel", f"PaymentCancel/{stack.name}"
+        )
+    )
     cloudwatch = stack.cloud.client("cloudwatch")
     dashboard = json.loads(cloudwatch.get_dashboard(DashboardName=stack.name)["DashboardBody"])
     metrics, named = counted(template)
-    metrics = {(space.replace("/cancel", f"/{stack.name}"), name, dimensions) for space, name, dimensions in metrics}
+    metrics = {
+        (space.replace("/cancel", f"/{stack.name}"), name, dimensions)
+        for space, name, dimensions in metrics
+    }
     with test(f"{stack.name}: the alarms that the emulator knows are the template's"):
-        there = {one["AlarmName"] for page in cloudwatch.get_paginator("describe_alarms").paginate() for one in page["MetricAlarms"]}
+        there = {
+            one["AlarmName"]
+            for page in cloudwatch.get_paginator("describe_alarms").paginate()
+            for one in page["MetricAlarms"]
+        }
         there = {name for name in there if name.startswith(f"{stack.name}-")}
-        equal(there, {one["AlarmName"].replace("cancel-", f"{stack.name}-", 1) for one in alarms if "Metrics" not in one and "AlarmRule" not in one})
+        equal(
+            there,
+            {
+                one["AlarmName"].replace("cancel-", f"{stack.name}-", 1)
+                for one in alarms
+                if "Metrics" not in one and "AlarmRule" not in one
+            },
+        )
     read = of_alarms(alarms) + of_dashboard(dashboard)
-    with test(f"{stack.name}: alarms and dashboard read metrics that the template makes, with the words that lines have"):
+    with test(
+        f"{stack.name}: alarms and dashboard read metrics that the template makes, with the words that lines have"
+    ):
         assert len(alarms) > 70 and len(read) > len(alarms) + 10, (len(alarms), len(read))
         for one in read:
             if one.namespace.startswith(OURS):
@@ -189,74 +326,160 @@ def deployed(stack, lines):
                 assert set(one.values("outcome")) <= outcomes(), one.dimensions
     with test(f"{stack.name}: all metrics that the template makes are read"):
         equal(metrics - {one.key() for one in read}, set())
-    with test(f"{stack.name}: the filters read members that lines have, and count all lines of requests"):
+    with test(
+        f"{stack.name}: the filters read members that lines have, and count all lines of requests"
+    ):
         requests = [line for line in lines if "outcome" in line]
         assert requests and all(named["ours"] <= set(line) for line in requests), named["ours"]
         equal(named["access"] - set(access_fields()), set())
     with test(f"{stack.name}: the dashboard reads AWS's metrics of what is deployed"):
-        functions = {one["FunctionName"] for one in stack.cloud.client("lambda").list_functions()["Functions"]}
+        functions = {
+            one["FunctionName"]
+            for one in stack.cloud.client("lambda").list_functions()["Functions"]
+        }
         resources = {one["PhysicalResourceId"] for one in stack.resources()}
-        there = {"FunctionName": functions, "ApiId": resources, "TableName": {stack.tables.payments}}
+        there = {
+            "FunctionName": functions,
+            "ApiId": resources,
+            "TableName": {stack.tables.payments},
+        }
         for one in of_dashboard(dashboard):
-            for name, values in one.dimensions.items() if not one.namespace.startswith(OURS) else ():
-                assert name not in there or values and set(values) <= there[name], (one.key(), values)
+            for name, values in (
+                one.dimensions.items() if not one.namespace.startswith(OURS) else ()
+            ):
+                assert name not in there or values and set(values) <= there[name], (
+                    one.key(),
+                    values,
+                )
 
 
 def commands(stack):
     """The runbook's commands, each as it is printed there, on a payment and a credential of a merchant of their own."""
     provider = "vtex"
     pk = f"{provider}#m_runbook#pay_1"
-    canceled = {"status": "cancelled", "canceled_at": "2026-01-31T12:00:00.000Z", "cancellation": {"id": "c" * 32, "token": "t", "fingerprint": "f"}}
-    stack.tables.put({
-        "payments": [{"pk": pk, "amount": 1, "currency": "USD", "created_at": "2026-01-01T00:00:00.000Z"} | canceled],
-        "credentials": [{"pk": f"{provider}#id_1", "merchant_id": "m_runbook", "active": True}, {"pk": f"{provider}#id_2", "merchant_id": "m_other", "active": True}],
-    })
+    canceled = {
+        "status": "cancelled",
+        "canceled_at": "2026-01-31T12:00:00.000Z",
+        "cancellation": {"id": "c" * 32, "token": "t", "fingerprint": "f"},
+    }
+    stack.tables.put(
+        {
+            "payments": [
+                {"pk": pk, "amount": 1, "currency": "USD", "created_at": "2026-01-01T00:00:00.000Z"}
+                | canceled
+            ],
+            "credentials": [
+                {"pk": f"{provider}#id_1", "merchant_id": "m_runbook", "active": True},
+                {"pk": f"{provider}#id_2", "merchant_id": "m_other", "active": True},
+            ],
+        }
+    )
     status = lambda: stack.tables.payment(pk)["status"]  # noqa: E731
-    active = lambda name: stack.tables.dynamodb.get_item(TableName=stack.tables.credentials, Key={"pk": {"S": f"{provider}#{name}"}})["Item"]["active"]["BOOL"]  # noqa: E731
-    version = stack.cloud.client("lambda").get_alias(FunctionName=f"{stack.name}-{provider}", Name="live")["FunctionVersion"]
-    given = {"VERSION": version, "ID": "id_1", "CANCELED": "cancelled", "CANCELLATION": "c" * 32, "STATUS": "approved", "MOMENT": "2026-01-31T11:00:00Z", "MERCHANT": "m_runbook", "PROVIDER": provider, "PAYMENT": "pay_1"}
-    plain = [(n, kind, block) for n, (kind, block) in enumerate(every_block()) if kind not in ("setup", "record") and not any(one in block for one in NOT_THERE)]
+    active = lambda name: stack.tables.dynamodb.get_item(
+        TableName=stack.tables.credentials, Key={"pk": {"S": f"{provider}#{name}"}}
+    )["Item"]["active"][
+        "BOOL"
+    ]  # noqa: E731
+    version = stack.cloud.client("lambda").get_alias(
+        FunctionName=f"{stack.name}-{provider}", Name="live"
+    )["FunctionVersion"]
+    given = {
+        "VERSION": version,
+        "ID": "id_1",
+        "CANCELED": "cancelled",
+        "CANCELLATION": "c" * 32,
+        "STATUS": "approved",
+        "MOMENT": "2026-01-31T11:00:00Z",
+        "MERCHANT": "m_runbook",
+        "PROVIDER": provider,
+        "PAYMENT": "pay_1",
+    }
+    plain = [
+        (n, kind, block)
+        for n, (kind, block) in enumerate(every_block())
+        if kind not in ("setup", "record") and not any(one in block for one in NOT_THERE)
+    ]
     with test(f"{stack.name}: the runbook's commands run, as they are printed there"):
         # In one shell, as a person would: with its setup once. What each prints follows its number.
-        printed = shell(stack, "".join(f"echo @@{n}\n{block}" for n, kind, block in plain if kind not in CHANGING), given)
+        printed = shell(
+            stack,
+            "".join(f"echo @@{n}\n{block}" for n, kind, block in plain if kind not in CHANGING),
+            given,
+        )
         said = dict(re.findall(r"^@@(\d+)\n(.*?)(?=^@@|\Z)", printed, re.MULTILINE | re.DOTALL))
         equal(len(said), len([one for one in plain if one[1] not in CHANGING]))
-        items = [json.loads(said[str(n)]) for n, _, block in plain if "get-item" in block and "cancellation.M.id" in block]
+        items = [
+            json.loads(said[str(n)])
+            for n, _, block in plain
+            if "get-item" in block and "cancellation.M.id" in block
+        ]
         equal(items, [[canceled["status"], canceled["canceled_at"], "c" * 32]])
     for kind, state, before, after in (
         ("credential", lambda: (active("id_1"), active("id_2")), (True, True), (False, True)),
         ("reopen", status, "cancelled", "approved"),
         ("everyone", lambda: (active("id_1"), active("id_2")), (False, True), (False, False)),
     ):
-        with test(f"{stack.name}: the runbook's command that changes something changes that: {kind}"):
+        with test(
+            f"{stack.name}: the runbook's command that changes something changes that: {kind}"
+        ):
             equal(state(), before)
             shell(stack, blocks(RUNBOOK, f"sh {kind}")[0], given)
             equal(state(), after)
     print(f"      {len(plain)} commands of the runbook ran", flush=True)
-    with test(f"{stack.name}: restored, the cancels of the old table are replayed onto the new one, and no other payment is touched"):
+    with test(
+        f"{stack.name}: restored, the cancels of the old table are replayed onto the new one, and no other payment is touched"
+    ):
         dynamodb, restored = stack.tables.dynamodb, f"{stack.tables.payments}-restored"
         # The emulator restores no table: this one is as a restored one would be, with the payment as it was before.
         dynamodb.create_table(
-            TableName=restored, BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}], AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            TableName=restored,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
         )
-        stack.tables.put({"payments": [{"pk": pk, "amount": 1, "currency": "USD", "created_at": "2026-01-01T00:00:00.000Z"} | canceled]})
+        stack.tables.put(
+            {
+                "payments": [
+                    {
+                        "pk": pk,
+                        "amount": 1,
+                        "currency": "USD",
+                        "created_at": "2026-01-01T00:00:00.000Z",
+                    }
+                    | canceled
+                ]
+            }
+        )
         for name in ("pay_1", "pay_2"):
-            dynamodb.put_item(TableName=restored, Item={"pk": {"S": f"{provider}#m_runbook#{name}"}, "status": {"S": "approved"}})
+            dynamodb.put_item(
+                TableName=restored,
+                Item={"pk": {"S": f"{provider}#m_runbook#{name}"}, "status": {"S": "approved"}},
+            )
         for kind in ("restored", "replay"):
             shell(stack, blocks(RUNBOOK, f"sh {kind}")[0], given)
-        found = {item["pk"]["S"].split("#")[2]: item["status"]["S"] for item in dynamodb.scan(TableName=restored)["Items"]}
+        found = {
+            item["pk"]["S"].split("#")[2]: item["status"]["S"]
+            for item in dynamodb.scan(TableName=restored)["Items"]
+        }
         equal(found, {"pay_1": "cancelled", "pay_2": "approved"})
         dynamodb.update_table(TableName=restored, DeletionProtectionEnabled=False)
         dynamodb.delete_table(TableName=restored)
     for name in ("id_1", "id_2"):
-        stack.tables.dynamodb.delete_item(TableName=stack.tables.credentials, Key={"pk": {"S": f"{provider}#{name}"}})
+        stack.tables.dynamodb.delete_item(
+            TableName=stack.tables.credentials, Key={"pk": {"S": f"{provider}#{name}"}}
+        )
     stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}})
 
 
 CHANGING = ("credential", "reopen", "everyone")
 # Commands that are run elsewhere, or whose subject the emulator or this stack has not.
-NOT_THERE = ("restore-table-to-point-in-time", "receive-message", "CanaryLogs", "-restored", "describe-continuous-backups")
+NOT_THERE = (
+    "restore-table-to-point-in-time",
+    "receive-message",
+    "CanaryLogs",
+    "-restored",
+    "describe-continuous-backups",
+)
 
 
 def access_fields():
@@ -265,20 +488,37 @@ def access_fields():
 
 def asked(stack, lines):
     """The queries, against lines of all sorts: of requests, and of what is wrong."""
-    with test(f"{stack.name}: the queries of the runbook, of README.md and of the dashboard name fields that lines have"):
+    with test(
+        f"{stack.name}: the queries of the runbook, of README.md and of the dashboard name fields that lines have"
+    ):
         ours = {name for line in lines for name in line} | elsewhere()
-        dashboard = json.loads(stack.cloud.client("cloudwatch").get_dashboard(DashboardName=stack.name)["DashboardBody"])
+        dashboard = json.loads(
+            stack.cloud.client("cloudwatch").get_dashboard(DashboardName=stack.name)[
+                "DashboardBody"
+            ]
+        )
         every = queries(RUNBOOK) + [("LOGS", query) for query in of_readme()]
-        every += [("LOGS", re.sub(r"SOURCE '[^']+' ?\|?", "", widget["properties"]["query"])) for widget in dashboard["widgets"] if widget["type"] == "log"]
+        every += [
+            ("LOGS", re.sub(r"SOURCE '[^']+' ?\|?", "", widget["properties"]["query"]))
+            for widget in dashboard["widgets"]
+            if widget["type"] == "log"
+        ]
         assert len(every) > 15, every
         for group, query in every:
-            known = {"ACCESS": set(access_fields()), "CanaryLogs": {"provider", "canary", "seen"}}.get(group, ours)
+            known = {
+                "ACCESS": set(access_fields()),
+                "CanaryLogs": {"provider", "canary", "seen"},
+            }.get(group, ours)
             assert fields(query) <= known, f"{query}\n{sorted(fields(query) - known)}"
 
 
 def of_readme():
     text = "".join(block for block in blocks((ROOT / "infra/README.md").read_text(), ""))
-    return [" ".join(part.split()) for part in re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).split("\n\n") if part.startswith("filter ")]
+    return [
+        " ".join(part.split())
+        for part in re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).split("\n\n")
+        if part.startswith("filter ")
+    ]
 
 
 def shell(stack, command, environment):
@@ -290,13 +530,21 @@ def shell(stack, command, environment):
     environment = stack.cloud.environment | environment | {"AWS_DEFAULT_OUTPUT": "json"}
     # The CLI's first version heeds AWS_ENDPOINT_URL for every service but SQS.
     here = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n'
-    return run("runbook", ["bash", "-euo", "pipefail", "-c", here + (setup + command).replace("sleep 5", "sleep 0")], environment)
+    return run(
+        "runbook",
+        ["bash", "-euo", "pipefail", "-c", here + (setup + command).replace("sleep 5", "sleep 0")],
+        environment,
+    )
 
 
 def elsewhere():
     """Fields that the harness has real binaries write, and no test of this folder: there is no trace here, and no payment that breaks the data model."""
-    listed = re.findall(r"MEMBERS: \[&str; \d+\] = \[(.+?)\];", (ROOT / "tests/src/log.rs").read_text(), re.DOTALL)
-    return {"trace_id", "attribute", "type"} & {"type"} | {"trace_id", "attribute"} & set(re.findall(r'"(\w+)"', " ".join(listed)))
+    listed = re.findall(
+        r"MEMBERS: \[&str; \d+\] = \[(.+?)\];", (ROOT / "tests/src/log.rs").read_text(), re.DOTALL
+    )
+    return {"trace_id", "attribute", "type"} & {"type"} | {"trace_id", "attribute"} & set(
+        re.findall(r'"(\w+)"', " ".join(listed))
+    )
 
 
 def main():

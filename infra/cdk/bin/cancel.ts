@@ -9,11 +9,16 @@ import { CancelApi, Options } from '../lib';
 
 // The stacks that `cdk deploy` makes. Their options are in stacks.json, which is committed: what is left out of a command line cannot be lost.
 const file = process.argv[2] ?? join(__dirname, '../../stacks.json');
-const stacks = JSON.parse(readFileSync(file, 'utf8')) as Record<string, Options & { readonly binaries?: string }>;
+const stacks = JSON.parse(readFileSync(file, 'utf8')) as Record<
+  string,
+  Options & { readonly binaries?: string }
+>;
 const app = new App();
 
 // The CDK's own values have a prefix, or are what it found out of an account and keeps.
-const unknown = Object.keys(app.node.getAllContext()).filter((key) => !/^(aws:|@aws-cdk\/|cdk-|tree$|.*:account=)/.test(key));
+const unknown = Object.keys(app.node.getAllContext()).filter(
+  (key) => !/^(aws:|@aws-cdk\/|cdk-|tree$|.*:account=)/.test(key),
+);
 if (unknown.length > 0) {
   throw new Error(`${unknown.join(', ')}: unknown context; options are set in ${file}, by stack`);
 }
@@ -24,7 +29,10 @@ for (const [name, { binaries, ...options }] of Object.entries(stacks)) {
     ...options,
     prefix: '',
     // Where `cargo lambda build --release` leaves them.
-    code: (provider) => lambda.Code.fromAsset(resolve(binaries ?? join(__dirname, '../../../../target/lambda'), provider)),
+    code: (provider) =>
+      lambda.Code.fromAsset(
+        resolve(binaries ?? join(__dirname, '../../../../target/lambda'), provider),
+      ),
   });
   for (const [key, { Description, Value }] of Object.entries(outputs)) {
     new CfnOutput(stack, key, { value: Value, description: Description });

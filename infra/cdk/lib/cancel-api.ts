@@ -80,7 +80,13 @@ export class CancelApi extends Construct {
         const provider = logical.replace(/Function$/, '');
         roles.add(`${provider}Role`);
         const role = resources[`${provider}Role`] as Resource;
-        const made = this.function(provider, resource.Properties, role.Properties, props.code(provider), application);
+        const made = this.function(
+          provider,
+          resource.Properties,
+          role.Properties,
+          props.code(provider),
+          application,
+        );
         providers[provider] = { ...made, url: template.outputs[`${provider}Url`]?.Value };
       }
     }
@@ -88,8 +94,15 @@ export class CancelApi extends Construct {
       if (resource.Type !== 'AWS::Serverless::Function' && !roles.has(logical)) {
         this.add(logical, resource);
       }
-      if (resource.Type === 'AWS::CloudWatch::Alarm' || resource.Type === 'AWS::CloudWatch::CompositeAlarm') {
-        alarms[logical] = cloudwatch.Alarm.fromAlarmArn(this, `Alarm${logical}`, this.attribute(logical, 'Arn'));
+      if (
+        resource.Type === 'AWS::CloudWatch::Alarm' ||
+        resource.Type === 'AWS::CloudWatch::CompositeAlarm'
+      ) {
+        alarms[logical] = cloudwatch.Alarm.fromAlarmArn(
+          this,
+          `Alarm${logical}`,
+          this.attribute(logical, 'Arn'),
+        );
       }
     }
     this.providers = providers;
@@ -98,10 +111,18 @@ export class CancelApi extends Construct {
     this.payments = props.payments ?? this.table('Payments', template);
     this.credentials = props.credentials ?? this.table('Credentials', template);
     if ('Bus' in resources) {
-      this.bus = events.EventBus.fromEventBusArn(this, 'PublishedBus', this.attribute('Bus', 'Arn'));
+      this.bus = events.EventBus.fromEventBusArn(
+        this,
+        'PublishedBus',
+        this.attribute('Bus', 'Arn'),
+      );
     }
     if ('AlarmTopic' in resources) {
-      this.alarmTopic = sns.Topic.fromTopicArn(this, 'PublishedTopic', Fn.ref(this.prefix + 'AlarmTopic'));
+      this.alarmTopic = sns.Topic.fromTopicArn(
+        this,
+        'PublishedTopic',
+        Fn.ref(this.prefix + 'AlarmTopic'),
+      );
     }
   }
 
@@ -109,7 +130,10 @@ export class CancelApi extends Construct {
     return Fn.getAtt(this.prefix + logical, name).toString();
   }
 
-  private add(logical: string, { Type, Properties, DeletionPolicy, UpdateReplacePolicy }: Resource): void {
+  private add(
+    logical: string,
+    { Type, Properties, DeletionPolicy, UpdateReplacePolicy }: Resource,
+  ): void {
     const made = new CfnResource(this, logical, { type: Type, properties: Properties });
     made.overrideLogicalId(this.prefix + logical);
     made.cfnOptions.deletionPolicy = DeletionPolicy as CfnDeletionPolicy;
@@ -129,32 +153,51 @@ export class CancelApi extends Construct {
       delete plain[name];
     }
     const { SETTINGS: _text, ...variables } = plain.Environment.Variables;
-    plain.Environment = { Variables: Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, String(value)])) };
+    plain.Environment = {
+      Variables: Object.fromEntries(
+        Object.entries(variables).map(([name, value]) => [name, String(value)]),
+      ),
+    };
     // Made with the CDK's own classes, so that what an app grants is granted; what is in them, the template says.
-    const role = new iam.Role(this, `${provider}Role`, { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    const role = new iam.Role(this, `${provider}Role`, {
+      assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
+    });
     override(role, `${this.prefix}${provider}Role`, rights);
     const made = new lambda.Function(this, `${provider}Function`, {
       code,
       handler: plain.Handler,
       runtime: lambda.Runtime.PROVIDED_AL2023,
-      architecture: plain.Architectures[0] === 'arm64' ? lambda.Architecture.ARM_64 : lambda.Architecture.X86_64,
+      architecture:
+        plain.Architectures[0] === 'arm64'
+          ? lambda.Architecture.ARM_64
+          : lambda.Architecture.X86_64,
       role,
       currentVersionOptions: { removalPolicy: RemovalPolicy.RETAIN },
     });
-    override(made, `${this.prefix}${provider}Function`, { ...plain, TracingConfig: { Mode: Tracing } });
-    const alias = new lambda.Alias(this, `${provider}Alias`, { aliasName: AutoPublishAlias, version: made.currentVersion });
+    override(made, `${this.prefix}${provider}Function`, {
+      ...plain,
+      TracingConfig: { Mode: Tracing },
+    });
+    const alias = new lambda.Alias(this, `${provider}Alias`, {
+      aliasName: AutoPublishAlias,
+      version: made.currentVersion,
+    });
     override(alias, `${this.prefix}${provider}FunctionAlias${AutoPublishAlias}`, {});
     const { Type, Alarms, Role } = DeploymentPreference;
     new codedeploy.LambdaDeploymentGroup(this, `${provider}DeploymentGroup`, {
       application,
       alias,
-      role: iam.Role.fromRoleArn(this, `${provider}DeployRole`, Token.asString(Role), { mutable: false }),
+      role: iam.Role.fromRoleArn(this, `${provider}DeployRole`, Token.asString(Role), {
+        mutable: false,
+      }),
       deploymentConfig: codedeploy.LambdaDeploymentConfig.fromLambdaDeploymentConfigName(
         this,
         `${provider}DeploymentConfig`,
         `CodeDeployDefault.Lambda${Type}`,
       ),
-      alarms: Alarms.map((one: Node, n: number) => cloudwatch.Alarm.fromAlarmName(this, `${provider}Brake${n}`, Token.asString(one))),
+      alarms: Alarms.map((one: Node, n: number) =>
+        cloudwatch.Alarm.fromAlarmName(this, `${provider}Brake${n}`, Token.asString(one)),
+      ),
       autoRollback: { failedDeployment: true, stoppedDeployment: true, deploymentInAlarm: true },
     });
     return { function: made, alias };
@@ -166,8 +209,13 @@ export class CancelApi extends Construct {
     const made = `${which}EncryptionKey` in template.resources;
     const keyArn = made ? this.attribute(`${which}EncryptionKey`, 'Arn') : key;
     return dynamodb.Table.fromTableAttributes(this, which, {
-      ...(given === '' ? { tableArn: this.attribute(`${which}Table`, 'Arn') } : { tableName: given }),
-      tableStreamArn: given === '' && which === 'Payments' ? this.attribute('PaymentsTable', 'StreamArn') : undefined,
+      ...(given === ''
+        ? { tableArn: this.attribute(`${which}Table`, 'Arn') }
+        : { tableName: given }),
+      tableStreamArn:
+        given === '' && which === 'Payments'
+          ? this.attribute('PaymentsTable', 'StreamArn')
+          : undefined,
       encryptionKey: keyArn === '' ? undefined : kms.Key.fromKeyArn(this, `${which}Key`, keyArn),
     });
   }
@@ -187,17 +235,27 @@ function parameters(props: CancelApiProps): Record<string, unknown> {
   const { payments, credentials, alarmTopic } = props;
   const stream = payments?.tableStreamArn;
   const options: Options = {
-    ...(payments && { paymentsTableName: payments.tableName, paymentsKey: payments.encryptionKey?.keyArn }),
+    ...(payments && {
+      paymentsTableName: payments.tableName,
+      paymentsKey: payments.encryptionKey?.keyArn,
+    }),
     ...(stream !== undefined && { paymentsStreamLabel: Fn.select(3, Fn.split('/', stream)) }),
-    ...(credentials && { credentialsTableName: credentials.tableName, credentialsKey: credentials.encryptionKey?.keyArn }),
+    ...(credentials && {
+      credentialsTableName: credentials.tableName,
+      credentialsKey: credentials.encryptionKey?.keyArn,
+    }),
     ...(alarmTopic && { alarmTopicArn: alarmTopic.topicArn }),
   };
   const known: Record<string, unknown> = {};
   for (const [name, value] of [...Object.entries(props), ...Object.entries(options)]) {
     if (!OTHERS.has(name)) {
-      const parameter = PARAMETERS.find((one) => one.toLowerCase() === name.toLowerCase() && one.slice(1) === name.slice(1));
+      const parameter = PARAMETERS.find(
+        (one) => one.toLowerCase() === name.toLowerCase() && one.slice(1) === name.slice(1),
+      );
       if (parameter === undefined) {
-        throw new Error(`"${name}" is no option; the options are ${PARAMETERS.map(option).join(', ')}`);
+        throw new Error(
+          `"${name}" is no option; the options are ${PARAMETERS.map(option).join(', ')}`,
+        );
       }
       known[parameter] = value;
     }

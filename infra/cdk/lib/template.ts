@@ -36,7 +36,9 @@ export class CancelTemplate {
   /** The resources by name, without the prefix. */
   readonly resources: Readonly<Record<string, Resource>>;
   /** The outputs' values. */
-  readonly outputs: Readonly<Record<string, { readonly Description?: string; readonly Value: Node }>>;
+  readonly outputs: Readonly<
+    Record<string, { readonly Description?: string; readonly Value: Node }>
+  >;
   private readonly values: Record<string, Node>;
   private readonly names: ReadonlySet<string>;
   private readonly conditions: Record<string, Node>;
@@ -74,10 +76,9 @@ export class CancelTemplate {
       ]),
     );
     this.outputs = Object.fromEntries(
-      Object.entries(present(template.Outputs) as Record<string, Node>).map(([name, { Description, Value }]) => [
-        name,
-        { Description, Value: this.worked(Value) },
-      ]),
+      Object.entries(present(template.Outputs) as Record<string, Node>).map(
+        ([name, { Description, Value }]) => [name, { Description, Value: this.worked(Value) }],
+      ),
     );
   }
 
@@ -118,7 +119,12 @@ export class CancelTemplate {
           Object.assign(result, this.written(body, { ...bound, [variable]: item }));
         }
       } else {
-        const filled = key === 'Fn::Sub' ? (Array.isArray(value) ? [fill(value[0], bound), value[1]] : fill(value, bound)) : value;
+        const filled =
+          key === 'Fn::Sub'
+            ? Array.isArray(value)
+              ? [fill(value[0], bound), value[1]]
+              : fill(value, bound)
+            : value;
         result[fill(key, bound)] = this.written(filled, bound);
       }
     }
@@ -162,7 +168,9 @@ export class CancelTemplate {
       case 'Ref':
         return this.ref(this.worked(argument));
       case 'Condition':
-        return typeof argument === 'string' && argument in this.conditions ? this.decide(this.conditions[argument]) : undefined;
+        return typeof argument === 'string' && argument in this.conditions
+          ? this.decide(this.conditions[argument])
+          : undefined;
       case 'Fn::If':
         return this.worked(this.decide(this.conditions[argument[0]]) ? argument[1] : argument[2]);
       case 'Fn::Equals': {
@@ -181,7 +189,9 @@ export class CancelTemplate {
       }
       case 'Fn::FindInMap': {
         const [map, first, second] = values();
-        return (template.Mappings as Node)[map][first][second];
+        const found = (template.Mappings as Node)[map][first][second];
+        // Mappings hold texts; a period and a threshold are numbers.
+        return map === 'Burns' && second !== 'Name' ? Number(found) : found;
       }
       case 'Fn::GetAtt': {
         const [name, attribute] = values();
@@ -193,7 +203,9 @@ export class CancelTemplate {
       }
       case 'Fn::Split': {
         const [delimiter, text] = values();
-        return Token.isUnresolved(text) || typeof text !== 'string' ? { 'Fn::Split': [delimiter, text] } : text.split(delimiter);
+        return Token.isUnresolved(text) || typeof text !== 'string'
+          ? { 'Fn::Split': [delimiter, text] }
+          : text.split(delimiter);
       }
       case 'Fn::ToJsonString':
         return '';
@@ -211,7 +223,11 @@ export class CancelTemplate {
     if (name in this.values) {
       return this.values[name];
     }
-    return Fn.ref(name.startsWith('AWS::') ? name : this.prefix + name.replace('Function.Alias', 'FunctionAliaslive'));
+    return Fn.ref(
+      name.startsWith('AWS::')
+        ? name
+        : this.prefix + name.replace('Function.Alias', 'FunctionAliaslive'),
+    );
   }
 
   private sub(argument: Node): string {
@@ -225,7 +241,9 @@ export class CancelTemplate {
         return this.worked(given[part]);
       }
       const [name = '', attribute] = part.split('.');
-      return attribute === undefined || !this.names.has(name) ? this.ref(part) : Fn.getAtt(this.prefix + name, attribute).toString();
+      return attribute === undefined || !this.names.has(name)
+        ? this.ref(part)
+        : Fn.getAtt(this.prefix + name, attribute).toString();
     });
     return join('', parts);
   }
@@ -243,7 +261,15 @@ function fill(text: string, bound: Readonly<Record<string, string>>): string {
 
 /** An option's value as CloudFormation has it, held to the parameter's own rules. */
 function checked(name: string, parameter: Parameter, given: unknown): Node {
-  const { Type, Default, AllowedValues, AllowedPattern, ConstraintDescription, MinValue = -Infinity, MaxValue = Infinity } = parameter;
+  const {
+    Type,
+    Default,
+    AllowedValues,
+    AllowedPattern,
+    ConstraintDescription,
+    MinValue = -Infinity,
+    MaxValue = Infinity,
+  } = parameter;
   const refuse = (rule: string): never => {
     throw new Error(`${name} is ${JSON.stringify(given)} and ${rule}`);
   };

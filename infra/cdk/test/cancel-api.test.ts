@@ -33,7 +33,9 @@ test('what an app grants to a function, its role gets', () => {
   const { stack, made } = inAnotherApp();
   new sqs.Queue(stack, 'Queue').grantSendMessages(made.providers['vtex']!.function);
   Template.fromStack(stack).hasResourceProperties('AWS::IAM::Policy', {
-    PolicyDocument: { Statement: [Match.objectLike({ Action: Match.arrayWith(['sqs:SendMessage']) })] },
+    PolicyDocument: {
+      Statement: [Match.objectLike({ Action: Match.arrayWith(['sqs:SendMessage']) })],
+    },
     Roles: [{ Ref: 'CancelvtexRole' }],
   });
 });
@@ -41,7 +43,9 @@ test('what an app grants to a function, its role gets', () => {
 test('without a grant a role has the inline policy and nothing else', () => {
   const template = Template.fromStack(inAnotherApp().stack);
   template.resourceCountIs('AWS::IAM::Policy', 0);
-  const roles = Object.entries(template.findResources('AWS::IAM::Role')).filter(([name]) => name !== 'CancelDeployRole');
+  const roles = Object.entries(template.findResources('AWS::IAM::Role')).filter(
+    ([name]) => name !== 'CancelDeployRole',
+  );
   assert.equal(roles.length, 5);
   for (const [name, role] of roles) {
     assert.equal(role['Properties'].Policies.length, 1, name);
@@ -62,7 +66,11 @@ test('a TableV2 with its own key is used, and roles may decrypt with that key', 
   const template = Template.fromStack(stack);
   template.resourceCountIs('AWS::DynamoDB::GlobalTable', 1);
   const key = { 'Fn::GetAtt': [Match.stringLikeRegexp('^Key'), 'Arn'] };
-  const decrypt = Match.objectLike({ Sid: 'DecryptPayments', Action: 'kms:Decrypt', Resource: key });
+  const decrypt = Match.objectLike({
+    Sid: 'DecryptPayments',
+    Action: 'kms:Decrypt',
+    Resource: key,
+  });
   const roles = template.findResources('AWS::IAM::Role', {
     Properties: { Policies: [{ PolicyDocument: { Statement: Match.arrayWith([decrypt]) } }] },
   });
@@ -73,17 +81,25 @@ test('a TableV2 with its own key is used, and roles may decrypt with that key', 
 test('alarms can be part of an app’s own', () => {
   const { stack, made } = inAnotherApp();
   new cloudwatch.CompositeAlarm(stack, 'Ours', {
-    alarmRule: cloudwatch.AlarmRule.fromAlarm(made.alarms['vtexUndecided']!, cloudwatch.AlarmState.ALARM),
+    alarmRule: cloudwatch.AlarmRule.fromAlarm(
+      made.alarms['vtexUndecided']!,
+      cloudwatch.AlarmState.ALARM,
+    ),
   });
   Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::CompositeAlarm', {
-    AlarmRule: { 'Fn::Join': ['', Match.arrayWith([{ 'Fn::GetAtt': ['CancelvtexUndecided', 'Arn'] }])] },
+    AlarmRule: {
+      'Fn::Join': ['', Match.arrayWith([{ 'Fn::GetAtt': ['CancelvtexUndecided', 'Arn'] }])],
+    },
   });
 });
 
 test('an app’s own topic is notified', () => {
   const { stack } = inAnotherApp((scope) => ({ alarmTopic: new sns.Topic(scope, 'Night') }));
   const topic = { Ref: Match.stringLikeRegexp('^Night') };
-  Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::Alarm', { AlarmActions: [topic], OKActions: [topic] });
+  Template.fromStack(stack).hasResourceProperties('AWS::CloudWatch::Alarm', {
+    AlarmActions: [topic],
+    OKActions: [topic],
+  });
 });
 
 test('two constructs fit into one stack, with a name each', () => {
@@ -107,10 +123,12 @@ test('a subset of providers has functions, routes and alarms for these alone', (
 
 // What AWS Solutions asks for and this does not do, each with its reason.
 const ACKNOWLEDGED = {
-  'AwsSolutions-APIG2': 'A body is read once, by the function, which answers in the provider’s envelope.',
+  'AwsSolutions-APIG2':
+    'A body is read once, by the function, which answers in the provider’s envelope.',
   'AwsSolutions-APIG3': 'A web ACL is an option of REST APIs: webAclArn.',
   'AwsSolutions-APIG4': 'Each provider authenticates in its own way, in the function.',
-  'AwsSolutions-APIG6': 'Execution logs would hold headers and bodies, with credentials. Access logs are on.',
+  'AwsSolutions-APIG6':
+    'Execution logs would hold headers and bodies, with credentials. Access logs are on.',
   'AwsSolutions-COG4': 'As APIG4.',
   'AwsSolutions-IAM4': 'CodeDeploy’s role has the policy that AWS maintains for it.',
   'AwsSolutions-IAM5': 'Streams of the own log group; with traces, actions that have no resource.',
@@ -140,14 +158,24 @@ test('cdk-nag finds nothing that is not acknowledged with a reason', () => {
     new CfnInclude(read, 'Synthesized', { templateFile: file });
     Aspects.of(read).add(new AwsSolutionsChecks());
     const found = Annotations.fromStack(read);
-    const all = [...found.findError('*', Match.anyValue()), ...found.findWarning('*', Match.anyValue())];
+    const all = [
+      ...found.findError('*', Match.anyValue()),
+      ...found.findWarning('*', Match.anyValue()),
+    ];
     const left = all.filter(({ entry }) => {
       const rule = /^(AwsSolutions-\w+)/.exec(String(entry.data))?.[1] ?? '';
       used.add(rule);
       return !(rule in ACKNOWLEDGED);
     });
-    assert.deepEqual(left.map(({ id, entry }) => `${id}: ${String(entry.data).slice(0, 160)}`), []);
+    assert.deepEqual(
+      left.map(({ id, entry }) => `${id}: ${String(entry.data).slice(0, 160)}`),
+      [],
+    );
     assert.ok(all.length > 10, `${all.length} findings`);
   }
-  assert.deepEqual(Object.keys(ACKNOWLEDGED).filter((rule) => !used.has(rule)), [], 'acknowledged, and not found');
+  assert.deepEqual(
+    Object.keys(ACKNOWLEDGED).filter((rule) => !used.has(rule)),
+    [],
+    'acknowledged, and not found',
+  );
 });
