@@ -104,7 +104,8 @@ impl Table {
         match put {
             Ok(_) => Ok(None),
             Err(failure) => match failure.as_service_error() {
-                // When a response is lost, the SDK retries the write, which then finds its own item.
+                // When a response is lost, the SDK retries the write, which then finds its own
+                // item.
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     let found = refused.item.clone().unwrap_or_default();
                     Ok((found != *item).then_some(found))
