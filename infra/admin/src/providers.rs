@@ -22,9 +22,9 @@ pub(crate) struct Provider {
     pub(crate) name: &'static str,
     /// Its path, with one parameter.
     pub(crate) route: &'static str,
-    /// From which words to which a cancel moves a payment.
+    /// The statuses that a cancel moves a payment from and to.
     pub(crate) statuses: Statuses,
-    /// The other words of its payments.
+    /// The other statuses of its payments.
     pub(crate) other_statuses: &'static [&'static str],
     /// The ways to present a credential, the usual one first.
     pub(crate) schemes: &'static [Scheme],
@@ -32,7 +32,7 @@ pub(crate) struct Provider {
     pub(crate) versions: &'static [&'static str],
     /// What a success response cannot do without.
     pub(crate) required: &'static [Attribute],
-    /// What a payment id looks like.
+    /// The form of its payment ids.
     pub(crate) id: Id,
     /// The body of a cancel, with `{payment_id}` and `{key}`; `None` where there is none.
     pub(crate) body: Option<&'static str>,
@@ -47,7 +47,7 @@ pub(crate) struct Provider {
     pub(crate) not_found: Refusal,
 }
 
-/// What a payment id looks like.
+/// The form of a payment id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Id {
     /// Any text that fits a path.
@@ -195,7 +195,7 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
             at: "/code",
             code: "unauthorized",
         },
-        // The protocol answers every fact about a payment with 200.
+        // The protocol responds to every fact about a payment with 200.
         not_found: Refusal {
             status: 200,
             at: "/code",
@@ -294,7 +294,7 @@ pub(crate) fn parser() -> impl TypedValueParser<Value = &'static Provider> {
 }
 
 impl Provider {
-    /// Every word of its payments, the cancelable ones first.
+    /// Every status of its payments, the cancelable ones first.
     pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> {
         let cancelable = self.statuses.cancelable.iter().copied();
         let others = self.other_statuses.iter().copied();
@@ -314,7 +314,7 @@ impl Provider {
         Ok(found)
     }
 
-    /// The scheme whose items have such a key id.
+    /// The scheme whose items have this form of key id.
     pub(crate) fn scheme_of_key(&self, key_id: &str) -> Option<&'static Scheme> {
         let mut schemes = self.schemes.iter();
         schemes.find(|scheme| is_digest(key_id) != scheme.kind.has_id())
@@ -342,7 +342,7 @@ impl Provider {
             ),
             Id::Text => ensure!(
                 !id.is_empty() && !id.contains('/') && !matches!(id, "." | ".."),
-                "a payment id is one segment of a path: not empty, without a slash, and neither . nor .."
+                "a payment id is one path segment: not empty, without a slash, neither . nor .."
             ),
             Id::Uuid => {
                 let uuid = Uuid::try_parse(id).ok();

@@ -30,10 +30,10 @@ use crate::{
 /// All that is read of an item.
 const READ: &str = "pk, merchant_id, active, expires_at, created_at, api_version";
 
-/// As many digits of a digest as are shown, and asked for.
+/// As many digits of a digest as are shown and accepted.
 const SHOWN: usize = 12;
 
-/// The table, and what else is needed to tell an operator what is wrong with it.
+/// The table, and what error messages need.
 pub(crate) struct Table {
     client: Client,
     name: String,
@@ -132,7 +132,8 @@ impl Table {
         match put {
             Ok(_) => Ok(()),
             Err(failure) => match failure.as_service_error() {
-                // The SDK repeats a write whose response was lost, and then meets its own item.
+                // When a response is lost, the SDK retries the write, which then finds its own
+                // item.
                 Some(PutItemError::ConditionalCheckFailedException(found))
                     if found.item.as_ref() == Some(item) =>
                 {
@@ -146,7 +147,8 @@ impl Table {
 
     fn taken(&self) -> Error {
         anyhow!(
-            "this credential is in the table {} already, and stays as it is; `list` shows whose it is, `rotate` gives it a successor",
+            "this credential is already in the table {} and was not changed; `list` shows whose it \
+             is, `rotate` gives it a successor",
             self.name
         )
     }
@@ -174,7 +176,7 @@ impl Table {
             Some(seen) => update.expression_attribute_values(":seen", text(seen)),
             None => update.expression_attribute_values(":null", text("NULL")),
         };
-        // The SDK gives it a token, so that a repetition after a lost response is not a second one.
+        // The SDK gives it a token, so that a retry after a lost response is not a second write.
         let written = self
             .client
             .transact_write_items()
@@ -240,8 +242,7 @@ impl Table {
         Ok(found.item.map(|item| Entry::new(&item, now)))
     }
 
-    /// Every credential whose table key begins like that, in the order of providers, merchants and
-    /// age.
+    /// Every credential with this key prefix, sorted by provider, merchant and age.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -304,11 +305,14 @@ impl Table {
             let pk = providers::Kind::Secret.presented("", key).pk(provider);
             let found = self.get(&pk, now).await?;
             return found.with_context(|| {
-                format!("{provider} has no credential whose key is that secret; where a public id goes with it, name the id")
+                format!(
+                    "{provider} has no credential whose key is that secret; if it has a public id, \
+                     give the id"
+                )
             });
         }
         let digits = key.bytes().all(|byte| byte.is_ascii_hexdigit());
-        // The whole digest of a secret is never shown, so nobody has a reason to type one.
+        // The whole digest of a secret is never shown, so there is no reason to type one.
         if !key.is_empty()
             && key.len() < 64
             && let Some(found) = self.get(&format!("{provider}#{key}"), now).await?
@@ -328,7 +332,8 @@ impl Table {
             }
         }
         bail!(
-            "{provider} has no credential {key} in the table {}; `list --provider {provider}` shows them",
+            "{provider} has no credential {key} in the table {}; `list --provider {provider}` \
+             shows them",
             self.name
         )
     }
