@@ -5,11 +5,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::put_item::PutItemError,
-    types::{
-        AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-        Update,
-    },
+    types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update},
 };
 use indicatif::ProgressBar;
 use jiff::Timestamp;
@@ -20,7 +16,7 @@ use shared::{
 };
 
 use crate::{
-    aws::{Account, explain},
+    aws::{Account, explain, put_new},
     output::waiting,
     payments::item::Item,
     providers::{self, Provider, is_digest},
@@ -118,28 +114,9 @@ impl Table {
 
     /// Stores a new credential, over no other.
     pub(crate) async fn put(&self, item: &Item) -> Result<()> {
-        let _waiting = self.waiting("writing to");
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(()),
-            Err(failure) => match failure.as_service_error() {
-                // The SDK repeats a write whose answer was lost, and then meets its own item.
-                Some(PutItemError::ConditionalCheckFailedException(found))
-                    if found.item.as_ref() == Some(item) =>
-                {
-                    Ok(())
-                }
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(self.taken()),
-                _ => Err(self.explain(&failure, "dynamodb:PutItem")),
-            },
+        match put_new(&self.client, &self.name, item).await? {
+            None => Ok(()),
+            Some(_) => Err(self.taken()),
         }
     }
 
