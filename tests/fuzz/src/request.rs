@@ -153,7 +153,11 @@ fn answer<P: Contract>(asked: &Asked<'_>) {
     }
     let key_id = match credential {
         Credential::Unknown => "another".to_owned(),
-        _ => key_id,
+        Credential::Right
+        | Credential::Inactive
+        | Credential::Expired
+        | Credential::Broken(_)
+        | Credential::None => key_id,
     };
     let (payment, own) = stored::<P>(asked, &canary);
     let store = Store::new(Tables {
@@ -227,7 +231,11 @@ fn request<P: Contract>(
                     value.get(..value.len() - 1).unwrap_or_default(),
                 );
             }
-            _ => append(headers, name, value),
+            Credential::Right
+            | Credential::Inactive
+            | Credential::Expired
+            | Credential::Unknown
+            | Credential::Broken(_) => append(headers, name, value),
         }
     }
     if asked.choice(Choice::Declared) % 2 == 1 {
@@ -335,7 +343,7 @@ fn depth(value: &Value) -> usize {
     match value {
         Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
         Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 0,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
 
