@@ -1,6 +1,6 @@
 //! Which payment the path names.
 //!
-//! API Gateway says so in its path parameters. A load balancer and a Function URL do not, and a
+//! API Gateway names it in the path parameters. A load balancer and a Function URL do not, and a
 //! stage or a base path may precede the route, so the route is then matched from the right.
 //!
 //! HTTP APIs decode the path before they pass it on. An encoded slash is then like any other, and a

@@ -41,10 +41,10 @@ use crate::{
 /// Starts logging to `output`.
 ///
 /// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`), else `AWS_LAMBDA_LOG_LEVEL`, sets the
-/// levels. Without either, or if it is invalid, they are `default`. Events of other crates are never
-/// logged below DEBUG: there the SDK and the runtime quote requests, with their credentials.
-/// `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by default text on a terminal. A panic
-/// is logged by its location alone: its message might quote the request.
+/// levels. Without either, or if it is invalid, they are `default`. Events of other crates are
+/// never logged below DEBUG: there the SDK and the runtime quote requests, with their credentials.
+/// `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by default text on a terminal. A
+/// panic is logged by its location alone: its message might quote the request.
 pub fn init<O: io::Write + IsTerminal>(
     output: impl Fn() -> O + Send + Sync + 'static,
     default: Targets,
@@ -116,7 +116,8 @@ fn within_debug(targets: &Targets) -> Targets {
     }
 }
 
-/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and `level`.
+/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and
+/// `level`.
 struct Json;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static>
@@ -236,14 +237,14 @@ struct Metrics<'m> {
 /// The metrics and their dimensions, serialized once.
 #[expect(clippy::expect_used, reason = "names and lists always serialize")]
 static DIRECTIVES: LazyLock<Box<RawValue>> = LazyLock::new(|| {
-    // A namespace of its own tells the metrics of two stacks in one account apart.
+    // A namespace for each stack keeps the metrics of two stacks in one account apart.
     let namespace = env::var("METRICS_NAMESPACE").ok();
     let namespace = namespace.filter(|name| !name.is_empty());
     let directives = directives(namespace.as_deref().unwrap_or("PaymentCancel"));
     to_raw_value(&directives).expect("directives as JSON")
 });
 
-/// Members of the line that are metrics, and the members that tell them apart.
+/// Members of the line that are metrics, and the members that are their dimensions.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct MetricDirective<'a> {

@@ -411,10 +411,10 @@ pub(crate) const BUGS: &[Bug] = &[
         "KeyFormat::Broken => true,",
     ),
     bug(
-        "foreign keys are looked up where only ours count",
+        "keys in another format are looked up where only ours count",
         CREDENTIAL,
-        "KeyFormat::Foreign => !issued_only,",
-        "KeyFormat::Foreign => !issued_only || true,",
+        "KeyFormat::Custom => !issued_only,",
+        "KeyFormat::Custom => !issued_only || true,",
     ),
     bug(
         "of an id and a secret only the id's format counts",

@@ -1,8 +1,10 @@
-//! Proof that the tests bite: seeded bugs, switched on one at a time in a copy of the tree, each of which some test must catch.
-//!
-//! `cargo run -p harness --example bugs` tries all of them and prints the table; `-- --sample 6` tries that many, evenly spread, and
-//! `-- --only log` those that have this in their name. The copy
-//! lies in `target/bugs`; the tree itself is never touched. It ends with an error where a bug goes unnoticed, or no longer applies.
+//! Proof that the tests can fail: seeded bugs, applied one at a time in a copy of the tree. Some
+//! test must catch each.
+//! //!
+//! `cargo run -p harness --example bugs` tries all of them and prints the table; `-- --sample 6`
+//! tries six, evenly spread, and `-- --only log` those with this in their name. The copy is in
+//! `target/bugs`; the tree itself is never touched. The run fails if a bug is not caught, or no
+//! longer applies.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
@@ -25,14 +27,14 @@ struct Bug {
     name: &'static str,
     /// The file, from the tree's root.
     file: &'static str,
-    /// What stands there, once.
+    /// The text without the bug. It occurs once.
     right: &'static str,
-    /// What stands there with the bug.
+    /// The text with the bug.
     wrong: &'static str,
 }
 
 /// No test takes that long; one that does hangs, which is a way to be caught.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 fn main() -> Result<ExitCode> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
@@ -90,7 +92,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Copies every file that git tracks or would, and leaves alone those that have not changed, so that little is built anew.
+/// Copies every file that git tracks or would track. Unchanged files keep their times, so that
+/// little is rebuilt.
 fn copy_of_the_tree() -> Result<PathBuf> {
     let tree = root().join("target/bugs");
     let listed = Command::new("git")
@@ -137,9 +140,11 @@ fn with_bug(tree: &Path, bug: &Bug) -> Result<Option<String>> {
     caught.with_context(|| bug.name.to_owned())
 }
 
-/// Builds the tests and runs them, the quickest first, up to the first that fails: its name. `package` is the one to try first.
+/// Builds the tests and runs them, the quickest first, until one fails, and returns its name.
+/// `package` is tried first.
 fn caught(tree: &Path, package: Option<&str>) -> Result<Option<String>> {
-    // Unit tests, the store's contract and the environment, and only then what has binaries to build.
+    // Unit tests, the store's contract and the environment first, then the tests that build
+    // binaries.
     let stages: [&[&str]; 3] = [
         &["--lib"],
         &["--test", "store", "--test", "environment"],
@@ -220,7 +225,7 @@ fn run(test: &Test) -> Result<Option<String>> {
         let _ = std::io::Read::read_to_end(&mut output, &mut text);
         let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
     });
-    let Ok(text) = receiver.recv_timeout(PATIENCE) else {
+    let Ok(text) = receiver.recv_timeout(TIMEOUT) else {
         process.kill()?;
         process.wait()?;
         return Ok(Some("it hangs".to_owned()));

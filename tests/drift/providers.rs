@@ -1,4 +1,5 @@
-//! Whether everything that belongs to a provider is there, and nothing that belongs to none. A provider is a folder in `functions`; nothing here names one.
+//! Each provider has all its parts, and no part lacks a provider. A provider is a folder in
+//! `functions`; nothing here names one.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -30,14 +31,15 @@ fn nothing_of_a_provider_is_missing_and_nothing_belongs_to_none() {
 
 #[test]
 fn a_panic_in_a_release_unwinds() {
-    // `cargo lambda` sets "abort" where the manifest is silent; a panic would then end the process, and no caller would be answered.
+    // `cargo lambda` sets "abort" if the manifest sets nothing. A panic would then end the process,
+    // and the caller would get no response.
     let manifest = manifest(&root());
     let panic = &manifest["profile"]["release"]["panic"];
     assert_eq!(panic.as_str(), Some("unwind"));
 }
 
 #[test]
-fn whatever_is_missing_or_left_over_is_told() {
+fn missing_and_left_over_parts_are_reported() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drift");
     let _ = fs::remove_dir_all(&copy);
     for part in [
@@ -74,10 +76,12 @@ fn whatever_is_missing_or_left_over_is_told() {
     without("Cargo.toml", &format!("= \"{two}\""));
     without("README.md", &format!("functions/{two}/README.md"));
     fs::remove_file(copy.join(format!("infra/local/demo/{two}.json"))).unwrap();
+    let row = "\n\n| when | status | code | message |\n|---|---|---|---|\n\
+        | never | 418 | `teapot` | short and stout |\n";
     edit(&format!("functions/{three}/README.md"), &|text| {
         text.replacen("\n| when ", "\n| when, once ", 1)
-            .replacen("## Errors", "## Errors\n\n| when | status | code | message |\n|---|---|---|---|\n| never | 418 | `teapot` | short and stout |\n", 1)
-            .replacen("## Answers", "## Answers\n\n| when | status | code | message |\n|---|---|---|---|\n| never | 418 | `teapot` | short and stout |\n", 1)
+            .replacen("## Errors", &format!("## Errors{row}"), 1)
+            .replacen("## Responses", &format!("## Responses{row}"), 1)
     });
     edit(&format!("functions/{four}/src/lib.rs"), &|text| {
         text.replacen(
@@ -91,7 +95,7 @@ fn whatever_is_missing_or_left_over_is_told() {
         .join(five)
         .join("refuses_a_unicorn.json");
     fs::write(event, "{}").unwrap();
-    fs::create_dir_all(copy.join("events/nobody")).unwrap();
+    fs::create_dir_all(copy.join("events/unknown")).unwrap();
 
     let complaints = Drift::of(&copy).complaints;
     for expected in [
@@ -100,16 +104,14 @@ fn whatever_is_missing_or_left_over_is_told() {
         format!("Cargo.toml: the watch router has no route of {two}"),
         format!("README.md: no row of {two}"),
         format!("infra/local/demo/{two}.json: missing"),
-        format!(
-            "functions/{three}/README.md: no golden case answers 418 teapot \"short and stout\""
-        ),
+        format!("functions/{three}/README.md: no golden case has 418 teapot \"short and stout\""),
         format!("functions/{four}/src/lib.rs: NAME is not {four}"),
         format!("events/{five}: refuses_a_unicorn.json belongs to no case"),
-        "events/nobody: belongs to no provider".to_owned(),
+        "events/unknown: belongs to no provider".to_owned(),
     ] {
         assert!(
             complaints.contains(&expected),
-            "not told: {expected}\n{complaints:#?}"
+            "not reported: {expected}\n{complaints:#?}"
         );
     }
 }
@@ -154,7 +156,7 @@ fn folders(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A row of a README's table of answers.
+/// A row of a README's table of responses.
 struct Row {
     status: u64,
     /// `None` for null.
@@ -165,7 +167,7 @@ struct Row {
 /// The message in a row.
 enum Message {
     Null,
-    /// Its fixed parts. Between them, where the README has `…` or *italics*, stands anything.
+    /// The fixed parts. Between them, where the README has `…` or *italics*, any text fits.
     Text(Vec<String>),
 }
 
@@ -207,7 +209,7 @@ impl Row {
         rows
     }
 
-    /// Whether the answer is one of this row.
+    /// Whether the response is one of this row.
     fn fits(&self, status: u64, body: &Value) -> bool {
         let code = self.code.as_deref().map_or(Value::Null, Value::from);
         let here = body.get("code") == Some(&code)
@@ -224,7 +226,7 @@ impl Row {
 
 impl Message {
     fn read(cell: &str) -> Self {
-        // What is said about other members comes after a semicolon.
+        // A note on other members follows a semicolon.
         let cell = cell.split("; ").next().unwrap_or(cell);
         if cell == "null" {
             return Self::Null;
@@ -322,7 +324,7 @@ impl Drift {
             Err(fault) => self.tell(format!("{folder}/sources: {fault:#}")),
         }
         self.cases += cases.len();
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for case in &cases {
             let (status, body) = (u64::from(case.then.status), case.then.body.value());
             if !readme.is_empty()
@@ -334,17 +336,20 @@ impl Drift {
                     "{folder}: {name}: {file} has no row for {status} {body}"
                 ));
             }
-            answers.push((status, body));
+            responses.push((status, body));
         }
         if cases.is_empty() {
             return;
         }
         for row in rows {
-            if !answers.iter().any(|(status, body)| row.fits(*status, body)) {
+            if !responses
+                .iter()
+                .any(|(status, body)| row.fits(*status, body))
+            {
                 let code = row.code.as_deref().unwrap_or("null");
                 let message = row.message.shown();
                 self.tell(format!(
-                    "{file}: no golden case answers {} {code} {message}",
+                    "{file}: no golden case has {} {code} {message}",
                     row.status
                 ));
             }

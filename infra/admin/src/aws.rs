@@ -298,7 +298,7 @@ where
             )
         }
         (SdkError::ServiceError(_) | SdkError::ResponseError(_), None) if read_only => {
-            anyhow!("the response to {action} cannot be read; is it AWS that answers? {cause}")
+            anyhow!("the response to {action} cannot be read; is it AWS that responds? {cause}")
         }
         _ if read_only => anyhow!(
             "no response to {action}; check --endpoint-url, --region and the network: {cause}"

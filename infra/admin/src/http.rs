@@ -107,7 +107,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// From the first byte sent to the last one received; the first request of a client also connects.
+    /// From the first byte sent to the last one received; the first request of a client also
+    /// connects.
     pub(crate) took: Duration,
 }
 

@@ -41,7 +41,7 @@ Exit codes:
   0  done; everything that was checked is as it must be
   1  failed: standard error says why, and what to do next
   2  the command line is wrong
-  3  done, and the answer is no: a check found a fault, or a payment's status was another one";
+  3  done, but a check found a fault, or a payment had another status";
 
 #[derive(Subcommand)]
 enum Command {
@@ -60,7 +60,7 @@ enum Command {
     Conformance(conformance::Conformance),
 }
 
-/// The answer to a command that asks something.
+/// The response to a command that asks something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Passed,

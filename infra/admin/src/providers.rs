@@ -36,7 +36,8 @@ pub(crate) struct Provider {
     pub(crate) id: Id,
     /// The body of a cancel, with `{payment_id}` and `{key}`; `None` where there is none.
     pub(crate) body: Option<&'static str>,
-    /// Where a successful response shows that the payment is canceled, and as what; `None` for any value but null.
+    /// Where a successful response shows that the payment is canceled, and as what; `None` for any
+    /// value but null.
     pub(crate) success: (&'static str, Option<&'static str>),
     /// The response to a cancel of a canceled payment under another key.
     pub(crate) again: Again,
@@ -84,8 +85,8 @@ pub(crate) struct Scheme {
     pub(crate) name: &'static str,
     /// What is public of it, what is secret, and what of that is stored.
     pub(crate) kind: Kind,
-    /// The header lines that a client sends, with `{id}`, `{secret}`, `{client}`, `{timestamp}` and `{signature}` in
-    /// their places.
+    /// The header lines that a client sends, with `{id}`, `{secret}`, `{client}`, `{timestamp}` and
+    /// `{signature}` in their places.
     headers: &'static [&'static str],
 }
 

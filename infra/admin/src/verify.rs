@@ -1,7 +1,7 @@
 //! `admin verify`: does a deployed stack do what it must?
 //!
-//! A canary merchant gets a credential that ends by itself, and a payment, for each provider. All of it is removed at the end, whatever came
-//! of it, Ctrl-C included.
+//! A canary merchant gets a credential that ends by itself, and a payment, for each provider. All
+//! of it is removed at the end, whatever came of it, Ctrl-C included.
 
 use std::time::Duration;
 
@@ -230,7 +230,7 @@ impl Canary {
         );
 
         let mut random = [0; 32];
-        getrandom::fill(&mut random).context("the system's random generator does not answer")?;
+        getrandom::fill(&mut random).context("the system's random generator fails")?;
         let wrong = key::issue(KeyKind::Secret, random);
         let refused = self.send(&payment, &other, &wrong).await?;
         self.note("wrong key", unauthenticated.faults(&refused));

@@ -1,4 +1,5 @@
-//! A DynamoDB in this process, with both tables as `infra` defines them: what the one-machine stack and the tests stand on.
+//! A DynamoDB in this process, with both tables as `infra` defines them: what the one-machine stack
+//! and the tests stand on.
 //!
 //! The engine is dynoxide, DynamoDB's API on SQLite, spoken to over HTTP by the real AWS SDK.
 
@@ -24,10 +25,10 @@ use tokio::net::TcpListener;
 pub type Item = HashMap<String, AttributeValue>;
 
 /// How long a test waits for its own look into the tables, and a new table may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends. With `data` the tables are
-/// kept in that folder, otherwise in memory.
+/// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends.
+/// With `data` the tables are kept in that folder, otherwise in memory.
 ///
 /// # Errors
 /// Where the address is taken or the folder cannot be used; the message says which.
@@ -54,18 +55,20 @@ pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAdd
     Ok(address)
 }
 
-/// A DynamoDB on any free port, in memory, with both tables under their default names, and a client to look into them.
+/// A DynamoDB on any free port, in memory, with both tables under their default names, and a client
+/// to look into them.
 ///
 /// # Errors
 /// Where no port is free.
 pub async fn with_tables() -> Result<(SocketAddr, Client)> {
     let address = start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-    // The functions' time-outs are short, and a machine that runs many tests at once may stall for longer.
+    // The functions' timeouts are short, and a machine that runs many tests at once may stall for
+    // longer.
     let patient = TimeoutConfig::builder()
-        .connect_timeout(PATIENCE)
-        .read_timeout(PATIENCE)
-        .operation_attempt_timeout(PATIENCE)
-        .operation_timeout(PATIENCE)
+        .connect_timeout(TIMEOUT)
+        .read_timeout(TIMEOUT)
+        .operation_attempt_timeout(TIMEOUT)
+        .operation_timeout(TIMEOUT)
         .build();
     let config = config(&format!("http://{address}"));
     let config = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(patient);
@@ -87,8 +90,8 @@ pub fn config(endpoint_url: &str) -> SdkConfig {
         .build()
 }
 
-/// Creates both tables, payments and credentials, where they are not there yet: on demand, partition key `pk`, no sort key. Of the payments, used
-/// signatures end by themselves.
+/// Creates both tables, payments and credentials, where they are not there yet: on demand,
+/// partition key `pk`, no sort key. Of the payments, used signatures end by themselves.
 ///
 /// # Errors
 /// Where DynamoDB refuses or does not answer.
@@ -125,7 +128,7 @@ pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
 /// Has the new payments table delete what has a time in `signature_expires_at`, some time after it.
 async fn forget_signatures(client: &Client, payments: &str) -> Result<()> {
     let wait = client.wait_until_table_exists().table_name(payments);
-    wait.wait(PATIENCE)
+    wait.wait(TIMEOUT)
         .await
         .with_context(|| format!("the table {payments} cannot be used"))?;
     let ends = TimeToLiveSpecification::builder()
@@ -217,7 +220,8 @@ pub fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
-/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
+/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array
+/// `L`, an object `M`, null `NULL`.
 #[must_use]
 pub fn from_json(value: &Value) -> AttributeValue {
     match value {

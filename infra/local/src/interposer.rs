@@ -90,7 +90,7 @@ struct Lost;
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the response is lost, as it was asked for")
+        f.write_str("the response is lost, as configured")
     }
 }
 

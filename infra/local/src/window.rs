@@ -299,7 +299,7 @@ async fn lose(
 
 /// The payment to cancel, and what may differ from its provider's demo file.
 #[derive(Deserialize)]
-struct Wanted {
+struct PrepareRequest {
     provider: String,
     id: String,
     #[serde(flatten)]
@@ -310,11 +310,11 @@ struct Wanted {
 /// server would sign it.
 async fn prepare(
     State(window): State<Arc<Window>>,
-    Json(Wanted {
+    Json(PrepareRequest {
         provider,
         id,
         draft,
-    }): Json<Wanted>,
+    }): Json<PrepareRequest>,
 ) -> Result<Response, Refusal> {
     let endpoint = window.endpoint(&provider)?;
     let (headers, body) = endpoint.demo.cancel.prepare(&id, &draft)?;

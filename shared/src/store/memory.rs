@@ -1,5 +1,5 @@
-//! Both tables in this process's memory, under the same contract: for tests that need millions of
-//! runs, and to keep the domain honest about what it asks of a store.
+//! Both tables in this process's memory, under the same contract, for tests that need millions of
+//! runs. It shows that the domain depends on no DynamoDB type.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
-//! The contracts, as far as they say what every response looks like and how a caller proves who it
-//! is. From the READMEs in `functions`. The one place here that lists the providers.
+//! The parts of the contracts that concern the shape of responses and authentication, from the
+//! READMEs in `functions`. The one place here that lists the providers.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
@@ -12,9 +12,9 @@ use crate::{MERCHANT, canary::Canary};
 pub trait Contract: Provider {
     /// The documented statuses.
     const STATUS: &'static [u16];
-    /// Names under which `details` may hold what no response repeats.
+    /// Names in `details` that no response shows.
     const HIDDEN: &'static [&'static str];
-    /// Whether a key that made a cancellation is told so for ever, even if another service has
+    /// Whether a retry with the same key always gets the success, even if another service has
     /// re-opened the payment since.
     const SAME_FOR_EVER: bool = false;
 
@@ -25,7 +25,7 @@ pub trait Contract: Provider {
     /// Whether a response has the documented shape.
     fn well_formed(status: u16, body: &Value) -> bool;
 
-    /// Whether it says that the payment is canceled.
+    /// Whether it reports the payment canceled.
     fn says_canceled(status: u16, _: &Value) -> bool {
         status == 200
     }
@@ -195,11 +195,11 @@ impl Contract for vtex::Vtex {
             "cancellationId",
             "requestId",
         ];
-        let told = body["cancellationId"].is_string();
+        let canceled = body["cancellationId"].is_string();
         only(body, &names)
             && body["paymentId"].is_string()
-            && (told || body["cancellationId"].is_null() && text(body, &["message", "code"]))
-            && (!told || status == 200 && body["message"].is_null() && body["code"].is_null())
+            && (canceled || body["cancellationId"].is_null() && text(body, &["message", "code"]))
+            && (!canceled || status == 200 && body["message"].is_null() && body["code"].is_null())
             && (body["requestId"].is_string() || body["requestId"].is_null())
     }
 

@@ -1,8 +1,9 @@
 //! A case under names of its own.
 //!
-//! The cases name the demo's merchants and keys, which everybody knows, and many name the same ones with other items behind them. Played
-//! as they are, they would open a deployed table to anybody, collide with each other, and meet what a function has cached. So each is
-//! played with merchants and key ids that nobody can guess, in the lengths and alphabets they have.
+//! The cases name the demo's merchants and keys, which everybody knows, and many name the same ones
+//! with other items behind them. Played as they are, they would open a deployed table to anybody,
+//! collide with each other, and meet what a function has cached. So each is played with merchants
+//! and key ids that nobody can guess, in the lengths and alphabets they have.
 
 use std::collections::BTreeMap;
 
@@ -154,7 +155,8 @@ impl Disguise {
     }
 }
 
-/// Everything in a header value that may be a key: all of it, and the parts between commas and blanks.
+/// Everything in a header value that may be a key: all of it, and the parts between commas and
+/// blanks.
 fn words(value: &str) -> impl Iterator<Item = &str> {
     words_in_order(value).chain([value.trim()])
 }
@@ -177,7 +179,7 @@ fn another(text: &str) -> Result<String> {
 
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the system's random generator does not answer")?;
+    getrandom::fill(&mut bytes).context("the system's random generator fails")?;
     Ok(bytes)
 }
 

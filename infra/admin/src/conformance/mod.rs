@@ -1,4 +1,5 @@
-//! `admin conformance`: the golden cases against any endpoint that keeps its items in tables of the documented form.
+//! `admin conformance`: the golden cases against any endpoint that keeps its items in tables of the
+//! documented form.
 
 mod compare;
 mod disguise;
@@ -85,11 +86,11 @@ impl Conformance {
                 )
             })?;
             for case in cases {
-                let wanted = self
+                let selected = self
                     .only
                     .as_ref()
                     .is_none_or(|only| case.name.contains(only));
-                if wanted {
+                if selected {
                     chosen.push((provider, url.clone(), case));
                 }
             }
@@ -138,7 +139,7 @@ fn unplayable(provider: &Provider, case: &Case) -> Option<&'static str> {
         return Some("it needs a fault of the store");
     }
     if request.method != "POST" || !is_on_route(provider.route, &request.path) {
-        return Some("the API answers it, not the function");
+        return Some("the API responds to it, not the function");
     }
     let lines = request.headers.iter();
     let bytes: usize = lines.map(|(name, value)| name.len() + value.len()).sum();

@@ -83,7 +83,8 @@ fn secret_from_stdin() -> Result<String> {
     if io::stdin().is_terminal() {
         let _ = writeln!(io::stderr(), "the secret, then Enter and Ctrl-D:");
     }
-    // One line of the longest secret, its end, and one byte more, which shows that there is too much.
+    // One line of the longest secret, its end, and one byte more, which shows that there is too
+    // much.
     let most = MAX_SECRET as u64 + 3;
     io::stdin()
         .take(most)
@@ -252,6 +253,6 @@ impl Issued {
 /// 256 bits of the system's generator, in our form.
 fn random(kind: KeyKind) -> Result<String> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("the system's random generator does not answer")?;
+    getrandom::fill(&mut bytes).context("the system's random generator fails")?;
     Ok(key::issue(kind, bytes))
 }

@@ -24,7 +24,8 @@ use table::{Entry, Table};
 pub(crate) enum Command {
     /// Makes a credential and shows its secret once
     Issue(issue::Issue),
-    /// Shows what there is: no secret, and of a secret's digest the first digits; reads the whole table
+    /// Shows what there is: no secret, and of a secret's digest the first digits; reads the whole
+    /// table
     List(list::List),
     /// Makes a successor, which works at once, and ends the old credential a while later
     Rotate(rotate::Rotate),
@@ -54,7 +55,8 @@ struct Named {
     /// The payment provider
     #[arg(long, value_parser = providers::parser())]
     provider: &'static Provider,
-    /// Its public id, or the digits that `list` shows, or the very secret where it has leaked and begins with pck_
+    /// Its public id, or the digits that `list` shows, or the very secret where it has leaked and
+    /// begins with pck_
     key: String,
 }
 

@@ -1,4 +1,5 @@
-//! The credentials table, as an operator may use it. What is secret in it is written, and never read.
+//! The credentials table, as an operator may use it. What is secret in it is written, and never
+//! read.
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use aws_sdk_dynamodb::{
@@ -150,7 +151,7 @@ impl Table {
             Some(seen) => update.expression_attribute_values(":seen", text(seen)),
             None => update.expression_attribute_values(":null", text("NULL")),
         };
-        // The SDK gives it a token, so that a repetition after a lost answer is not a second one.
+        // The SDK gives it a token, so that a repetition after a lost response is not a second one.
         let written = self
             .client
             .transact_write_items()
@@ -216,7 +217,8 @@ impl Table {
         Ok(found.item.map(|item| Entry::new(&item, now)))
     }
 
-    /// Every credential whose table key begins like that, in the order of providers, merchants and age.
+    /// Every credential whose table key begins like that, in the order of providers, merchants and
+    /// age.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -265,8 +267,9 @@ impl Table {
         Ok(entries)
     }
 
-    /// The one credential of that provider that an operator calls `key`: its public id, the first digits of its digest as `list`
-    /// shows them, or a secret of our own form that has been found somewhere.
+    /// The one credential of that provider that an operator calls `key`: its public id, the first
+    /// digits of its digest as `list` shows them, or a secret of our own form that has been found
+    /// somewhere.
     pub(crate) async fn find(
         &self,
         provider: &'static Provider,

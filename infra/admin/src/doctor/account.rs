@@ -1,4 +1,5 @@
-//! What KMS, Lambda, IAM and CloudWatch tell: keys, and the functions' settings, rights and throttles.
+//! What KMS, Lambda, IAM and CloudWatch tell: keys, and the functions' settings, rights and
+//! throttles.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -323,7 +324,7 @@ async fn sum(
         .as_secs();
     let at = |seconds: u64| aws_sdk_cloudwatch::primitives::DateTime::from_secs(seconds as i64);
     let cloudwatch = aws_sdk_cloudwatch::Client::new(&account.config);
-    let asked = cloudwatch
+    let request = cloudwatch
         .get_metric_statistics()
         .namespace(namespace)
         .metric_name(metric)
@@ -335,7 +336,7 @@ async fn sum(
     let found = findings.looked(
         subject,
         "cloudwatch:GetMetricStatistics",
-        asked.send().await,
+        request.send().await,
     )?;
     let points = found.datapoints.unwrap_or_default();
     Some(points.iter().filter_map(|point| point.sum).sum())

@@ -1,4 +1,5 @@
-//! An item of the payments table: its JSON form, what a cancel would do with it, and where it breaks the data model.
+//! An item of the payments table: its JSON form, what a cancel would do with it, and where it
+//! breaks the data model.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,8 @@ use crate::providers::{self, Provider};
 /// An item, in full.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// DynamoDB takes items of up to 400 KB. A cancel adds its reason, which is the caller's, and some marks.
+/// DynamoDB takes items of up to 400 KB. A cancel adds its reason, which is the caller's, and some
+/// marks.
 const LARGE: usize = 380 * 1024;
 
 /// A stored value as plain JSON. Sets become arrays, bytes base64.
@@ -50,7 +52,8 @@ pub(crate) fn object(item: &Item) -> Value {
     Value::Object(members.collect::<Map<_, _>>())
 }
 
-/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
+/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array
+/// `L`, an object `M`, null `NULL`.
 pub(crate) fn from_json(value: &Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
@@ -70,7 +73,8 @@ pub(crate) fn item(members: &Map<String, Value>) -> Item {
         .collect()
 }
 
-/// A value without what its name calls a secret: an operator's screen is no place for a client secret.
+/// A value without what its name calls a secret: an operator's screen is no place for a client
+/// secret.
 pub(crate) fn without_secrets(value: Value) -> Value {
     match value {
         Value::Array(list) => list.into_iter().map(without_secrets).collect(),
@@ -167,7 +171,7 @@ pub(crate) enum Kind {
     /// `manual_cancellation` is not a boolean.
     ManualCancellation,
     /// A cancelable payment whose success could not be written.
-    Unanswerable,
+    Incomplete,
     /// `status` is not one of the provider's words.
     UnknownStatus,
     /// `amount` is not an integer.
@@ -187,7 +191,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether a cancel is hindered. The others are notes.
     pub(crate) fn is_fault(self) -> bool {
-        self <= Self::Unanswerable
+        self <= Self::Incomplete
     }
 
     /// What it means for a cancel.
@@ -198,7 +202,7 @@ impl Kind {
             }
             Self::Status => "a cancel fails: status must be a string",
             Self::ManualCancellation => "a cancel fails: manual_cancellation must be a boolean",
-            Self::Unanswerable => {
+            Self::Incomplete => {
                 "a cancel fails: its success needs amount (a number) and currency (a string)"
             }
             Self::UnknownStatus => "it cannot be canceled: status is not a word of the provider",
@@ -237,7 +241,7 @@ pub(crate) fn faults(item: &Item) -> Vec<Kind> {
         is(Kind::UnknownStatus, !known);
         let cancelable = provider.statuses.cancelable.contains(&status.as_str());
         is(
-            Kind::Unanswerable,
+            Kind::Incomplete,
             cancelable && provider.missing(item).is_some(),
         );
     }

@@ -58,7 +58,8 @@ impl Move {
         let (moved, item) = match updated {
             Ok(item) => (true, item),
             Err(None) => bail!(table.missing(&pk)),
-            // When a response is lost, the SDK retries the write, which then finds what it wrote itself.
+            // When a response is lost, the SDK retries the write, which then finds what it wrote
+            // itself.
             Err(Some(item)) => (
                 is(&item, "status", to) && is(&item, "updated_at", &now),
                 item,

@@ -75,7 +75,8 @@ impl<P: Provider> Endpoint<P> {
         }
     }
 
-    /// A cancel of the payment, which is as it was, as the tool says that a client of this credential asks for it.
+    /// A cancel of the payment, which is as it was, as the tool says that a client of this
+    /// credential asks for it.
     async fn cancel(&self, issued: &Value) -> Response<String> {
         embedded::put(&self.tables, "payments", &self.item)
             .await
@@ -115,7 +116,8 @@ impl<P: Provider> Endpoint<P> {
         response
     }
 
-    /// Whether the credential cancels a payment. Whoever is refused has no right credential, and no other fault.
+    /// Whether the credential cancels a payment. Whoever is refused has no right credential, and no
+    /// other fault.
     async fn takes(&self, issued: &Value) -> bool {
         let response = self.cancel(issued).await;
         let status = response.status().as_u16();
@@ -186,7 +188,8 @@ async fn life<P: Provider>(scheme: &str) {
     endpoint.clock.0.store(48 * HOUR + 1000, Ordering::Relaxed);
     assert!(!endpoint.takes(&third).await, "expired");
 
-    // No secret is in the table, but the one that HMAC needs. No secret and no whole digest is listed.
+    // No secret is in the table, but the one that HMAC needs. No secret and no whole digest is
+    // listed.
     let stored = json!(stage.items().await).to_string();
     let listed = stage
         .aside(words(&format!(
@@ -248,7 +251,7 @@ async fn a_revoked_key_is_refused_within_the_ttl_by_a_process_that_knew_it() {
     let key = issued["key"].as_str().unwrap();
     let revoke = format!("--json credentials revoke --provider hyperswitch {key}");
     stage.aside(words(&revoke)).await.json();
-    assert!(endpoint.takes(&issued).await, "it is remembered");
+    assert!(endpoint.takes(&issued).await, "it is cached");
     endpoint.clock.0.store(TTL, Ordering::Relaxed);
     assert!(!endpoint.takes(&issued).await);
 }
@@ -303,7 +306,7 @@ async fn every_provider_has_a_scheme() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_issued_is_stored_as_the_data_model_says() {
+async fn issued_credentials_follow_the_data_model() {
     let stage = Stage::set().await;
     let digest = |secret: &Value| hex::encode(Sha256::digest(secret.as_str().unwrap()));
     let expect = |issued: &Value, key_id: &str, more: Value| {
@@ -506,7 +509,7 @@ async fn bad_input_is_refused_with_what_to_do() {
     stage.issue(&["--provider", "hyperswitch"]);
     let before = stage.items().await;
     let hyperswitch = "--provider hyperswitch";
-    for (line, told) in [
+    for (line, message) in [
         (format!("issue {hyperswitch} --merchant a#b"), "no '#'"),
         (format!("issue {hyperswitch} --merchant é"), "visible ASCII"),
         (format!("issue {hyperswitch}"), "--merchant"),
@@ -556,11 +559,11 @@ async fn bad_input_is_refused_with_what_to_do() {
         let line = words(&line);
         let line: Vec<_> = line.iter().map(String::as_str).collect();
         let refused = stage.credentials(&line);
-        assert!(refused.error().contains(told), "{line:?}: {refused:?}");
+        assert!(refused.error().contains(message), "{line:?}: {refused:?}");
     }
     assert_eq!(stage.items().await, before);
 
-    let nobody = binary(
+    let no_identity = binary(
         &[
             "--endpoint-url",
             "http://127.0.0.1:9",
@@ -570,11 +573,17 @@ async fn bad_input_is_refused_with_what_to_do() {
         &[],
         "",
     );
-    assert!(nobody.error().contains("--endpoint-url"), "{nobody:?}");
+    assert!(
+        no_identity.error().contains("--endpoint-url"),
+        "{no_identity:?}"
+    );
     let nowhere = binary(&["credentials", "list"], &[], "");
     assert!(nowhere.error().contains("--region"), "{nowhere:?}");
-    let nobody = binary(&["credentials", "list", "--region", "us-east-1"], &[], "");
-    assert!(nobody.error().contains("aws sso login"), "{nobody:?}");
+    let no_identity = binary(&["credentials", "list", "--region", "us-east-1"], &[], "");
+    assert!(
+        no_identity.error().contains("aws sso login"),
+        "{no_identity:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -621,7 +630,7 @@ async fn a_credential_is_found_by_id_digits_or_leaked_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_not_taken_for_a_duplicate() {
+async fn a_lost_response_is_not_taken_for_a_duplicate() {
     let stage = Stage::set().await;
     let store = stage.url.strip_prefix("http://").unwrap().parse();
     let proxy = FaultProxy::start(store.unwrap()).await.unwrap();
@@ -629,7 +638,7 @@ async fn a_lost_answer_is_not_taken_for_a_duplicate() {
         url: proxy.url(),
         tables: stage.tables.clone(),
     };
-    let lost = Fault::Answer {
+    let lost = Fault::Response {
         after: 0,
         how: Cut::Reset,
     };
@@ -646,7 +655,7 @@ async fn a_lost_answer_is_not_taken_for_a_duplicate() {
     assert_eq!(proxy.attempts(), 3);
     assert_eq!(stage.items().await.len(), 2);
 
-    // Where no answer comes at all, that is what is said.
+    // Where no response comes at all, that is what is said.
     proxy.always(lost);
     let open = broken.credentials(&["issue", "--provider", "vtex", "--merchant", "m"]);
     assert!(open.error().contains("no definite response"), "{open:?}");
@@ -775,7 +784,7 @@ sso_region = eu-west-1
         let listed = list(profile);
         assert_eq!(listed.code, Some(0), "{listed:?}");
     }
-    for profile in ["nobody", "signed-out"] {
+    for profile in ["missing", "signed-out"] {
         let refused = list(profile);
         assert!(
             refused.error().contains("no AWS credentials"),

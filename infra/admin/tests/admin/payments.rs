@@ -118,7 +118,7 @@ async fn a_payment_is_moved_from_the_status_that_was_seen_or_not_at_all() {
     );
 }
 
-/// An item, and the answer of a cancel to it.
+/// An item, and the response of a cancel to it.
 const ITEMS: [(&str, &str); 12] = [
     (r#"{"status": "approved"}"#, "canceled"),
     (
@@ -156,7 +156,7 @@ const ITEMS: [(&str, &str); 12] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn show_forecasts_what_the_function_then_answers() {
+async fn show_forecasts_the_functions_outcome() {
     let stage = std::sync::Arc::new(Stage::set().await);
     let url = stage.serve().await;
     let issue = words("--json credentials issue --merchant m --provider vtex");

@@ -27,7 +27,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The result, where the answer was yes.
+    /// The result, where the response was yes.
     pub(crate) fn json(&self) -> Value {
         self.json_with(0)
     }

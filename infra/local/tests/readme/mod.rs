@@ -55,7 +55,8 @@ fn status(words: &str) -> &str {
         .expect(words)
 }
 
-/// Whether `actual` is what the README shows: every shown member, and null for those that are not shown.
+/// Whether `actual` is what the README shows: every shown member, and null for those that are not
+/// shown.
 fn same(shown: &Value, actual: &Value) -> bool {
     match (shown, actual) {
         (Value::Object(shown), Value::Object(actual)) => {
@@ -89,7 +90,7 @@ fn demand(command: &str) {
 }
 
 #[test]
-fn every_example_in_the_providers_readmes_does_what_it_says() {
+fn every_example_in_the_providers_readmes_works() {
     // curl says the status as well, without a word about it in the pasted command.
     let home = super::folder("curl");
     fs::create_dir_all(&home).unwrap();

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{budget::Budget, limits::MIN_ATTEMPT};
 
-/// Starts no attempt that cannot finish within the budget, counts those that start, and remembers
+/// Starts no attempt that cannot finish within the budget, counts those that start, and records
 /// whether one had no definite response.
 #[derive(Debug, Clone)]
 pub(super) struct Attempts {
@@ -44,7 +44,7 @@ impl Attempts {
         }
     }
 
-    /// Whether an attempt may have been written although no response says so.
+    /// Whether an attempt may have been written without a response that confirms it.
     pub(super) fn may_have_written(&self) -> bool {
         self.state.lost.load(Ordering::Relaxed) || self.state.sent.load(Ordering::Relaxed)
     }
