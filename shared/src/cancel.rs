@@ -371,30 +371,34 @@ fn condition_failed(found: Option<Payment>, transition: &Transition) -> Outcome 
     };
     let ours = &transition.cancellation;
     let open = transition.statuses.is_cancelable(&payment.status) && !payment.manual_cancellation;
+    let canceled = payment.status == transition.statuses.canceled;
     if let Some(made) = &payment.cancellation
         && made.token == ours.token
+        && (open || canceled)
     {
-        if payment.status == transition.statuses.canceled {
-            if made.fingerprint != ours.fingerprint {
-                return Err(CancelError::KeyReused(KeyReuse::OtherRequest));
-            }
+        if made.fingerprint != ours.fingerprint {
+            return Err(CancelError::KeyReused(KeyReuse::OtherRequest));
+        }
+        if canceled {
             // With the id of this very call it is our own write, whose response was lost.
             let replayed = made.id != ours.id;
             return Ok(Canceled { payment, replayed });
-        }
-        if open {
-            let reopened = KeyReuse::Reopened(Box::new(payment));
-            return Err(CancelError::KeyReused(reopened));
         }
     }
     if open {
         let missing = transition.required.iter();
         let missing = missing
             .filter(|attribute| !attribute.is_in(&payment))
-            .map(|attribute| attribute.name());
+            .map(|attribute| attribute.name())
+            .collect::<Vec<_>>();
+        // If nothing is missing, the condition was false for the token, whatever stands beside it.
+        if missing.is_empty() || transition.is_token_of(&payment) {
+            let reopened = KeyReuse::Reopened(Box::new(payment));
+            return Err(CancelError::KeyReused(reopened));
+        }
         error!(
             pk = transition.key.pk(),
-            attributes = missing.collect::<Vec<_>>().join(", "),
+            attributes = missing.join(", "),
             "the payment was not canceled: it lacks what the provider's response needs"
         );
         return Err(CancelError::Internal);

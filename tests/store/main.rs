@@ -410,6 +410,23 @@ async fn a_key_makes_one_transition_though_another_service_reopens_the_payment()
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_that_lost_all_but_its_token_still_refuses_the_key() {
+    let store = Store::dynamodb();
+    let Store::DynamoDb(_, tables) = &store else {
+        return;
+    };
+    let mut reopened = item("pending");
+    reopened["cancellation"] = json!({ "token": "key" });
+    tables.put("payments", &reopened).unwrap();
+    let refused = store.cancel(Some("key"), "reason").await;
+    let reopened = |reuse: &KeyReuse| matches!(reuse, KeyReuse::Reopened(_));
+    assert!(
+        matches!(&refused, Err(CancelError::KeyReused(reuse)) if reopened(reuse)),
+        "{refused:?}"
+    );
+}
+
 fn claim(digest: &str, payment_id: &str) -> SignatureUse {
     SignatureUse {
         pk: format!("p.signature#m#{digest}"),

@@ -8,7 +8,8 @@ use aws_sdk_dynamodb::{
     Client,
     config::{Credentials, http::HttpResponse},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    types::AttributeValue,
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use clap::{Args, builder::NonEmptyStringValueParser};
 use hyper::Uri;
@@ -244,6 +245,32 @@ pub(crate) fn is_this_machine(url: &str) -> bool {
     let uri = url.parse::<Uri>();
     let host = uri.as_ref().ok().and_then(Uri::host);
     matches!(host, Some("127.0.0.1" | "localhost" | "[::1]"))
+}
+
+/// Stores an item under a new `pk`. Where another item has it, that one is returned.
+pub(crate) async fn put_new(client: &Client, table: &str, item: &Item) -> Result<Option<Item>> {
+    let _waiting = waiting(format!("writing to the table {table}"));
+    let put = client
+        .put_item()
+        .table_name(table)
+        .set_item(Some(item.clone()))
+        .condition_expression("attribute_not_exists(pk)")
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .send()
+        .await;
+    let Err(failure) = put else { return Ok(None) };
+    match failure.as_service_error() {
+        // When a response is lost, the SDK retries the write, which then finds its own item.
+        Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+            let found = refused.item.clone().unwrap_or_default();
+            Ok((found != *item).then_some(found))
+        }
+        _ => Err(explain(
+            &failure,
+            "dynamodb:PutItem",
+            &format!("the table {table}"),
+        )),
+    }
 }
 
 /// What failed, and what to do next. `action` is the right that the call needs, such as

@@ -66,6 +66,10 @@ pub(crate) struct Refusal {
     pub(crate) code: &'static str,
 }
 
+const fn refusal(status: u16, at: &'static str, code: &'static str) -> Refusal {
+    Refusal { status, at, code }
+}
+
 /// What a cancel of a canceled payment gets.
 #[derive(Debug)]
 pub(crate) enum Again {
@@ -127,21 +131,9 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Word,
         body: Some("{}"),
         success: ("/status", Some("cancelled")),
-        again: Again::Refused(Refusal {
-            status: 400,
-            at: "/error/code",
-            code: "IR_16",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/error/code",
-            code: "IR_01",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/error/code",
-            code: "HE_02",
-        },
+        again: Again::Refused(refusal(400, "/error/code", "IR_16")),
+        unauthenticated: refusal(401, "/error/code", "IR_01"),
+        not_found: refusal(404, "/error/code", "HE_02"),
     },
     Provider {
         name: hedgepayments::HedgePayments::NAME,
@@ -158,21 +150,9 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Text,
         body: Some("{}"),
         success: ("/status", Some("canceled")),
-        again: Again::Refused(Refusal {
-            status: 412,
-            at: "/error/code",
-            code: "payment_not_cancelable",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/error/code",
-            code: "unauthorized",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/error/code",
-            code: "not_found",
-        },
+        again: Again::Refused(refusal(412, "/error/code", "payment_not_cancelable")),
+        unauthenticated: refusal(401, "/error/code", "unauthorized"),
+        not_found: refusal(404, "/error/code", "not_found"),
     },
     Provider {
         name: vtex::Vtex::NAME,
@@ -190,6 +170,7 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         body: Some(r#"{"paymentId":"{payment_id}","requestId":"{key}"}"#),
         success: ("/cancellationId", None),
         again: Again::Same("/cancellationId"),
+<<<<<<< HEAD
         unauthenticated: Refusal {
             status: 401,
             at: "/code",
@@ -201,6 +182,11 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
             at: "/code",
             code: "payment-not-found",
         },
+=======
+        unauthenticated: refusal(401, "/code", "unauthorized"),
+        // The protocol answers every fact about a payment with 200.
+        not_found: refusal(200, "/code", "payment-not-found"),
+>>>>>>> main
     },
     Provider {
         name: walletconnect::WalletConnect::NAME,
@@ -224,21 +210,9 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Text,
         body: None,
         success: ("/status", Some("cancelled")),
-        again: Again::Refused(Refusal {
-            status: 400,
-            at: "/code",
-            code: "invalid_state",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/code",
-            code: "invalid_api_key",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/code",
-            code: "payment_not_found",
-        },
+        again: Again::Refused(refusal(400, "/code", "invalid_state")),
+        unauthenticated: refusal(401, "/code", "invalid_api_key"),
+        not_found: refusal(404, "/code", "payment_not_found"),
     },
     Provider {
         name: one2pays::One2Pays::NAME,
@@ -259,21 +233,9 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Uuid,
         body: None,
         success: ("/data/status", Some("canceled")),
-        again: Again::Refused(Refusal {
-            status: 400,
-            at: "/error/code",
-            code: "VALIDATION_ERROR",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/error/code",
-            code: "INVALID_CREDENTIALS",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/error/code",
-            code: "RESOURCE_NOT_FOUND",
-        },
+        again: Again::Refused(refusal(400, "/error/code", "VALIDATION_ERROR")),
+        unauthenticated: refusal(401, "/error/code", "INVALID_CREDENTIALS"),
+        not_found: refusal(404, "/error/code", "RESOURCE_NOT_FOUND"),
     },
 ];
 

@@ -74,6 +74,7 @@ impl Endpoint {
 
     /// The payment that a path names, where the path is this provider's.
     pub(crate) fn payment_in(&self, path: &str) -> Option<String> {
+        let path = path.strip_suffix('/').unwrap_or(path);
         let (route, path) = (self.route.split('/'), path.split('/'));
         if route.clone().count() != path.clone().count() {
             return None;

@@ -162,8 +162,10 @@ pub(crate) fn router(window: Window) -> Router {
     endpoints
         .fold(page, |router, endpoint| {
             // The path is matched as it came, percent-encoded, so any payment id reaches its
-            // provider.
-            router.route(endpoint.route, endpoint.handler.clone())
+            // provider. A trailing slash is tolerated, as on Lambda.
+            router
+                .route(endpoint.route, endpoint.handler.clone())
+                .route(&format!("{}/", endpoint.route), endpoint.handler.clone())
         })
         .layer(middleware::from_fn(refuse_other_origins))
         .layer(middleware::from_fn_with_state(window, record))

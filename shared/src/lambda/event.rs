@@ -22,13 +22,14 @@ use lambda_http::{
     },
     request::LambdaRequest,
 };
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     error::{Fault, FaultKind},
     request::PathParameters,
+    route,
 };
 
 /// The service that invoked the function, and so the form of its response.
@@ -216,11 +217,10 @@ fn path(path: &str, decoded: bool) -> Option<Uri> {
 fn parameters(parameters: HashMap<String, String>, decoded: bool) -> PathParameters {
     let decode = |value: String| {
         if decoded {
-            return value;
+            value
+        } else {
+            route::decode(&value).into_owned()
         }
-        // Bytes that are not UTF-8 name nothing.
-        let text = percent_decode_str(&value).decode_utf8();
-        text.map(Into::into).unwrap_or_default()
     };
     let all = parameters.into_iter();
     PathParameters(all.map(|(name, value)| (name, decode(value))).collect())

@@ -8,6 +8,7 @@ use shared::{
     cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
     error::StoreError,
     payment::Payment,
+    store::memory,
 };
 
 /// Both tables and their counts.
@@ -66,21 +67,7 @@ impl Payments for Store {
                 made.fingerprint.clone_from(&ours.fingerprint);
             }
         }
-        let condition = transition.statuses.is_cancelable(&payment.status)
-            && !payment.manual_cancellation
-            && !transition.is_token_of(payment)
-            && transition
-                .required
-                .iter()
-                .all(|attribute| attribute.is_in(payment));
-        if !condition {
-            return Ok(TransitionResult::ConditionFailed(Some(payment.clone())));
-        }
-        transition.statuses.canceled.clone_into(&mut payment.status);
-        payment.canceled_at = transition.at.as_str().into();
-        payment.updated_at = transition.at.as_str().into();
-        payment.cancellation = Some(ours.clone());
-        Ok(TransitionResult::Transitioned(payment.clone()))
+        Ok(memory::apply(transition, payment))
     }
 }
 

@@ -6,11 +6,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::put_item::PutItemError,
-    types::{
-        AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-        Update,
-    },
+    types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update},
 };
 use indicatif::ProgressBar;
 use jiff::Timestamp;
@@ -21,7 +17,7 @@ use shared::{
 };
 
 use crate::{
-    aws::{Account, explain},
+    aws::{Account, explain, put_new},
     output::waiting,
     payments::item::Item,
     providers::{self, Provider, is_digest},
@@ -119,6 +115,7 @@ impl Table {
 
     /// Stores a new credential, over no other.
     pub(crate) async fn put(&self, item: &Item) -> Result<()> {
+<<<<<<< HEAD
         let _waiting = self.waiting("writing to");
         let put = self
             .client
@@ -142,6 +139,11 @@ impl Table {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Err(self.taken()),
                 _ => Err(self.explain(&failure, "dynamodb:PutItem")),
             },
+=======
+        match put_new(&self.client, &self.name, item).await? {
+            None => Ok(()),
+            Some(_) => Err(self.taken()),
+>>>>>>> main
         }
     }
 

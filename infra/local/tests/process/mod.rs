@@ -226,7 +226,8 @@ impl Stack {
             "Content-Type: application/x-amz-json-1.0",
             &target,
             "Authorization: AWS4-HMAC-SHA256 \
-             Credential=local/20240101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
+             Credential=local/20240101/us-east-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=0",
             "X-Amz-Date: 20240101T000000Z",
         ];
         let body = input.to_string();
