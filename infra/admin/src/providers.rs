@@ -170,23 +170,9 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         body: Some(r#"{"paymentId":"{payment_id}","requestId":"{key}"}"#),
         success: ("/cancellationId", None),
         again: Again::Same("/cancellationId"),
-<<<<<<< HEAD
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/code",
-            code: "unauthorized",
-        },
-        // The protocol responds to every fact about a payment with 200.
-        not_found: Refusal {
-            status: 200,
-            at: "/code",
-            code: "payment-not-found",
-        },
-=======
         unauthenticated: refusal(401, "/code", "unauthorized"),
-        // The protocol answers every fact about a payment with 200.
+        // The protocol responds to every fact about a payment with 200.
         not_found: refusal(200, "/code", "payment-not-found"),
->>>>>>> main
     },
     Provider {
         name: walletconnect::WalletConnect::NAME,

@@ -115,35 +115,9 @@ impl Table {
 
     /// Stores a new credential, over no other.
     pub(crate) async fn put(&self, item: &Item) -> Result<()> {
-<<<<<<< HEAD
-        let _waiting = self.waiting("writing to");
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(()),
-            Err(failure) => match failure.as_service_error() {
-                // When a response is lost, the SDK retries the write, which then finds its own
-                // item.
-                Some(PutItemError::ConditionalCheckFailedException(found))
-                    if found.item.as_ref() == Some(item) =>
-                {
-                    Ok(())
-                }
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(self.taken()),
-                _ => Err(self.explain(&failure, "dynamodb:PutItem")),
-            },
-=======
         match put_new(&self.client, &self.name, item).await? {
             None => Ok(()),
             Some(_) => Err(self.taken()),
->>>>>>> main
         }
     }
 

@@ -187,25 +187,22 @@ async fn show_forecasts_the_functions_outcome() {
             curl.extend(["-H", header.as_str().unwrap()]);
         }
         curl.push(&target);
-        let answered = tokio::process::Command::new("curl")
+        let cancel = tokio::process::Command::new("curl")
             .args(curl)
             .output()
             .await
             .unwrap();
-        let answered: Value = serde_json::from_slice(&answered.stdout).unwrap();
+        let cancel: Value = serde_json::from_slice(&cancel.stdout).unwrap();
         let is_untouched = stage.payment(item["pk"].as_str().unwrap()).await == item;
-        let code = match (
-            answered["code"].as_str(),
-            answered["cancellationId"].is_null(),
-        ) {
+        let code = match (cancel["code"].as_str(), cancel["cancellationId"].is_null()) {
             (None, false) if !is_untouched => "canceled",
             // VTEX reports the payment canceled; this request did not cancel it.
             (None, false) => "not_cancelable",
             (Some("cancel-manually" | "cancel-failed"), true) => "not_cancelable",
             (Some("internal-error"), true) => "internal",
-            other => panic!("{other:?} in {answered}"),
+            other => panic!("{other:?} in {cancel}"),
         };
-        assert_eq!(code, outcome, "{item}\n{answered}");
+        assert_eq!(code, outcome, "{item}\n{cancel}");
     }
     let missing = words("payments show --provider vtex --merchant m NONE");
     stage.aside(missing).await.error();

@@ -1,4 +1,4 @@
-//! Processes that end with their test, and never outlast its patience.
+//! Processes that end with their test, and never outlast its timeout.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
