@@ -300,6 +300,24 @@ pub(crate) const BUGS: &[Bug] = &[
         "a_function_calls_its_regions_endpoint_with_its_session",
     ),
     bug(
+        "the clock is not corrected by DynamoDB's",
+        SDK,
+        ".timeout_config(timeouts)",
+        ".timeout_config(timeouts)
+        .disable_clock_skew_correction(true)",
+        UNIT,
+        "a_signature_of_the_wrong_time_is_made_again_at_dynamodbs",
+    ),
+    bug(
+        "a connection is used again after a failure",
+        SDK,
+        ".with_max_backoff(MAX_BACKOFF)",
+        ".with_max_backoff(MAX_BACKOFF)
+        .with_reconnect_mode(aws_sdk_dynamodb::config::retry::ReconnectMode::ReuseAllConnections)",
+        STORE,
+        "after_a_failure_of_the_store_the_retry_takes_another_connection",
+    ),
+    bug(
         "the token on the payment is ignored",
         CANCEL,
         "&& made.token == ours.token",
