@@ -136,6 +136,7 @@ struct State {
     script: VecDeque<Fault>,
     then: Option<Fault>,
     attempts: usize,
+    connections: usize,
     refuse: usize,
     refused: usize,
     late: Vec<Vec<u8>>,
@@ -263,6 +264,12 @@ impl FaultProxy {
         lock(&self.inside.state).attempts
     }
 
+    /// How many connections have been made since the last script.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        lock(&self.inside.state).connections
+    }
+
     /// Returns once this many attempts have arrived, and the store has changed an item this often.
     pub async fn reached(&self, attempts: usize, transitions: usize) {
         let mut changed = self.inside.changed.subscribe();
@@ -315,12 +322,14 @@ impl Inside {
             state.refused += 1;
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
+        drop(state);
         let (theirs, ours) = Pipe::pair();
         self.spawn(ours);
         Ok(theirs)
     }
 
     fn spawn(self: &Arc<Self>, connection: impl Connection) {
+        lock(&self.state).connections += 1;
         let inside = Arc::clone(self);
         let mut connections = lock(&self.connections);
         while connections.try_join_next().is_some() {}

@@ -72,3 +72,20 @@ async fn what_a_real_network_breaks_is_retried_and_is_no_conflict() {
         assert_eq!((proxy.attempts(), proxy.transitions()), (2, 1), "{fault:?}");
     }
 }
+
+#[tokio::test]
+async fn after_a_failure_of_the_store_the_retry_takes_another_connection() {
+    let tables = Tables::new().unwrap();
+    tables.put("payments", &pending()).unwrap();
+    let proxy = FaultProxy::listening(&tables).await.unwrap();
+    let config = proxy.config().into_builder().sleep_impl(Patient).build();
+    proxy.script([Fault::Instead {
+        answer: Instead::InternalServerError,
+        committed: false,
+    }]);
+    let store = DynamoDb::new(&config, dynamodb::Tables::default());
+    let budget = Budget::until(Instant::now() + Duration::from_secs(600));
+    let outcome = store.transition(&transition(), &budget).await;
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert_eq!((proxy.attempts(), proxy.connections()), (2, 2));
+}

@@ -88,8 +88,16 @@ fn condition_failed(item: Value) -> (u16, Value) {
 
 /// A store whose calls get these responses in order.
 fn store(responses: Vec<(u16, Value)>) -> (DynamoDb, StaticReplayClient) {
+    store_at(None, responses)
+}
+
+/// The same store, whose clock says this.
+fn store_at(date: Option<&str>, responses: Vec<(u16, Value)>) -> (DynamoDb, StaticReplayClient) {
     let events = responses.into_iter().map(|(status, body)| {
-        let response = http::Response::builder().status(status);
+        let mut response = http::Response::builder().status(status);
+        if let Some(date) = date {
+            response = response.header("date", date);
+        }
         let response = response.body(SdkBody::from(body.to_string())).unwrap();
         ReplayEvent::new(http::Request::new(SdkBody::empty()), response)
     });
@@ -276,6 +284,21 @@ async fn what_was_certainly_not_written_is_not_undecided() {
         let shown = refused.1.to_string();
         assert_eq!(outcome(vec![refused]).await, (Err(expected), 1), "{shown}");
     }
+}
+
+/// Lambda's clock may drift, and DynamoDB refuses a signature of another time.
+#[tokio::test(start_paused = true)]
+async fn a_signature_of_the_wrong_time_is_made_again_at_dynamodbs() {
+    let refused = error(400, "InvalidSignatureException", "Signature expired: …");
+    let date = Some("Sat, 01 Jan 2050 12:00:00 GMT");
+    let (store, client) = store_at(date, vec![refused, written()]);
+    assert!(made(
+        &store.transition(&transition().await, &budget()).await
+    ));
+    let dates = client.actual_requests();
+    let dates = dates.map(|sent| sent.headers().get("x-amz-date").unwrap());
+    let in_2050: Vec<_> = dates.map(|date| date.starts_with("20500101T")).collect();
+    assert_eq!(in_2050, [false, true]);
 }
 
 #[tokio::test(start_paused = true)]
