@@ -80,7 +80,7 @@ async fn after_a_failure_of_the_store_the_retry_takes_another_connection() {
     let proxy = FaultProxy::listening(&tables).await.unwrap();
     let config = proxy.config().into_builder().sleep_impl(Patient).build();
     proxy.script([Fault::Instead {
-        answer: Instead::InternalServerError,
+        response: Instead::InternalServerError,
         committed: false,
     }]);
     let store = DynamoDb::new(&config, dynamodb::Tables::default());
