@@ -183,7 +183,11 @@ fn response<P: Contract>(attempt: &Attempt<'_>) {
     if credential != Credential::Right {
         assert_eq!(tables.transitions, 0, "{credential:?} reached the payment");
     }
-    assert!(tables.transitions <= 1, "{} transitions", tables.transitions);
+    assert!(
+        tables.transitions <= 1,
+        "{} transitions",
+        tables.transitions
+    );
 }
 
 /// The body, with a canary planted in it if it is an object: in a field that no provider stores,
