@@ -1026,8 +1026,15 @@ def with_cdk(cloud):
         )
     )
     cdk = ["node_modules/.bin/cdk", "--app", f"node build/bin/cancel.js {file}"]
-    with test("cdk bootstrap"):
-        run("cdk-bootstrap", cdk + ["bootstrap"], cloud.environment, folder)
+    with test("npx cdk bootstrap and npx cdk deploy, as infra/README.md prints them"):
+        text = (ROOT / "infra/README.md").read_text()
+        commands = "\n".join(re.findall(r"^npx cdk .+$", text, re.MULTILINE))
+        # There is nobody to confirm the roles.
+        environment = cloud.environment | {"CDK_REQUIRE_APPROVAL": "never"}
+        run("readme-cdk", ["bash", "-euc", commands], environment, folder)
+        (name,) = json.loads((folder / "stacks.json").read_text())
+        equal(Stack(cloud, name).providers, PROVIDERS)
+        run("readme-cdk-destroy", ["npx", "cdk", "destroy", "--force", name], environment, folder)
     with test("cdk deploy"):
         run(
             "cdk-deploy",
