@@ -950,7 +950,7 @@ def next_commands(stack):
     for provider in stack.providers:
         with test(f"{stack.name}: {provider}: the outputs' commands cancel a first payment"):
             url, payment = re.search(
-                r"'(https://[^']+/([^/']+)/cancel\w*)'", outputs[f"Next3{provider}Cancel"]
+                r"'(https?://[^']+/([^/']+)/cancel\w*)'", outputs[f"Next3{provider}Cancel"]
             ).groups()
             equal(re.sub(r"{\w+}", payment, outputs[f"{provider}Url"]), url)
             issue, put = (
@@ -965,10 +965,10 @@ def next_commands(stack):
                 outputs["Next2PutPayment"],
             )
             # The emulator stands behind the name, without TLS.
-            host = url.split("/")[2]
+            scheme, _, host, *_ = url.split("/")
             near = re.sub(r"\.execute-api\..+", f".execute-api.localhost:{stack.cloud.port}", host)
             script = f"""
-                curl() {{ command curl -sS -H 'Host: {near}' "${{@/https:\\/\\/{host}/{stack.cloud.url}}}"; }}
+                curl() {{ command curl -sS -H 'Host: {near}' "${{@/{scheme}\\/\\/{host}/{stack.cloud.url}}}"; }}
                 printed=$({issue})
                 ID=$(sed -n 's/^ *id *//p' <<<"$printed") SECRET=$(sed -n 's/^ *secret *//p' <<<"$printed")
                 {put}
