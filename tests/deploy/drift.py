@@ -81,7 +81,7 @@ CHANGES = {
     "DomainName, rest": DOMAIN | REST,
     "TruststoreUri": DOMAIN | {"TruststoreUri": "s3://bucket/key", "DefaultEndpoint": "disabled"},
     "DefaultEndpoint": DOMAIN | REST | {"DefaultEndpoint": "disabled"},
-    "CorsOrigins": {"CorsOrigins": "https://shop.example, https://pay.example"},
+    "CorsOrigins": {"CorsOrigins": "https://shop.example,https://pay.example"},
     **{
         f"{provider}Throttling{what}": {f"{provider}Throttling{what}": 7}
         for provider in PROVIDERS
