@@ -35,7 +35,8 @@ pub fn parameter(route: &str) -> &str {
         .map_or("", |(name, _)| name)
 }
 
-/// Bytes that are not UTF-8 become U+FFFD: the path is still the route's, and no payment has that id.
+/// Bytes that are not UTF-8 become U+FFFD: the path is still the route's, and no payment has that
+/// id.
 pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }

@@ -31,11 +31,11 @@ use crate::clock::{Timestamp, milliseconds};
 /// Starts logging to `output`.
 ///
 /// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`), else `AWS_LAMBDA_LOG_LEVEL`, sets the
-/// levels. Without either, or if it is invalid, they are `default`, and so is what it does not name.
-/// Events of other crates are never logged below DEBUG: there the SDK and the runtime quote requests,
-/// with their credentials.
-/// `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by default text on a terminal. A panic
-/// is logged by its location alone: its message might quote the request.
+/// levels. Without either, or if it is invalid, they are `default`, and so is what it does not
+/// name. Events of other crates are never logged below DEBUG: there the SDK and the runtime quote
+/// requests, with their credentials. `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by
+/// default text on a terminal. A panic is logged by its location alone: its message might quote the
+/// request.
 pub fn init<O: io::Write + IsTerminal>(
     output: impl Fn() -> O + Send + Sync + 'static,
     default: Targets,

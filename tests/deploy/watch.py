@@ -273,7 +273,8 @@ def every_block():
 
 def queries(text):
     """Its Logs Insights queries: the runbook's are arguments of `insights`, with the log group before them."""
-    found = re.findall(r"""insights "(?:\$\(physical )?\$?(\w+)\)?" '(.+?)'\n""", text)
+    argument = r"""insights "(?:\$\(physical )?\$?(\w+)\)?" '(.+?)'\n"""
+    found = re.findall(argument, text, re.DOTALL)
     return [(group, re.sub(r"'\"\$\w+\"'", "x", query)) for group, query in found]
 
 

@@ -15,7 +15,7 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and tells what it did where somebody asks"
+    reason = "a test fails by panicking, and prints its counts with --nocapture"
 )]
 
 use std::{cmp::Reverse, collections::BTreeSet, env, thread};
@@ -502,7 +502,7 @@ impl Model for Cancels {
         ];
         if self.clients.iter().any(|asks| asks.key.is_some()) {
             properties.push(Property::sometimes("replayed", Self::is_replayed));
-            let found = "a repetition finds done what was left undecided";
+            let found = "a retry finds an undecided cancel done";
             properties.push(Property::sometimes(found, Self::is_found_done));
         }
         if self.shares_a_key_for_two_requests() {

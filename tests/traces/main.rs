@@ -194,7 +194,7 @@ async fn store(case: &Case) -> Result<String> {
 
 /// The spans that have been sent, once there are any.
 async fn until_sent(sent: &Sent) -> Result<Vec<Span>> {
-    let patience = Instant::now() + ALLOWED;
+    let deadline = Instant::now() + ALLOWED;
     loop {
         let bodies = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !bodies.is_empty() {
@@ -207,7 +207,7 @@ async fn until_sent(sent: &Sent) -> Result<Vec<Span>> {
             return Ok(scopes.flat_map(|scope| scope.spans).collect());
         }
         ensure!(
-            Instant::now() < patience,
+            Instant::now() < deadline,
             "nothing was sent to the collector"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -69,7 +69,7 @@ enum Command {
     Conformance(conformance::Conformance),
 }
 
-/// The response to a command that asks something.
+/// The result of a command that checks something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Passed,
@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
         Ok(Verdict::Passed) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::from(3),
         Err(error) => {
-            // Where even this cannot be written, the exit code still says it.
+            // If this cannot be written either, the exit code still reports it.
             let _ = writeln!(
                 io::stderr(),
                 "error: {}",

@@ -69,7 +69,14 @@ fn escaped(text: &str, with: impl Fn(char, &mut String)) -> String {
 /// Controls, and what changes the direction or the place of its neighbors.
 fn is_unseen(it: char) -> bool {
     it.is_control()
-        || matches!(it, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || ['\u{ad}', '\u{61c}', '\u{feff}'].contains(&it)
+        || [
+            '\u{200b}'..='\u{200f}',
+            '\u{2028}'..='\u{202e}',
+            '\u{2060}'..='\u{206f}',
+        ]
+        .iter()
+        .any(|range| range.contains(&it))
 }
 
 /// Rows under their titles.

@@ -1,7 +1,7 @@
-//! `admin verify`: does a deployed stack do what it must?
-//!
-//! A canary merchant gets a credential that ends by itself, and a payment, for each provider. All
-//! of it is removed at the end, whatever came of it, Ctrl-C included.
+//! `admin verify`: checks a deployed stack from outside.
+//! //!
+//! For each provider, a canary merchant gets a payment and a credential that expires by itself. All
+//! of it is removed at the end, also after a failure or Ctrl-C.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(crate) struct Verify {
     samples: u32,
 }
 
-/// What came of one provider.
+/// The result for one provider.
 #[derive(Serialize)]
 struct Report {
     provider: &'static str,
@@ -81,7 +81,9 @@ impl Verify {
             let mut canary = Canary::new(provider, url)?;
             let checked = tokio::select! {
                 checked = canary.check(account, self.samples) => checked,
-                _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; what was made is removed")),
+                _ = tokio::signal::ctrl_c() => {
+                    Err(anyhow::anyhow!("interrupted; its items are removed"))
+                }
             };
             let removed = canary.remove(account).await;
             let report = checked.with_context(|| format!("cannot verify {}", provider.name));
@@ -307,14 +309,15 @@ impl Canary {
         removed = removed.and(account.delete(&account.credentials, credential).await);
         removed.with_context(|| {
             format!(
-                "the items of {} are not removed; delete them by hand. The credential ends by itself within 15 minutes",
+                "the items of {} could not be removed; delete them by hand. The credential expires \
+                 within 15 minutes",
                 self.merchant
             )
         })
     }
 }
 
-/// Where the trace of a used signature lies, if the functions keep them.
+/// The key of a used signature, if the functions store one.
 fn used_signature(provider: &Provider, merchant: &str, header: &str) -> Option<String> {
     let tag = hex::decode(header.strip_prefix("sha256=")?).ok()?;
     let digest = hex::encode(Sha256::digest(tag));

@@ -1,7 +1,7 @@
-//! A DynamoDB in this process, with both tables as `infra` defines them: what the one-machine stack
-//! and the tests stand on.
-//!
-//! The engine is dynoxide, DynamoDB's API on SQLite, spoken to over HTTP by the real AWS SDK.
+//! A DynamoDB in this process, with both tables as `infra` defines them, for the one-machine stack
+//! and the tests.
+//! //!
+//! The engine is dynoxide, DynamoDB's API on SQLite. The real AWS SDK calls it over HTTP.
 
 use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
@@ -24,14 +24,14 @@ use tokio::net::TcpListener;
 /// An item of a table, as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// How long a test waits for its own look into the tables, and a new table may take.
+/// How long a test waits for its own calls to the tables, and for a new table.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends.
 /// With `data` the tables are kept in that folder, otherwise in memory.
 ///
 /// # Errors
-/// Where the address is taken or the folder cannot be used; the message says which.
+/// If the address is taken or the folder cannot be used; the message names it.
 pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAddr> {
     let database = match data {
         None => dynoxide::Database::memory().context("the embedded DynamoDB did not start")?,
@@ -56,10 +56,10 @@ pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAdd
 }
 
 /// A DynamoDB on any free port, in memory, with both tables under their default names, and a client
-/// to look into them.
+/// of it.
 ///
 /// # Errors
-/// Where no port is free.
+/// If no port is free.
 pub async fn with_tables() -> Result<(SocketAddr, Client)> {
     let address = start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
     // The functions' timeouts are short, and a machine that runs many tests at once may stall for
@@ -90,11 +90,11 @@ pub fn config(endpoint_url: &str) -> SdkConfig {
         .build()
 }
 
-/// Creates both tables, payments and credentials, where they are not there yet: on demand,
-/// partition key `pk`, no sort key. Of the payments, used signatures end by themselves.
+/// Creates both tables, payments and credentials, if they are missing: on demand, partition key
+/// `pk`, no sort key. DynamoDB deletes expired used signatures.
 ///
 /// # Errors
-/// Where DynamoDB refuses or does not answer.
+/// If DynamoDB refuses or does not respond.
 pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
     let [payments, _] = names;
     for name in names {
@@ -145,10 +145,10 @@ async fn forget_signatures(client: &Client, payments: &str) -> Result<()> {
     Ok(())
 }
 
-/// Puts a plain JSON object into a table, over whatever was there.
+/// Puts a plain JSON object into a table, and replaces an existing item.
 ///
 /// # Errors
-/// Where `item` is no object, or DynamoDB refuses or does not answer.
+/// If `item` is not an object, or DynamoDB refuses or does not respond.
 pub async fn put(client: &Client, table: &str, item: &Value) -> Result<()> {
     let AttributeValue::M(item) = from_json(item) else {
         bail!("an item must be a JSON object");
@@ -166,7 +166,7 @@ pub async fn put(client: &Client, table: &str, item: &Value) -> Result<()> {
 /// Removes the item under that partition key, if there is one.
 ///
 /// # Errors
-/// Where DynamoDB refuses or does not answer.
+/// If DynamoDB refuses or does not respond.
 pub async fn delete(client: &Client, table: &str, pk: &str) -> Result<()> {
     let pk = AttributeValue::S(pk.to_owned());
     let deleted = client
@@ -182,7 +182,7 @@ pub async fn delete(client: &Client, table: &str, pk: &str) -> Result<()> {
 /// Every item of a table, as plain JSON, in no order.
 ///
 /// # Errors
-/// Where DynamoDB refuses or does not answer.
+/// If DynamoDB refuses or does not respond.
 pub async fn scan(client: &Client, table: &str) -> Result<Vec<Value>> {
     let items = client
         .scan()

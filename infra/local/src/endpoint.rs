@@ -1,4 +1,4 @@
-//! A provider on this machine: its route, its words, its demo data.
+//! A provider on this machine: its route, its statuses, its demo data.
 
 use anyhow::{Context, Result};
 use axum::routing::MethodRouter;
@@ -40,7 +40,7 @@ pub(crate) struct Endpoint {
     pub(crate) statuses: Statuses,
     /// Its file in `infra/providers/demo`.
     pub(crate) demo: Demo,
-    /// What answers.
+    /// The service.
     pub(crate) handler: MethodRouter,
 }
 
@@ -110,8 +110,8 @@ impl Endpoint {
         self.statuses.cancelable.contains(&text(item, "status")) && !manual
     }
 
-    /// The provider's status words: those that can be canceled, the one for canceled, and what else
-    /// its demo payments have.
+    /// The provider's statuses: the cancelable ones, the canceled one, and those of its demo
+    /// payments.
     pub(crate) fn words(&self) -> Vec<&str> {
         let mut words = self.statuses.cancelable.to_vec();
         words.push(self.statuses.canceled);
@@ -125,7 +125,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a segment of a route stands for the payment id.
+/// Whether a segment of a route is the payment id's placeholder.
 fn parameter(segment: &str) -> bool {
     segment.starts_with('{')
 }

@@ -170,7 +170,8 @@ fn each_request_gets_a_line_refusals_included() {
     try_cancel(&stack, "vtex", "VTEX_APPROVED");
     let expected = [
         "hyperswitch /payments/pay_hs_requires_capture/cancel 200 canceled",
-        "one2pays /api/v1/payments/550e8400-e29b-41d4-a716-446655440005/cancel 400 VALIDATION_ERROR",
+        "one2pays /api/v1/payments/550e8400-e29b-41d4-a716-446655440005/cancel \
+         400 VALIDATION_ERROR",
         "- /nothing?x=1 404 not found",
         "hyperswitch /payments/1/cancel 403 forbidden",
         "vtex /payments/VTEX_APPROVED/cancellations 200 canceled",
@@ -314,7 +315,7 @@ fn an_app_may_cancel_with_its_public_id() {
     assert_eq!(response.status, 200, "{}", response.body);
 }
 
-/// The demo's sections: a heading, and its lines as words.
+/// The demo's sections: a heading, and its lines split at spaces.
 fn sections(output: &str) -> Vec<(String, Vec<String>)> {
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
     for line in output.lines() {
@@ -405,15 +406,16 @@ fn the_demo_is_colored_only_for_who_can_see_it() {
 #[test]
 fn the_demo_fails_where_a_cancel_is_not_as_it_should_be() {
     let stack = Stack::start(&[]);
-    let key_switched_off = json!({
+    let digest = "c0a3d8de890fbd5ac2d294c3956977e8ce58b10aec52c80e6a625e3d781a16b4";
+    let disabled_key = json!({
         "TableName": "credentials",
         "Item": {
-            "pk": {"S": "walletconnect#c0a3d8de890fbd5ac2d294c3956977e8ce58b10aec52c80e6a625e3d781a16b4"},
+            "pk": {"S": format!("walletconnect#{digest}")},
             "merchant_id": {"S": "m_demo"},
             "active": {"BOOL": false},
         },
     });
-    stack.dynamodb("PutItem", &key_switched_off);
+    stack.dynamodb("PutItem", &disabled_key);
     let output = run(
         &["--demo", "--port", "0", "--endpoint-url", &stack.dynamodb],
         &[],
@@ -447,7 +449,8 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
     assert_eq!(
         output.stderr,
         format!(
-            "error: all demo payments of walletconnect are canceled already; to start afresh, delete {}, or name another folder\n",
+            "error: all demo payments of walletconnect are canceled already; to start afresh, \
+             delete {}, or name another folder\n",
             folder.display()
         )
     );

@@ -27,9 +27,9 @@ pub struct Provider {
     pub name: &'static str,
     /// Its path, with one parameter.
     pub route: &'static str,
-    /// From which words to which a cancel moves a payment.
+    /// The statuses that a cancel moves a payment from and to.
     pub statuses: Statuses,
-    /// The other words of its payments.
+    /// The other statuses of its payments.
     pub other_statuses: &'static [&'static str],
     /// The ways to present a credential, the usual one first.
     pub schemes: &'static [Scheme],
@@ -37,7 +37,7 @@ pub struct Provider {
     pub versions: &'static [&'static str],
     /// What a success response cannot do without.
     pub required: &'static [Attribute],
-    /// What a payment id looks like.
+    /// The form of its payment ids.
     pub id: Id,
     /// The body of a cancel, with `{payment_id}` and `{key}`; `None` where there is none.
     pub body: Option<&'static str>,
@@ -54,7 +54,7 @@ pub struct Provider {
     pub demo: &'static str,
 }
 
-/// What a payment id looks like.
+/// The form of a payment id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Id {
     /// Any text that fits a path.
@@ -185,7 +185,7 @@ pub static PROVIDERS: [Provider; 5] = [
         success: ("/cancellationId", None),
         again: Again::Same("/cancellationId"),
         unauthenticated: refusal(401, "/code", "unauthorized"),
-        // The protocol answers every fact about a payment with 200.
+        // The protocol responds to every fact about a payment with 200.
         not_found: refusal(200, "/code", "payment-not-found"),
     },
     Provider {
@@ -281,7 +281,7 @@ pub fn find(name: &str) -> Option<&'static Provider> {
 }
 
 impl Provider {
-    /// Every word of its payments, the cancelable ones first.
+    /// Every status of its payments, the cancelable ones first.
     pub fn words(&self) -> impl Iterator<Item = &'static str> {
         let cancelable = self.statuses.cancelable.iter().copied();
         let others = self.other_statuses.iter().copied();
@@ -301,7 +301,7 @@ impl Provider {
         Ok(found)
     }
 
-    /// The scheme whose items have such a key id.
+    /// The scheme whose items have this form of key id.
     pub fn scheme_of_key(&self, key_id: &str) -> Option<&'static Scheme> {
         let mut schemes = self.schemes.iter();
         schemes.find(|scheme| is_digest(key_id) != scheme.kind.has_id())
@@ -329,7 +329,7 @@ impl Provider {
             ),
             Id::Text => ensure!(
                 !id.is_empty() && !id.contains('/') && !matches!(id, "." | ".."),
-                "a payment id is one segment of a path: not empty, without a slash, and neither . nor .."
+                "a payment id is one path segment: not empty, without a slash, neither . nor .."
             ),
             Id::Uuid => {
                 let uuid = Uuid::try_parse(id).ok();

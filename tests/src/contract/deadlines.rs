@@ -73,10 +73,10 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
         let allowed = Duration::from_millis(333 + n as u64 * 61 % 1667);
         let deadline = clock.now().checked_add(allowed)?;
         let response = send(u64::try_from(deadline.as_millisecond())?).await?;
-        let answered = clock.now();
+        let responded = clock.now();
         ensure!(
-            answered.checked_add(LEFT)? <= deadline,
-            "answered at {answered}, and the deadline is {deadline}"
+            responded.checked_add(LEFT)? <= deadline,
+            "responded at {responded}, and the deadline is {deadline}"
         );
         let outcome = response.headers.get(OUTCOME).context("no outcome")?;
         let prompt = cached && delay <= PROMPT && delay + ROOM <= allowed;

@@ -257,7 +257,7 @@ impl History {
     #[must_use]
     pub fn remarkable(&self) -> BTreeSet<&'static str> {
         let mut found = BTreeSet::new();
-        let befell = |number, which| {
+        let had = |number, which| {
             let mut events = self.events.iter();
             events.any(|event| *event == Event::Befell(number, which))
         };
@@ -290,7 +290,7 @@ impl History {
                         replayed: false, ..
                     } => {
                         found.insert("canceled");
-                        if befell(*number, Fault::ResponseLost) {
+                        if had(*number, Fault::ResponseLost) {
                             found.insert("canceled, and its first response was lost");
                         }
                     }

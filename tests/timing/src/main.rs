@@ -87,7 +87,7 @@ fn main() -> Result<ExitCode> {
     let mut table = Table { samples, wrong: 0 };
     table.leak();
     table.signatures();
-    table.look_ups();
+    table.lookups();
     providers::visit(&mut table)?;
     Ok(if table.wrong == 0 {
         ExitCode::SUCCESS
@@ -195,7 +195,7 @@ impl Table {
 
     /// The lookup of a cached credential. An uncached one takes as long as the database, which
     /// shows whether the item exists.
-    fn look_ups(&mut self) {
+    fn lookups(&mut self) {
         let kinds = |expected, classes, kinds: [Kind; 2]| (expected, classes, kinds);
         for (expected, classes, kinds) in [
             kinds(
@@ -439,8 +439,8 @@ fn response<P: Provider>(
     service: &mut CancelService<P, MemoryStore>,
     request: http::Request<Bytes>,
 ) -> (u16, String) {
-    let answered = service.call(request).now_or_never();
-    let Ok(response) = answered.expect("memory does not wait");
+    let response = service.call(request).now_or_never();
+    let Ok(response) = response.expect("memory does not wait");
     (response.status().as_u16(), response.into_body())
 }
 

@@ -1,4 +1,4 @@
-//! What an endpoint did, against what a case says.
+//! Compares an endpoint's response with a case.
 
 use std::collections::BTreeMap;
 

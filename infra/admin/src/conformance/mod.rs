@@ -56,7 +56,7 @@ fn default_events() -> &'static str {
     }
 }
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Serialize)]
 struct Played {
     provider: &'static str,
@@ -132,7 +132,7 @@ impl Conformance {
     }
 }
 
-/// Why a case says nothing about an endpoint on the internet, if it does not.
+/// Why a case does not apply to an endpoint on the internet, if so.
 fn unplayable(provider: &Provider, case: &Case) -> Option<&'static str> {
     let request = &case.request;
     if case.given.store.is_some() {
@@ -261,7 +261,7 @@ impl Made {
         http.send(built).await
     }
 
-    /// Where the trace of the signature lies, if the functions keep them.
+    /// The key of the used signature, if the functions store one.
     fn signature(&mut self, provider: &Provider, case: &Case, header: Option<&String>) {
         let signs = provider
             .schemes

@@ -173,8 +173,9 @@ impl Issued {
         ];
         ensure!(
             presented.may_exist(false) && !sent.iter().flatten().any(|text| text.contains(',')),
-            "no function would accept it: an id has 1 to 255 visible ASCII characters and is not 64 hexadecimal digits, \
-             neither an id nor a secret has a comma, and what begins with pck_ or pci_ has the right checksum"
+            "no function would accept it: an id has 1 to 255 visible ASCII characters and is not \
+             64 hexadecimal digits; neither an id nor a secret has a comma; after pck_ or pci_, \
+             the checksum must be right"
         );
         let mut item = Item::from([
             ("pk".to_owned(), text(presented.pk(name))),

@@ -26,10 +26,10 @@ use crate::{
 /// All that is read of an item.
 const READ: &str = "pk, merchant_id, active, expires_at, created_at, api_version";
 
-/// As many digits of a digest as are shown, and asked for.
+/// As many digits of a digest as are shown and accepted.
 const SHOWN: usize = 12;
 
-/// The table, and what else is needed to tell an operator what is wrong with it.
+/// The table, and what error messages need.
 pub(crate) struct Table {
     client: Client,
     name: String,
@@ -123,7 +123,8 @@ impl Table {
 
     fn taken(&self) -> Error {
         anyhow!(
-            "this credential is in the table {} already, and stays as it is; `list` shows whose it is, `rotate` gives it a successor",
+            "this credential is already in the table {} and was not changed; `list` shows whose it \
+             is, `rotate` gives it a successor",
             self.name
         )
     }
@@ -151,7 +152,7 @@ impl Table {
             Some(seen) => update.expression_attribute_values(":seen", text(seen)),
             None => update.expression_attribute_values(":null", text("NULL")),
         };
-        // The SDK gives it a token, so that a repetition after a lost response is not a second one.
+        // The SDK gives it a token, so that a retry after a lost response is not a second write.
         let written = self
             .client
             .transact_write_items()
@@ -217,8 +218,7 @@ impl Table {
         Ok(found.item.map(|item| Entry::new(&item, now)))
     }
 
-    /// Every credential whose table key begins like that, in the order of providers, merchants and
-    /// age.
+    /// Every credential with this key prefix, sorted by provider, merchant and age.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -281,11 +281,14 @@ impl Table {
             let pk = providers::Kind::Secret.presented("", key).pk(provider);
             let found = self.get(&pk, now).await?;
             return found.with_context(|| {
-                format!("{provider} has no credential whose key is that secret; where a public id goes with it, name the id")
+                format!(
+                    "{provider} has no credential whose key is that secret; if it has a public id, \
+                     give the id"
+                )
             });
         }
         let digits = key.bytes().all(|byte| byte.is_ascii_hexdigit());
-        // The whole digest of a secret is never shown, so nobody has a reason to type one.
+        // The whole digest of a secret is never shown, so there is no reason to type one.
         if !key.is_empty()
             && key.len() < 64
             && let Some(found) = self.get(&format!("{provider}#{key}"), now).await?
@@ -305,7 +308,8 @@ impl Table {
             }
         }
         bail!(
-            "{provider} has no credential {key} in the table {}; `list --provider {provider}` shows them",
+            "{provider} has no credential {key} in the table {}; `list --provider {provider}` \
+             shows them",
             self.name
         )
     }

@@ -1,4 +1,4 @@
-//! What KMS, Lambda, IAM and CloudWatch tell: keys, and the functions' settings, rights and
+//! Checks with KMS, Lambda, IAM and CloudWatch: keys, and the functions' settings, rights and
 //! throttles.
 
 use std::{collections::HashMap, time::SystemTime};
@@ -179,7 +179,7 @@ fn settings(
     }
 }
 
-/// One right, as IAM is asked about it.
+/// One right to check with IAM.
 struct Right {
     action: &'static str,
     resource: Option<String>,

@@ -27,7 +27,8 @@ pub(super) async fn payments(
     } else if is_replicated {
         findings.fault(
             &subject,
-            "is replicated with eventual consistency: a cancel and a capture in two Regions may both succeed",
+            "is replicated with eventual consistency: a cancel and a capture in two Regions may \
+             both succeed",
             "send all writers to one Region, or use multi-Region strong consistency",
         );
     }
@@ -141,7 +142,8 @@ async fn describe(
         findings.fault(
             subject,
             "does not exist in this account and Region",
-            "check --stack, the table flags and --region; deploy the stack, or create the table with the partition key pk (string)",
+            "check --stack, the table flags and --region; deploy the stack, or create the table \
+             with the partition key pk (string)",
         );
         return None;
     }

@@ -171,9 +171,9 @@ pub(crate) enum Kind {
     Status,
     /// `manual_cancellation` is not a boolean.
     ManualCancellation,
-    /// A cancelable payment whose success could not be written.
+    /// A cancelable payment that lacks what the success response needs.
     Incomplete,
-    /// `status` is not one of the provider's words.
+    /// `status` is not one of the provider's statuses.
     UnknownStatus,
     /// `amount` is not an integer.
     Amount,
@@ -206,10 +206,10 @@ impl Kind {
             Self::Incomplete => {
                 "a cancel fails: its success needs amount (a number) and currency (a string)"
             }
-            Self::UnknownStatus => "it cannot be canceled: status is not a word of the provider",
-            Self::Amount => "shown as it stands: amount must be an integer of minor units",
-            Self::Currency => "shown as it stands: currency must be an ISO 4217 code",
-            Self::Time => "shown as it stands: times are 2024-01-01T00:00:00.000Z",
+            Self::UnknownStatus => "it cannot be canceled: status is not one of the provider's",
+            Self::Amount => "shown as stored: amount must be an integer of minor units",
+            Self::Currency => "shown as stored: currency must be an ISO 4217 code",
+            Self::Time => "shown as stored: times are 2024-01-01T00:00:00.000Z",
             Self::Details => "not shown: details must be a map",
             Self::Cancellation => {
                 "not ours: cancellation must be a map with id, token and fingerprint"
@@ -289,7 +289,7 @@ fn provider_of(pk: &str) -> Option<&'static Provider> {
     (usual == id).then_some(provider)
 }
 
-/// Whether it is the trace of a used signature, which lies in the same table.
+/// Whether it is a used signature, which is in the same table.
 pub(crate) fn is_signature(item: &Item) -> bool {
     let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
     let prefix = pk.and_then(|pk| pk.split('#').next());
@@ -314,7 +314,7 @@ fn is_cancellation(value: &AttributeValue) -> bool {
     })
 }
 
-/// About as many bytes as DynamoDB counts.
+/// Approximately the bytes that DynamoDB counts.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the SDK's enum has a private variant for what it does not know"

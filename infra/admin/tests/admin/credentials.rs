@@ -77,8 +77,7 @@ impl<P: Provider> Endpoint<P> {
         }
     }
 
-    /// A cancel of the payment, which is as it was, as the tool says that a client of this
-    /// credential asks for it.
+    /// A cancel of the unchanged payment, sent as the tool prints it for this credential.
     async fn cancel(&self, issued: &Value) -> Response<String> {
         embedded::put(&self.tables, "payments", &self.item)
             .await
@@ -257,7 +256,10 @@ async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
         ))
         .await
         .json();
-    let own = json!({"pk": format!("hyperswitch#{}", hex::encode(Sha256::digest("own"))), "merchant_id": "m_demo", "active": true});
+    let own = hex::encode(Sha256::digest("own"));
+    let own = json!({
+        "pk": format!("hyperswitch#{own}"), "merchant_id": "m_demo", "active": true,
+    });
     embedded::put(&stage.tables, "credentials", &own)
         .await
         .unwrap();
@@ -324,7 +326,10 @@ async fn issued_credentials_follow_the_data_model() {
         expect(
             &pair,
             &id(&pair),
-            json!({"secret_sha256": digest(&pair["secret"]), "expires_at": "2030-01-01T00:00:00.000Z"}),
+            json!({
+                "secret_sha256": digest(&pair["secret"]),
+                "expires_at": "2030-01-01T00:00:00.000Z",
+            }),
         ),
         expect(&hmac, &id(&hmac), json!({"signing_secret": hmac["secret"]})),
         expect(&app, &id(&app), json!({"api_version": "2026-02-18"})),
@@ -607,7 +612,7 @@ async fn a_credential_is_found_by_id_digits_or_leaked_secret() {
     // Another provider's is another's.
     revoke("one2pays", id).error();
     let token = revoke("vtex", pair["secret"].as_str().unwrap());
-    assert!(token.error().contains("name the id"), "{token:?}");
+    assert!(token.error().contains("give the id"), "{token:?}");
     let active = stage
         .items()
         .await
@@ -635,7 +640,7 @@ async fn a_lost_response_is_not_taken_for_a_duplicate() {
     assert_eq!(proxy.attempts(), 2);
     assert_eq!(stage.items().await.len(), 1);
 
-    // The first attempt looks the old one up.
+    // The first attempt reads the old one.
     proxy.script([Fault::None, lost]);
     let key = issued["key"].as_str().unwrap();
     let rotated = broken.credentials(&["--json", "rotate", "--provider", "vtex", key]);
@@ -643,7 +648,7 @@ async fn a_lost_response_is_not_taken_for_a_duplicate() {
     assert_eq!(proxy.attempts(), 3);
     assert_eq!(stage.items().await.len(), 2);
 
-    // Where no response comes at all, that is what is said.
+    // Without any response, the error states that.
     proxy.always(lost);
     let open = broken.credentials(&["issue", "--provider", "vtex", "--merchant", "m"]);
     assert!(open.error().contains("no definite response"), "{open:?}");

@@ -122,7 +122,7 @@ impl Stage {
         embedded::scan(&self.tables, "credentials").await.unwrap()
     }
 
-    /// Runs the tool where the runtime goes on serving.
+    /// Runs the tool while the runtime goes on serving.
     pub(crate) async fn aside(self: &Arc<Self>, arguments: Vec<String>) -> Output {
         let stage = Arc::clone(self);
         tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Processes that end with their test, and never outlast its patience.
+//! Processes that end with their test, and never outlast its timeout.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -34,7 +34,7 @@ fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     command
 }
 
-/// What a process said, and how it ended.
+/// What a process printed, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) code: Option<i32>,
@@ -193,7 +193,7 @@ impl Stack {
         self.lines.lines.recv_timeout(TIMEOUT).unwrap()
     }
 
-    /// What it has said on standard error.
+    /// Its standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.errors.so_far()
     }
@@ -225,7 +225,9 @@ impl Stack {
         let headers = [
             "Content-Type: application/x-amz-json-1.0",
             &target,
-            "Authorization: AWS4-HMAC-SHA256 Credential=local/20240101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
+            "Authorization: AWS4-HMAC-SHA256 \
+             Credential=local/20240101/us-east-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=0",
             "X-Amz-Date: 20240101T000000Z",
         ];
         let body = input.to_string();
@@ -264,7 +266,8 @@ fn exchange(url: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) 
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
+         Content-Length: {}\r\n",
         body.len()
     );
     for line in headers {
@@ -331,7 +334,8 @@ fn forget(client: &mut TcpStream, store: &str) {
     let body = body.to_string();
     let status = response.status;
     let head = format!(
-        "HTTP/1.1 {status} x\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status} x\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     client.write_all((head + &body).as_bytes()).unwrap();

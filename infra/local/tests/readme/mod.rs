@@ -1,8 +1,8 @@
 //! The examples of the providers' READMEs, pasted as a reader would.
-//!
-//! In the section *Try it*, a fenced `sh` block is a command. The fenced block after it is the
-//! outcome: `json` is the response's body, with its status in the words between the two blocks;
-//! `text` is the output. Times and cancellation ids are compared by their form.
+//! //!
+//! In the section *Try it*, a fenced `sh` block is a command. The next fenced block is its outcome:
+//! `json` is the response's body, with its status in the text between the two blocks; `text` is the
+//! output. Times and cancellation ids are compared by their form.
 
 use std::{fs, path::Path, process::Command};
 
@@ -11,7 +11,7 @@ use shared::clock::Timestamp;
 
 use crate::process::{Stack, bash};
 
-/// A command, the words after it, and the block after these: its language and its text.
+/// A command, the text after it, and the next block: its language and its text.
 struct Example {
     command: String,
     words: String,
@@ -47,7 +47,7 @@ fn examples(readme: &str) -> Vec<Example> {
     examples.collect()
 }
 
-/// The status in the words `responds with 200:`.
+/// The status in the text `responds with 200:`.
 fn status(words: &str) -> &str {
     words
         .split(|character: char| !character.is_ascii_digit())
@@ -91,7 +91,7 @@ fn demand(command: &str) {
 
 #[test]
 fn every_example_in_the_providers_readmes_works() {
-    // curl says the status as well, without a word about it in the pasted command.
+    // curl prints the status as well, without a change to the pasted command.
     let home = super::folder("curl");
     fs::create_dir_all(&home).unwrap();
     fs::write(

@@ -89,12 +89,12 @@ impl Intercept for Attempts {
         let definite = match context.output_or_error() {
             Some(Ok(_)) => true,
             Some(Err(error)) => {
-                let answered = error.as_operation_error().is_some_and(|error| {
+                let responded = error.as_operation_error().is_some_and(|error| {
                     error
                         .downcast_ref::<UpdateItemError>()
                         .is_some_and(|error| super::refusal(error).is_some())
                 });
-                answered || error.as_connector_error().is_some_and(never_connected)
+                responded || error.as_connector_error().is_some_and(never_connected)
             }
             None => false,
         };

@@ -67,10 +67,10 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
         let (world, waiting) = (Arc::clone(&world), Arc::clone(&waiting));
         let bar = bar.clone();
         workers.spawn(async move {
-            let nobodys = world.requests.payment(999_998)?;
+            let missing = world.requests.payment(999_998)?;
             let warming = world
                 .requests
-                .event(0, payment_id(&nobodys)?, Some("warming"))?;
+                .event(0, payment_id(&missing)?, Some("warming"))?;
             let pool = Pool::<P>::new(binary, world.tables.clone(), warming);
             let mut seen = Seen::new();
             loop {
@@ -371,7 +371,7 @@ impl<P: Provider> World<P> {
             Operation::Capture | Operation::Fail | Operation::Expire => 0,
         };
         let (response, outcome) = match &record.received[number] {
-            None => return Err(format!("#{number} was not answered")),
+            None => return Err(format!("#{number} got no response")),
             Some(Received::Moved) => return Ok(Outcome::Moved),
             Some(Received::Refused(found)) => {
                 let found = found
@@ -566,12 +566,12 @@ impl<P: Provider> Play<'_, P> {
         let Called {
             response,
             outcome,
-            befell,
+            faults,
             attempts,
         } = called.with_context(|| format!("#{number}, {script:?}"))?;
         if ["undecided", "unavailable"].contains(&outcome.as_str()) {
             ensure!(
-                !befell.is_empty() || (self.pool.has_processes() && attempts > 1),
+                !faults.is_empty() || (self.pool.has_processes() && attempts > 1),
                 "#{number} is {outcome} without a fault: {response:?}"
             );
             let said = response.status >= 500 && response.headers.contains_key("retry-after");
@@ -582,7 +582,7 @@ impl<P: Provider> Play<'_, P> {
         }
         let mut record = lock(&self.record);
         record.events.extend(
-            befell
+            faults
                 .into_iter()
                 .map(|fault| Event::Befell(number, fault.into())),
         );

@@ -57,7 +57,7 @@ pub(super) struct Called {
     /// The outcome in the process's own log.
     pub(super) outcome: String,
     /// The faults of its attempts.
-    pub(super) befell: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     /// How many it made.
     pub(super) attempts: usize,
 }
@@ -159,13 +159,13 @@ impl<P: Provider> Lease<P> {
         let attempts = proxy.attempts();
         *calls += 1;
         *retries += attempts.saturating_sub(1);
-        let befell = script.iter().copied().take(attempts);
+        let faults = script.iter().copied().take(attempts);
         let outcome = match &*function {
             Transport::Binary(process) => logged(process, request_id, earlier, &response).await?,
             Transport::Service(_) => response.headers.get(OUTCOME).context("no outcome")?.clone(),
         };
         Ok(Called {
-            befell: befell.filter(|fault| *fault != Fault::None).collect(),
+            faults: faults.filter(|fault| *fault != Fault::None).collect(),
             response,
             outcome,
             attempts,
