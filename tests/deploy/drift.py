@@ -81,6 +81,7 @@ CHANGES = {
     "DomainName, rest": DOMAIN | REST,
     "TruststoreUri": DOMAIN | {"TruststoreUri": "s3://bucket/key", "DefaultEndpoint": "disabled"},
     "DefaultEndpoint": DOMAIN | REST | {"DefaultEndpoint": "disabled"},
+    "CorsOrigins": {"CorsOrigins": "https://shop.example,https://pay.example"},
     **{
         f"{provider}Throttling{what}": {f"{provider}Throttling{what}": 7}
         for provider in PROVIDERS
@@ -434,6 +435,12 @@ def routes():
     return found
 
 
+def browsers():
+    """The providers that a browser may call, out of their source."""
+    sources = {name: ROOT / "functions" / name / "src/lib.rs" for name in PROVIDERS}
+    return [name for name, file in sources.items() if "BROWSER_HEADERS" in file.read_text()]
+
+
 def compare():
     cases = {"the defaults": {}} | {f"another {name}": options for name, options in CHANGES.items()}
     names = {what: f"case-{n}" for n, what in enumerate(cases)}
@@ -532,6 +539,7 @@ def main():
             "CredentialTtlSeconds",
             "IssuedKeysOnly",
             "SignatureSingleUse",
+            "CorsOrigins",
             "SubnetIds",
             "DynamoDbEndpointUrl",
             "FipsEndpoint",
@@ -564,10 +572,17 @@ def main():
             for name, facts in plain.items()
             if facts["(Type)"] == "AWS::ApiGatewayV2::Route"
         }
-        equal(keys, {provider: f"POST {path}" for provider, path in routes().items()})
+        expected = {provider: f"POST {path}" for provider, path in routes().items()}
+        # A browser sends OPTIONS before the cancel, where the provider lets browsers in.
+        expected |= {
+            f"{provider}Preflight": f"OPTIONS {routes()[provider]}" for provider in browsers()
+        }
+        equal(keys, expected)
         rest = sam(REST)
         for provider, path in routes().items():
             equal(rest_path(rest, provider), path, provider)
+            method = "ANY" if provider in browsers() else "POST"
+            equal(rest.properties(f"{provider}Method")["HttpMethod"], method, provider)
 
 
 def rest_path(template, provider):

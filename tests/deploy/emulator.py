@@ -105,6 +105,12 @@ class Stack:
         )
         self.providers = [provider for provider in PROVIDERS if f"{provider}Url" in self.outputs]
         physical = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in self.resources()}
+        # Of an HTTP API all providers' requests are at its root, of REST APIs in each one's stage.
+        self.stage = "$default" if "Api" in physical else "live"
+        self.apis = {
+            provider: physical.get("Api") or physical[f"{provider}Api"]
+            for provider in self.providers
+        }
         self.logs = {provider: physical[f"{provider}Logs"] for provider in self.providers}
         self.keys = [
             f"arn:aws:kms:us-east-1:000000000000:key/{id}"
@@ -113,11 +119,11 @@ class Stack:
         ]
 
     def call(self, provider, path, headers, body, method="POST"):
-        """Through API Gateway: the one that the provider's URL names, which for REST APIs has the stage in its path."""
-        host, _, rest = self.outputs[f"{provider}Url"].split("//")[1].partition("/")
-        status, answered, text = self.cloud.call(
-            host, method, f"/live{path}" if rest.startswith("live/") else path, headers, body
-        )
+        """Through API Gateway, by the name that AWS gives the provider's API."""
+        region = self.cloud.client("apigateway").meta.region_name
+        host = f"{self.apis[provider]}.execute-api.{region}.amazonaws.com"
+        prefix = "/live" if self.stage == "live" else ""
+        status, answered, text = self.cloud.call(host, method, prefix + path, headers, body)
         return status, answered, json.loads(text or "{}")
 
     def resources(self):
@@ -162,7 +168,7 @@ class Client:
     def __init__(self, provider):
         self.provider = provider
         self.data = json.loads(
-            (ROOT / "infra/local/demo" / f"{provider}.json").read_text(), parse_float=number
+            (ROOT / "infra/providers/demo" / f"{provider}.json").read_text(), parse_float=number
         )
         self.how = self.data["cancel"]
         self.route = drift.routes()[provider]
@@ -469,12 +475,14 @@ def with_sam(cloud):
         "CredentialTtlSeconds": 0,
         "EventsOut": True,
         "AlarmEmail": "night@example.com",
-    }
+    } | drift.CHANGES["CorsOrigins"]
     with test("sam deploy"):
         sam_deploy(cloud, "cancel", **options)
     stack = Stack(cloud, "cancel")
-    readme_credentials(stack)
+    next_commands(stack)
     endpoints(stack)
+    browsers(stack)
+    operators_tool(stack)
     least_privilege(stack)
     foreign_keys(stack)
     missing_permission(stack)
@@ -494,19 +502,20 @@ def with_sam(cloud):
     production(cloud, stack)
     canary(cloud, stack, secret)
     sam_delete(cloud, Stack(cloud, "production"))
+    private(cloud)
     release(cloud)
     own_tables(cloud)
     kept_tables(cloud)
 
 
-# REST APIs, keys of one's own for both tables, two providers, and most of what is off by default.
+# REST APIs, keys of one's own for both tables, three providers, and most of what is off by default.
 KEYS = {
     which: f"arn:aws:kms:us-east-1:000000000000:key/{n * 8}-0000-0000-0000-000000000000"
     for n, which in (("1", "PaymentsKey"), ("2", "CredentialsKey"))
 }
-PRODUCTION = drift.DOMAIN | {
+PRODUCTION = drift.DOMAIN | drift.CHANGES["CorsOrigins"] | {
     "FrontEnd": "rest",
-    "Providers": ["vtex", "one2pays"],
+    "Providers": ["vtex", "walletconnect", "one2pays"],
     "PaymentsKey": "new",
     "TableRemoval": "Delete",
     "CredentialTtlSeconds": 0,
@@ -524,7 +533,7 @@ PRODUCTION = drift.DOMAIN | {
 def production(cloud, stack):
     """What the options of a production setup make, as far as the emulator has it."""
     group(f"{stack.name}: REST APIs, own keys, a subset of providers")
-    with test(f"{stack.name}: two providers are there, with an API each, and no other"):
+    with test(f"{stack.name}: its providers are there, with an API each, and no other"):
         equal(stack.providers, sorted(PRODUCTION["Providers"]))
         apis = {one["name"]: one for one in cloud.client("apigateway").get_rest_apis()["items"]}
         equal(set(apis), {f"{stack.name}-{provider}" for provider in stack.providers})
@@ -546,8 +555,7 @@ def production(cloud, stack):
         )
     with test(f"{stack.name}: each route has its own throttle, and the APIs their domain names"):
         gateway = cloud.client("apigateway")
-        api = stack.outputs["one2paysUrl"].split("//")[1].split(".")[0]
-        settings = gateway.get_stage(restApiId=api, stageName="live")["methodSettings"]["*/*"]
+        settings = gateway.get_stage(restApiId=stack.apis["one2pays"], stageName="live")["methodSettings"]["*/*"]
         equal(
             (
                 settings["throttlingRateLimit"],
@@ -563,7 +571,10 @@ def production(cloud, stack):
             {"s3://bucket/key"},
         )
     # The emulator goes on to serve the default endpoint, which is how the tests call it.
+    next_commands(stack)
     endpoints(stack)
+    browsers(stack)
+    operators_tool(stack)
     least_privilege(stack, single_use=True, traced=True)
     refusals(stack)
 
@@ -578,7 +589,7 @@ def canary(cloud, stack, secret):
         equal(caller.call(stack, payment, key="canary")[0], 200)
         items[caller.pk(payment)] = stack.tables.payment(caller.pk(payment))
         headers = dict(line.split(": ", 1) for line in caller.how["headers"] if "{" not in line)
-        api = stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0]
+        api = stack.apis[provider]
         requests[provider] = {
             "url": f"http://127.0.0.1:{cloud.port}/live{re.sub(r'{.+?}', payment, caller.route)}",
             "headers": headers
@@ -653,10 +664,7 @@ def refusals(stack):
                 (headers.get("cache-control"), headers.get("content-type")),
                 ("no-store", "application/json"),
             )
-            gateway, api = (
-                stack.cloud.client("apigateway"),
-                stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0],
-            )
+            gateway, api = stack.cloud.client("apigateway"), stack.apis[provider]
             deployed = {
                 one["responseType"]: one
                 for one in gateway.get_gateway_responses(restApiId=api, limit=500)["items"]
@@ -671,6 +679,51 @@ def refusals(stack):
                     words["Envelopes"][provider][one["Words"]],
                 )
                 equal(response["responseParameters"]["gatewayresponse.header.Retry-After"], "'1'")
+
+        def provoked(status, kind):
+            found, headers, body = caller.call(stack, caller.cancelable[0])
+            equal((found, body), (status, json.loads(words["Envelopes"][provider][kind])))
+            equal((headers["retry-after"], headers["cache-control"]), ("1", "no-store"))
+            assert headers["x-request-id"], headers
+
+        caller = Client(provider)
+        stack.tables.put(caller.data)
+        with test(f"{stack.name}: {provider}: 429 over the throttle, in the provider's envelope"):
+            limits = gateway.get_stage(restApiId=api, stageName="live")["methodSettings"]["*/*"]
+            throttle(gateway, api, 0, 0)
+            provoked(429, "TooMany")
+            throttle(gateway, api, limits["throttlingRateLimit"], limits["throttlingBurstLimit"])
+        with test(f"{stack.name}: {provider}: 500 without a function, in the provider's envelope"):
+            function, lambdas = f"{stack.name}-{provider}", stack.cloud.client("lambda")
+            alias = lambdas.get_alias(FunctionName=function, Name="live")
+            lambdas.delete_alias(FunctionName=function, Name="live")
+            provoked(500, "Undecided")
+            lambdas.create_alias(
+                FunctionName=function, Name="live", FunctionVersion=alias["FunctionVersion"]
+            )
+            equal(caller.call(stack, caller.cancelable[0])[0], 200, "with its function again")
+
+
+def throttle(gateway, api, rate, burst):
+    gateway.update_stage(
+        restApiId=api,
+        stageName="live",
+        patchOperations=[
+            {"op": "replace", "path": f"/*/*/throttling/{name}Limit", "value": str(value)}
+            for name, value in (("rate", rate), ("burst", burst))
+        ],
+    )
+
+
+def private(cloud):
+    """Private REST APIs let in only who comes through their VPC endpoints, which the tests do not."""
+    options = drift.CHANGES["VpcEndpointIds"] | {"TableRemoval": "Delete", "Providers": ["vtex"]}
+    stack, caller = sam_deploy(cloud, "private", **options), Client("vtex")
+    with test("private: 403 from elsewhere, by the resource policy and in the provider's envelope"):
+        envelopes = drift.sam(options).template["Mappings"]["Envelopes"]
+        status, _, body = caller.call(stack, caller.cancelable[0])
+        equal((status, body), (403, json.loads(envelopes["vtex"]["Forbidden"])))
+    sam_delete(cloud, stack)
 
 
 def versions(stack, deploy_another):
@@ -891,28 +944,67 @@ def kept_tables(cloud):
                 raise AssertionError(f"{table} could be deleted")
 
 
-def readme_credentials(stack):
-    """The command of the README that issues a merchant's first credentials, as it is printed there."""
-    with test("infra/README.md: the first merchant's credentials"):
-        text = (ROOT / "infra/README.md").read_text()
-        command = r"```sh\n([^`]*cargo run -p admin -- [^`]*credentials issue[^`]+)```"
-        found = re.search(command, text)
-        if found is None:
-            raise AssertionError("infra/README.md has no `cargo run -p admin -- … credentials issue`")
-        environment = stack.cloud.environment | {"STACK": stack.name}
-        printed = run(
-            "readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment
-        )
-        secret = re.search(r"^ *secret +(pck_\w{49})$", printed, re.MULTILINE)
-        assert secret, printed
-        # It is a key: an unknown payment is not found with it, rather than not allowed.
-        status, _, body = stack.call(
-            "hyperswitch",
-            "/payments/none/cancel",
-            {"api-key": secret[1], "content-type": "application/json"},
-            "{}",
-        )
-        equal(status, 404, body)
+def next_commands(stack):
+    """The commands that the stack's outputs print, as they are: a key, a payment, a cancel."""
+    outputs, given = stack.outputs, re.search(r"--provider (\w+)", stack.outputs["Next1IssueKey"])[1]
+    for provider in stack.providers:
+        with test(f"{stack.name}: {provider}: the outputs' commands cancel a first payment"):
+            url, payment = re.search(
+                r"'(https?://[^']+/([^/']+)/cancel\w*)'", outputs[f"Next3{provider}Cancel"]
+            ).groups()
+            equal(re.sub(r"{\w+}", payment, outputs[f"{provider}Url"]), url)
+            issue, put = (
+                # They are those of the first provider: the others', with its name and its payment.
+                re.sub("m_1 .+", f"m_1 {payment}", outputs[name]).replace(
+                    f"--provider {given}", f"--provider {provider}"
+                )
+                for name in ("Next1IssueKey", "Next2PutPayment")
+            )
+            assert provider != given or (issue, put) == (
+                outputs["Next1IssueKey"],
+                outputs["Next2PutPayment"],
+            )
+            # The emulator stands behind the name, without TLS.
+            scheme, _, host, *_ = url.split("/")
+            near = re.sub(r"\.execute-api\..+", f".execute-api.localhost:{stack.cloud.port}", host)
+            script = f"""
+                curl() {{ command curl -sS -H 'Host: {near}' "${{@/{scheme}\\/\\/{host}/{stack.cloud.url}}}"; }}
+                printed=$({issue})
+                ID=$(sed -n 's/^ *id *//p' <<<"$printed") SECRET=$(sed -n 's/^ *secret *//p' <<<"$printed")
+                {put}
+                {outputs[f"Next3{provider}Cancel"]}
+            """
+            command = ["bash", "-euo", "pipefail", "-c", script]
+            printed = run("next-commands", command, stack.cloud.environment)
+            item = stack.tables.payment(f"{provider}#m_1#{payment}")
+            equal(item["status"], Client(provider).canceled, printed)
+            equal(item["cancellation"]["token"].endswith("first"), True, item)
+
+
+def operators_tool(stack):
+    """`admin` against the deployed stack, through its APIs."""
+    base = f"{stack.cloud.url}/_aws/execute-api"
+    urls = [f"--url={name}={base}/{api}/{stack.stage}" for name, api in stack.apis.items()]
+    for command in (["verify", "--samples", "2"], ["conformance"]):
+        with test(f"{stack.name}: admin {command[0]}"):
+            admin = [TARGET / "debug/admin", "--stack", stack.name, *command, *urls]
+            print(run(f"admin-{command[0]}", admin, stack.cloud.environment, seconds=900)[-2000:])
+
+
+def browsers(stack):
+    """A page of an allowed origin may call the providers that browsers may call; no other page."""
+    for provider in set(drift.browsers()) & set(stack.providers):
+        path = re.sub(r"{\w+}", "none", drift.routes()[provider])
+        for origin, allowed in (
+            (drift.CHANGES["CorsOrigins"]["CorsOrigins"].split(",")[0],) * 2,
+            ("https://another.example", None),
+        ):
+            with test(f"{stack.name}: {provider}: {origin} is {allowed and 'allowed'}"):
+                asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+                status, headers, _ = stack.call(provider, path, asked, None, "OPTIONS")
+                equal((status, headers.get("access-control-allow-origin")), (200, allowed))
+                status, headers, _ = stack.call(provider, path, {"Origin": origin}, "{}")
+                equal((status, headers.get("access-control-allow-origin")), (401, allowed))
 
 
 def with_cdk(cloud):
@@ -924,7 +1016,7 @@ def with_cdk(cloud):
         "CredentialTtlSeconds": 0,
         "EventsOut": True,
         "AlarmEmail": "night@example.com",
-    }
+    } | drift.CHANGES["CorsOrigins"]
     file.write_text(
         json.dumps(
             {
@@ -934,8 +1026,15 @@ def with_cdk(cloud):
         )
     )
     cdk = ["node_modules/.bin/cdk", "--app", f"node build/bin/cancel.js {file}"]
-    with test("cdk bootstrap"):
-        run("cdk-bootstrap", cdk + ["bootstrap"], cloud.environment, folder)
+    with test("npx cdk bootstrap and npx cdk deploy, as infra/README.md prints them"):
+        text = (ROOT / "infra/README.md").read_text()
+        commands = "\n".join(re.findall(r"^npx cdk .+$", text, re.MULTILINE))
+        # There is nobody to confirm the roles.
+        environment = cloud.environment | {"CDK_REQUIRE_APPROVAL": "never"}
+        run("readme-cdk", ["bash", "-euc", commands], environment, folder)
+        (name,) = json.loads((folder / "stacks.json").read_text())
+        equal(Stack(cloud, name).providers, PROVIDERS)
+        run("readme-cdk-destroy", ["npx", "cdk", "destroy", "--force", name], environment, folder)
     with test("cdk deploy"):
         run(
             "cdk-deploy",
@@ -944,7 +1043,10 @@ def with_cdk(cloud):
             folder,
         )
     stack = Stack(cloud, "cancel-cdk")
+    next_commands(stack)
     endpoints(stack)
+    browsers(stack)
+    operators_tool(stack)
     least_privilege(stack)
     watched_and_told(stack)
 
@@ -965,7 +1067,7 @@ def with_cdk(cloud):
     file.write_text(
         json.dumps({"production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"})})
     )
-    with test("cdk deploy of REST APIs, own keys and two providers"):
+    with test("cdk deploy of REST APIs, own keys and three providers"):
         run(
             "cdk-deploy-production",
             cdk + ["deploy", "--require-approval", "never"],

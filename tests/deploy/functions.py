@@ -85,6 +85,7 @@ def play(what, provider, tables, relay, invoke):
             tables.empty()
             tables.put(case.given)
             relay.hang_up(case.given.get("store") == "unreachable")
+            relay.lossy = case.given.get("store") == "lossy"
             relay.take()
             start = time.time()
             answer = invoke(case)
@@ -93,6 +94,7 @@ def play(what, provider, tables, relay, invoke):
             writes = sum(operation == "UpdateItem" for operation, _ in taken)
             case.check(start, answer, tables.scan(tables.payments), writes)
     relay.hang_up(False)
+    relay.lossy = False
     print(
         f"      {provider}: {len(found)} golden cases in {time.monotonic() - began:.1f} s",
         flush=True,

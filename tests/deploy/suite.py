@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -185,11 +186,8 @@ def beyond_loopback():
         for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             address, port = fields[1].split(":")
-            own = address in (
-                "0100007F",
-                "00000000000000000000000001000000",
-                "0000000000000000FFFF00000100007F",
-            )
+            # 127.0.0.0/8, also as IPv6, and ::1. The kernel writes an address' words backwards.
+            own = re.fullmatch("(0{16}FFFF0000)?.{6}7F|0{24}01000000", address)
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes and not own:
                 found.append(f"{address}:{int(port, 16)}")
     return found

@@ -541,7 +541,7 @@ def shell(stack, command, environment):
 def elsewhere():
     """Fields that the harness has real binaries write, and no test of this folder: there is no trace here, and no payment that breaks the data model."""
     listed = re.findall(
-        r"MEMBERS: \[&str; \d+\] = \[(.+?)\];", (ROOT / "tests/src/log.rs").read_text(), re.DOTALL
+        r"MEMBERS: \[&str; \d+\] = \[(.+?)\];", (ROOT / "tests/src/contract/logs.rs").read_text(), re.DOTALL
     )
     return {"trace_id", "attribute", "type"} & {"type"} | {"trace_id", "attribute"} & set(
         re.findall(r'"(\w+)"', " ".join(listed))

@@ -48,7 +48,7 @@ fn missing_and_left_over_parts_are_reported() {
         "events",
         "functions",
         "infra/template.yaml",
-        "infra/local/demo",
+        "infra/providers/demo",
     ] {
         copy_all(&root().join(part), &copy.join(part));
     }
@@ -75,7 +75,7 @@ fn missing_and_left_over_parts_are_reported() {
     without("infra/template.yaml", &format!("{two}: {{Path"));
     without("Cargo.toml", &format!("= \"{two}\""));
     without("README.md", &format!("functions/{two}/README.md"));
-    fs::remove_file(copy.join(format!("infra/local/demo/{two}.json"))).unwrap();
+    fs::remove_file(copy.join(format!("infra/providers/demo/{two}.json"))).unwrap();
     let row = "\n\n| when | status | code | message |\n|---|---|---|---|\n\
         | never | 418 | `teapot` | short and stout |\n";
     edit(&format!("functions/{three}/README.md"), &|text| {
@@ -103,7 +103,7 @@ fn missing_and_left_over_parts_are_reported() {
         format!("infra/template.yaml: no route of {two}"),
         format!("Cargo.toml: the watch router has no route of {two}"),
         format!("README.md: no row of {two}"),
-        format!("infra/local/demo/{two}.json: missing"),
+        format!("infra/providers/demo/{two}.json: missing"),
         format!("functions/{three}/README.md: no golden case has 418 teapot \"short and stout\""),
         format!("functions/{four}/src/lib.rs: NAME is not {four}"),
         format!("events/{five}: refuses_a_unicorn.json belongs to no case"),
@@ -411,6 +411,6 @@ impl Drift {
         if !self.read(root, "README.md").contains(&link) {
             self.tell(format!("README.md: no row of {provider}"));
         }
-        self.read(root, &format!("infra/local/demo/{provider}.json"));
+        self.read(root, &format!("infra/providers/demo/{provider}.json"));
     }
 }

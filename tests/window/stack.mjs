@@ -14,7 +14,7 @@ export const PROVIDERS = ['hyperswitch', 'hedgepayments', 'vtex', 'walletconnect
 
 /** A provider's demo file, and its payments by id. */
 export function demo(provider) {
-  const file = JSON.parse(readFileSync(`${ROOT}infra/local/demo/${provider}.json`, 'utf8'));
+  const file = JSON.parse(readFileSync(`${ROOT}infra/providers/demo/${provider}.json`, 'utf8'));
   const payments = new Map(file.payments.map((item) => [item.pk.split('#')[2], item]));
   return { ...file, payments };
 }

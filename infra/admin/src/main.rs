@@ -7,7 +7,6 @@ mod doctor;
 mod http;
 mod output;
 mod payments;
-mod providers;
 mod verify;
 
 use std::{
@@ -16,7 +15,11 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use providers::Provider;
 
 use aws::Place;
 use output::{Output, shown_lines};
@@ -34,6 +37,12 @@ struct Arguments {
 
     #[command(subcommand)]
     command: Command,
+}
+
+/// Reads a provider's name on the command line.
+fn provider() -> impl TypedValueParser<Value = &'static Provider> {
+    PossibleValuesParser::new(providers::names())
+        .try_map(|name| providers::find(&name).ok_or_else(|| format!("unknown provider {name}")))
 }
 
 const EXIT_CODES: &str = "\

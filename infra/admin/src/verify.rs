@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper::{Request, body::Bytes, http::uri::PathAndQuery};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use providers::{Again, Kind, Provider, Refusal, Scheme};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -30,7 +31,6 @@ use crate::{
     http::{Endpoints, Http, Response},
     output::{Output, columns, progress, shown},
     payments::{Table as Payments, item, put},
-    providers::{Again, Kind, Provider, Refusal, Scheme},
 };
 
 /// Long enough for a verification; after it a forgotten credential is worth nothing.
@@ -220,7 +220,7 @@ impl Canary {
         self.note(
             "second cancel",
             match again {
-                Again::Refused(refusal) => refusal.faults(&second),
+                Again::Refused(refusal) => refusal_faults(refusal, &second),
                 Again::Same(at) => {
                     let mut faults = response_faults(&second, 200);
                     if second.json().pointer(at) != canceled.json().pointer(at) {
@@ -235,11 +235,11 @@ impl Canary {
         getrandom::fill(&mut random).context("the system's random generator fails")?;
         let wrong = key::issue(KeyKind::Secret, random);
         let refused = self.send(&payment, &other, &wrong).await?;
-        self.note("wrong key", unauthenticated.faults(&refused));
+        self.note("wrong key", refusal_faults(unauthenticated, &refused));
 
         let unknown = self.provider.new_payment_id();
         let missing = self.send(&unknown, &other, &secret).await?;
-        self.note("unknown payment", not_found.faults(&missing));
+        self.note("unknown payment", refusal_faults(not_found, &missing));
 
         let mut times = Vec::new();
         for _ in 0..samples {
@@ -279,7 +279,9 @@ impl Canary {
     async fn send(&mut self, payment: &str, key: &str, secret: &str) -> Result<Response> {
         let body = self.provider.body.unwrap_or_default();
         let body = body.replace("{payment_id}", payment).replace("{key}", key);
-        let headers = self.scheme.headers(&self.id, secret, body.as_bytes());
+        let headers = self
+            .scheme
+            .headers(&self.id, secret, body.as_bytes(), Timestamp::now());
         let url = url(&self.url, self.provider, payment)?;
         let mut request = Request::post(url).header("idempotency-key", key);
         if self.provider.body.is_some() {
@@ -338,21 +340,20 @@ pub(crate) fn url(base: &str, provider: &Provider, payment: &str) -> Result<Stri
     Ok(format!("{base}{path}"))
 }
 
-impl Refusal {
-    fn faults(&self, response: &Response) -> Vec<String> {
-        let mut faults = response_faults(response, self.status);
-        let body = response.json();
-        let found = body.pointer(self.at).and_then(Value::as_str);
-        if found != Some(self.code) {
-            faults.push(format!(
-                "{} of the body is {}, expected {}",
-                self.at,
-                found.unwrap_or("missing"),
-                self.code
-            ));
-        }
-        faults
+/// What `response` has other than the refusal.
+fn refusal_faults(refusal: &Refusal, response: &Response) -> Vec<String> {
+    let mut faults = response_faults(response, refusal.status);
+    let body = response.json();
+    let found = body.pointer(refusal.at).and_then(Value::as_str);
+    if found != Some(refusal.code) {
+        faults.push(format!(
+            "{} of the body is {}, expected {}",
+            refusal.at,
+            found.unwrap_or("missing"),
+            refusal.code
+        ));
     }
+    faults
 }
 
 /// What every response must have.

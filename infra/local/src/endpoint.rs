@@ -16,7 +16,7 @@ use crate::{example::Cancel, serve};
 /// Whose the demo payments are.
 const MERCHANT: &str = "m_demo";
 
-/// A provider's file in `demo/`: how to cancel, as whom, and what. The items are plain JSON; a
+/// A provider's file in `infra/providers/demo`: how to cancel, as whom, and what. The items are plain JSON; a
 /// string is `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ pub(crate) struct Endpoint {
     pub(crate) route: &'static str,
     /// [`Provider::STATUSES`].
     pub(crate) statuses: Statuses,
-    /// Its file in `demo/`.
+    /// Its file in `infra/providers/demo`.
     pub(crate) demo: Demo,
     /// The service.
     pub(crate) handler: MethodRouter,
@@ -46,11 +46,8 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// The provider `P` over the tables, with its demo data.
-    pub(crate) fn new<P: Provider>(
-        store: &DynamoDb,
-        settings: &Settings,
-        demo: &str,
-    ) -> Result<Self> {
+    pub(crate) fn new<P: Provider>(store: &DynamoDb, settings: &Settings) -> Result<Self> {
+        let demo = providers::of::<P>()?.demo;
         Ok(Self {
             name: P::NAME,
             route: P::ROUTE,

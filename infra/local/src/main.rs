@@ -27,8 +27,11 @@ use std::{
 use anyhow::{Context, Error, Result, bail};
 use aws_config::SdkConfig;
 use clap::Parser;
+use providers::Visitor;
 use shared::{
     lambda::{LambdaSettings, settings},
+    provider::Provider,
+    service::Settings,
     store::dynamodb::DynamoDb,
     telemetry::{self, Targets},
 };
@@ -45,24 +48,32 @@ use record::Record;
 use store::{about_port, config_elsewhere, explained, here, http_url, on_this_machine};
 use window::Window;
 
-/// The providers of this machine. A sixth is one more line here, and its file in `demo/`.
+/// The providers of this machine, over one store.
+struct Endpoints {
+    store: DynamoDb,
+    settings: Settings,
+    all: Vec<Endpoint>,
+}
+
+impl Visitor for Endpoints {
+    fn visit<P: Provider>(&mut self) -> Result<()> {
+        let endpoint = Endpoint::new::<P>(&self.store, &self.settings)?;
+        self.all.push(endpoint);
+        Ok(())
+    }
+}
+
 fn endpoints(config: &SdkConfig) -> Result<Vec<Endpoint>> {
     let LambdaSettings {
         service, tables, ..
     } = settings().map_err(Error::msg)?;
-    let (store, settings) = (&DynamoDb::new(config, tables), &service);
-    macro_rules! demo {
-        ($name:literal) => {
-            include_str!(concat!("../demo/", $name, ".json"))
-        };
-    }
-    Ok(vec![
-        Endpoint::new::<hyperswitch::Hyperswitch>(store, settings, demo!("hyperswitch"))?,
-        Endpoint::new::<hedgepayments::HedgePayments>(store, settings, demo!("hedgepayments"))?,
-        Endpoint::new::<vtex::Vtex>(store, settings, demo!("vtex"))?,
-        Endpoint::new::<walletconnect::WalletConnect>(store, settings, demo!("walletconnect"))?,
-        Endpoint::new::<one2pays::One2Pays>(store, settings, demo!("one2pays"))?,
-    ])
+    let mut endpoints = Endpoints {
+        store: DynamoDb::new(config, tables),
+        settings: service,
+        all: Vec::new(),
+    };
+    providers::visit(&mut endpoints)?;
+    Ok(endpoints.all)
 }
 
 /// Serves the five cancel endpoints on this machine, over an embedded DynamoDB with demo payments.

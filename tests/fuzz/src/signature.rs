@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use http::Request;
-use one2pays::One2Pays;
+use providers::One2Pays;
 use shared::{clock::Timestamp, limits::MAX_BODY, provider::Provider};
 
 use crate::{

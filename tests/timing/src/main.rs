@@ -27,7 +27,7 @@ use fastrand::Rng;
 use futures_util::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use providers::Visitor;
 use sha2::{Digest, Sha256};
 use shared::{
     auth::{Authenticator, Credential, CredentialRecord},
@@ -88,28 +88,7 @@ fn main() -> Result<ExitCode> {
     table.leak();
     table.signatures();
     table.lookups();
-    let secret = [("api-key", SECRET.to_owned())];
-    let json = [("content-type", "application/json".to_owned())];
-    let bearer = [("authorization", format!("Bearer {SECRET}"))];
-    let pair = [
-        ("x-vtex-api-appkey", KEY.to_owned()),
-        ("x-vtex-api-apptoken", SECRET.to_owned()),
-    ];
-    let signed = [
-        ("x-api-key", KEY.to_owned()),
-        ("x-timestamp", NOW.to_string()),
-        (
-            "x-signature",
-            format!("sha256={}", hex::encode(tag(NOW, b"{}"))),
-        ),
-    ];
-    let named = json!({ "paymentId": PAYMENT, "requestId": "1" }).to_string();
-    let digest = hex::encode(Sha256::digest(SECRET));
-    table.payments::<hyperswitch::Hyperswitch>(&digest, &[secret.clone(), json].concat(), "{}")?;
-    table.payments::<hedgepayments::HedgePayments>(&digest, &bearer, "{}")?;
-    table.payments::<vtex::Vtex>(KEY, &pair, &named)?;
-    table.payments::<walletconnect::WalletConnect>(&digest, &secret, "{}")?;
-    table.payments::<one2pays::One2Pays>(KEY, &signed, "{}")?;
+    providers::visit(&mut table)?;
     Ok(if table.wrong == 0 {
         ExitCode::SUCCESS
     } else {
@@ -120,6 +99,12 @@ fn main() -> Result<ExitCode> {
 struct Table {
     samples: usize,
     wrong: usize,
+}
+
+impl Visitor for Table {
+    fn visit<P: Provider>(&mut self) -> Result<()> {
+        self.payments::<P>()
+    }
 }
 
 /// What is the right result of a comparison.
@@ -280,19 +265,22 @@ impl Table {
 
     /// A whole provider, from the request to the response: a missing payment and another
     /// merchant's.
-    fn payments<P: Provider>(
-        &mut self,
-        key_id: &str,
-        headers: &[(&str, String)],
-        body: &str,
-    ) -> Result<()> {
+    fn payments<P: Provider>(&mut self) -> Result<()> {
+        let provider = providers::of::<P>()?;
+        let scheme = provider.scheme(None)?;
+        let key = scheme.kind.presented(KEY, SECRET).pk(P::NAME);
+        let body = provider.body.unwrap_or_default();
+        let body = body.replace("{payment_id}", PAYMENT).replace("{key}", "1");
+        let now = Timestamp::from_millisecond(NOW)?;
+        let mut headers = scheme.headers(KEY, SECRET, body.as_bytes(), now);
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
         let route = P::ROUTE;
         let (before, rest) = route.split_once('{').context("a parameter")?;
         let (_, after) = rest.split_once('}').context("a parameter")?;
         let request = || {
             let mut request = http::Request::post(format!("{before}{PAYMENT}{after}"));
-            for (name, value) in headers {
-                request = request.header(*name, value);
+            for (name, value) in &headers {
+                request = request.header(name, value);
             }
             let request = request.extension(Invocation {
                 request_id: "9c1b6a52-0000-4000-8000-00000000000c".to_owned(),
@@ -304,7 +292,7 @@ impl Table {
         };
         let world = |id: &str| {
             let tables = MemoryStore::default();
-            tables.put_credential(&format!("{}#{key_id}", P::NAME), record());
+            tables.put_credential(&key, record());
             tables.put_payment(&format!("{}#m_other#{id}", P::NAME), payment::<P>(id));
             let settings = Settings {
                 credential_ttl: Duration::from_secs(3600),

@@ -12,7 +12,7 @@ use golden::{Case, Json};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::providers::is_digest;
+use providers::is_digest;
 
 /// The texts and their replacements.
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ use golden::Case;
 use http_body_util::Full;
 use hyper::{Request, body::Bytes, header::HeaderValue};
 use jiff::Timestamp;
+use providers::{Kind, Provider};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -23,7 +24,6 @@ use crate::{
     http::{Endpoints, Http, Response},
     output::{Output, progress, shown},
     payments::item::{item as stored, object},
-    providers::{Kind, Provider},
 };
 use compare::{Difference, Facts, differences};
 use disguise::Disguise;

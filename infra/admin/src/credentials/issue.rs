@@ -17,11 +17,8 @@ use super::{
     End, Table, merchant_id,
     table::{Entry, text},
 };
-use crate::{
-    output::Output,
-    payments::item::Item,
-    providers::{self, Kind, Provider, Scheme},
-};
+use crate::{output::Output, payments::item::Item};
+use providers::{Kind, Provider, Scheme};
 
 /// The most bytes of a merchant's own secret.
 const MAX_SECRET: usize = 4096;
@@ -29,7 +26,7 @@ const MAX_SECRET: usize = 4096;
 #[derive(Args)]
 pub(crate) struct Issue {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// The merchant that will use it
     #[arg(long, value_parser = merchant_id)]

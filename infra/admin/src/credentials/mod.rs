@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use jiff::{Span, SpanRelativeTo, Timestamp};
+use providers::Provider;
 
 use crate::{
     aws::Account,
     output::{Output, columns},
-    providers::{self, Provider},
 };
 use table::{Entry, Table};
 
@@ -53,7 +53,7 @@ impl Command {
 #[derive(Args)]
 struct Named {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// Its public id, or the digits that `list` shows, or the very secret where it has leaked and
     /// begins with pck_

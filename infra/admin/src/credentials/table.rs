@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::{
 };
 use indicatif::ProgressBar;
 use jiff::Timestamp;
+use providers::{Provider, is_digest};
 use serde::Serialize;
 use shared::{
     clock::milliseconds,
@@ -20,7 +21,6 @@ use crate::{
     aws::{Account, explain, put_new},
     output::waiting,
     payments::item::Item,
-    providers::{self, Provider, is_digest},
 };
 
 /// All that is read of an item.

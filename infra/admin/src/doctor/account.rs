@@ -10,10 +10,8 @@ use aws_sdk_kms::types::{KeyManagerType, KeyState};
 use aws_sdk_lambda::types::{LastUpdateStatus, State};
 
 use super::{Findings, Level, tables::key_of};
-use crate::{
-    aws::Account,
-    providers::{PROVIDERS, Provider},
-};
+use crate::aws::Account;
+use providers::{PROVIDERS, Provider};
 
 /// A day.
 const SECONDS: u64 = 24 * 60 * 60;

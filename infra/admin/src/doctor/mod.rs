@@ -23,7 +23,7 @@ mod account {
     use aws_sdk_dynamodb::types::TableDescription;
 
     use super::{Account, Findings, Level};
-    use crate::providers::Provider;
+    use providers::Provider;
 
     pub(super) async fn look(
         _: &Account,

@@ -8,8 +8,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
+use shared::provider::Attribute;
 
-use crate::providers::{self, Provider};
+use providers::Provider;
 
 /// An item, in full.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -139,7 +140,7 @@ impl Forecast {
             }
             Some(Err(_)) => return internal("manual_cancellation is not a boolean".to_owned()),
         }
-        if let Some(attribute) = provider.missing(item) {
+        if let Some(attribute) = missing(provider, item) {
             return internal(format!(
                 "{attribute} is missing or of another type, so no success could be written"
             ));
@@ -242,7 +243,7 @@ pub(crate) fn faults(item: &Item) -> Vec<Kind> {
         let cancelable = provider.statuses.cancelable.contains(&status.as_str());
         is(
             Kind::Incomplete,
-            cancelable && provider.missing(item).is_some(),
+            cancelable && missing(provider, item).is_some(),
         );
     }
     let integer = |text: &String| {
@@ -336,6 +337,18 @@ fn size(item: &Item) -> usize {
     item.iter()
         .map(|(name, value)| name.len() + of(value))
         .sum()
+}
+
+/// What a success response cannot do without and the item lacks.
+fn missing(provider: &Provider, item: &Item) -> Option<&'static str> {
+    let lacks = |attribute: &&Attribute| {
+        let value = item.get(attribute.name());
+        !value.is_some_and(match attribute {
+            Attribute::Amount => AttributeValue::is_n,
+            Attribute::Currency => AttributeValue::is_s,
+        })
+    };
+    provider.required.iter().find(lacks).map(|it| it.name())
 }
 
 #[cfg(test)]

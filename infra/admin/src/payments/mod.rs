@@ -18,13 +18,13 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use clap::{Args, Subcommand};
+use providers::Provider;
 
 use crate::{
     Verdict,
     aws::{Account, explain, put_new},
     credentials::merchant_id,
     output::{Output, waiting},
-    providers::{self, Provider},
 };
 use item::Item;
 
@@ -59,7 +59,7 @@ impl Command {
 #[derive(Args)]
 struct Named {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// Whose payment
     #[arg(long, value_parser = merchant_id)]

@@ -15,17 +15,13 @@ use super::{
     show::Shown,
     text,
 };
-use crate::{
-    Verdict,
-    credentials::merchant_id,
-    output::Output,
-    providers::{self, Provider},
-};
+use crate::{Verdict, credentials::merchant_id, output::Output};
+use providers::Provider;
 
 #[derive(Args)]
 pub(crate) struct Put {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// Whose payment
     #[arg(long, value_parser = merchant_id)]

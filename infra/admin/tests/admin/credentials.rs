@@ -10,11 +10,13 @@ use std::{
     },
 };
 
+use anyhow::Result;
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use bytes::Bytes;
 use harness::faults::{Cut, Fault, FaultProxy};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Request, Response};
+use providers::{Hyperswitch, Visitor};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::{
@@ -25,6 +27,7 @@ use shared::{
     service::{CancelService, Settings},
     store::dynamodb::{DynamoDb, Tables},
 };
+use tokio::runtime::Runtime;
 use tower_service::Service;
 use uuid::Uuid;
 
@@ -56,9 +59,8 @@ struct Endpoint<P: Provider> {
 
 impl<P: Provider> Endpoint<P> {
     async fn over(stage: &Stage, settings: Settings) -> Self {
-        let file =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../local/demo/{}.json", P::NAME));
-        let demo: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let demo = providers::of::<P>().unwrap().demo;
+        let demo: Value = serde_json::from_str(demo).unwrap();
         let mut items = demo["payments"].as_array().unwrap().iter();
         let cancelable = |item: &&Value| {
             let status = item["status"].as_str().unwrap();
@@ -210,40 +212,26 @@ async fn life<P: Provider>(scheme: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hyperswitch_key_lives_as_it_should() {
-    life::<hyperswitch::Hyperswitch>("api-key").await;
+struct Life(Runtime);
+
+impl Visitor for Life {
+    fn visit<P: Provider>(&mut self) -> Result<()> {
+        for scheme in providers::of::<P>()?.schemes {
+            self.0.block_on(life::<P>(scheme.name));
+        }
+        Ok(())
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hedgepayments_key_lives_as_it_should() {
-    life::<hedgepayments::HedgePayments>("bearer").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_vtex_key_lives_as_it_should() {
-    life::<vtex::Vtex>("app-key").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_walletconnect_key_lives_as_it_should() {
-    life::<walletconnect::WalletConnect>("api-key").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_walletconnect_app_lives_as_it_should() {
-    life::<walletconnect::WalletConnect>("app-id").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_one2pays_key_lives_as_it_should() {
-    life::<one2pays::One2Pays>("hmac").await;
+#[test]
+fn a_key_of_each_provider_and_scheme_lives_as_it_should() {
+    providers::visit(&mut Life(Runtime::new().unwrap())).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_is_refused_within_the_ttl_by_a_process_that_knew_it() {
     let stage = Arc::new(Stage::set().await);
-    let endpoint = Endpoint::<hyperswitch::Hyperswitch>::over(&stage, Settings::default()).await;
+    let endpoint = Endpoint::<Hyperswitch>::over(&stage, Settings::default()).await;
     let issue = "--json credentials issue --merchant m_demo --provider hyperswitch";
     let issued = stage.aside(words(issue)).await.json();
     assert!(endpoint.takes(&issued).await);
@@ -279,7 +267,7 @@ async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
     let unknown = key::issue(KeyKind::Secret, [7; 32]);
     let unknown = json!({"headers": [format!("api-key: {unknown}")]});
 
-    type Service = Endpoint<hyperswitch::Hyperswitch>;
+    type Service = Endpoint<Hyperswitch>;
     let open = Service::over(&stage, Settings::default()).await;
     assert!(open.takes(&own).await);
     let closed = Service::over(&stage, settings).await;
