@@ -489,6 +489,7 @@ def with_sam(cloud):
     watch.asked(stack, lines(stack))
     watched_and_told(stack)
     watch.commands(stack)
+    integration(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
     with test("the script for a real account, as far as the emulator goes"):
         smoke.smoke(cloud, everything=False, architecture="x86_64")
@@ -804,9 +805,9 @@ def release(cloud):
         )
         (folder / "template-arm64.yaml").write_text(template)
         text = (ROOT / "infra/README.md").read_text()
-        command = re.search(r"^sam deploy --template-file template-arm64.+$", text, re.MULTILINE)[
-            0
-        ].replace("--stack-name cancel", "--stack-name released")
+        command = r"^sam deploy --template-file template-arm64(?:.*\\\n)*.*$"
+        command = re.search(command, text, re.MULTILINE)[0]
+        command = command.replace("--stack-name cancel", "--stack-name released")
         options = (
             " --parameter-overrides Architecture=x86_64 TableRemoval=Delete CredentialTtlSeconds=0"
         )
@@ -942,6 +943,18 @@ def kept_tables(cloud):
                 assert "protect" in str(refused), refused
             else:
                 raise AssertionError(f"{table} could be deleted")
+
+
+def integration(stack):
+    """The commands of infra/integrate.md, as they are: a payment is put, and its status moved."""
+    with test("infra/integrate.md: a payment is put, and its status moved"):
+        table, key = stack.tables.payments, {"pk": {"S": "hedgepayments#m_1#pay_1"}}
+        stack.tables.dynamodb.delete_item(TableName=table, Key=key)
+        for block in watch.blocks((ROOT / "infra/integrate.md").read_text(), "sh account"):
+            here = block.replace("--table-name payments", f"--table-name {table}")
+            watch.shell(stack, here, {})
+        item = stack.tables.dynamodb.get_item(TableName=table, Key=key)["Item"]
+        equal(item["status"], {"S": "processing"})
 
 
 def next_commands(stack):
