@@ -16,8 +16,9 @@ use crate::{example::Cancel, serve};
 /// Whose the demo payments are.
 const MERCHANT: &str = "m_demo";
 
-/// A provider's file in `infra/providers/demo`: how to cancel, as whom, and what. The items are plain JSON; a
-/// string is `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
+/// A provider's file in `infra/providers/demo`: how to cancel, as whom, and what. The items are
+/// plain JSON; a string is `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null
+/// `NULL`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Demo {
