@@ -168,7 +168,7 @@ class Client:
     def __init__(self, provider):
         self.provider = provider
         self.data = json.loads(
-            (ROOT / "infra/providers/demo" / f"{provider}.json").read_text(), parse_float=number
+            (ROOT / "functions" / provider / "demo.json").read_text(), parse_float=number
         )
         self.how = self.data["cancel"]
         self.route = drift.routes()[provider]

@@ -10,6 +10,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::Value;
@@ -27,6 +28,56 @@ fn nothing_of_a_provider_is_missing_and_nothing_belongs_to_none() {
     );
     assert_eq!(drift.complaints, Vec::<String>::new());
     assert!(drift.providers >= 5 && drift.cases >= 800 && drift.rows >= 50 && drift.requests >= 20);
+}
+
+/// What a sixth provider touches outside its folders in `functions` and `events`.
+const LISTS: [&str; 9] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "infra/openapi.yaml",
+    "infra/providers/Cargo.toml",
+    "infra/providers/src/lib.rs",
+    "infra/template.yaml",
+    "tests/bench/instructions.json",
+    "tests/fuzz/src/provider.rs",
+];
+
+/// Examples and results, which are complete without a sixth provider.
+const EXAMPLES: [&str; 9] = [
+    "functions/README.md",
+    "infra/admin/tests/admin/payments.rs",
+    "infra/local/README.md",
+    "infra/local/tests/stack.rs",
+    "tests/bench/arms.json",
+    "tests/bench/results.md",
+    "tests/bench/results.svg",
+    "tests/bugs/list.rs",
+    "tests/window/window.test.mjs",
+];
+
+#[test]
+fn no_other_file_lists_all_providers() {
+    let names = folders(&root().join("functions"));
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    let lists_all = |file: &&str| {
+        let text = fs::read(root().join(file)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).to_lowercase();
+        names.iter().all(|name| text.contains(name))
+    };
+    let found: BTreeSet<_> = files.split_terminator('\0').filter(lists_all).collect();
+    assert_eq!(found, LISTS.into_iter().chain(EXAMPLES).collect());
 }
 
 #[test]
@@ -48,7 +99,6 @@ fn missing_and_left_over_parts_are_reported() {
         "events",
         "functions",
         "infra/template.yaml",
-        "infra/providers/demo",
     ] {
         copy_all(&root().join(part), &copy.join(part));
     }
@@ -75,7 +125,7 @@ fn missing_and_left_over_parts_are_reported() {
     without("infra/template.yaml", &format!("{two}: {{Path"));
     without("Cargo.toml", &format!("= \"{two}\""));
     without("README.md", &format!("functions/{two}/README.md"));
-    fs::remove_file(copy.join(format!("infra/providers/demo/{two}.json"))).unwrap();
+    fs::remove_file(copy.join(format!("functions/{two}/demo.json"))).unwrap();
     let row = "\n\n| when | status | code | message |\n|---|---|---|---|\n\
         | never | 418 | `teapot` | short and stout |\n";
     edit(&format!("functions/{three}/README.md"), &|text| {
@@ -103,7 +153,7 @@ fn missing_and_left_over_parts_are_reported() {
         format!("infra/template.yaml: no route of {two}"),
         format!("Cargo.toml: the watch router has no route of {two}"),
         format!("README.md: no row of {two}"),
-        format!("infra/providers/demo/{two}.json: missing"),
+        format!("functions/{two}/demo.json: missing"),
         format!("functions/{three}/README.md: no golden case has 418 teapot \"short and stout\""),
         format!("functions/{four}/src/lib.rs: NAME is not {four}"),
         format!("events/{five}: refuses_a_unicorn.json belongs to no case"),
@@ -411,6 +461,6 @@ impl Drift {
         if !self.read(root, "README.md").contains(&link) {
             self.tell(format!("README.md: no row of {provider}"));
         }
-        self.read(root, &format!("infra/providers/demo/{provider}.json"));
+        self.read(root, &format!("functions/{provider}/demo.json"));
     }
 }
