@@ -617,7 +617,8 @@ def canary(cloud, stack, secret):
     ]
 
     def lines():
-        return [line for line in log_lines(cloud, logs) if "canary" in line]
+        found = [line for line in log_lines(cloud, logs) if "canary" in line]
+        return sorted(found, key=lambda line: line["_aws"]["Timestamp"])
 
     def seen(value):
         cloud.client("secretsmanager").put_secret_value(
