@@ -66,12 +66,12 @@ async fn main() -> Result<()> {
     let case = case("hyperswitch", "cancels_requires_capture")?;
 
     let mut text = format!(
-        "{}; {} build of the store, which is SQLite in one process on the same machine. {} \
+        "{};\n{} build of the store, which is SQLite in one process on the same machine.\n{} \
          requests a line.\n\n\
          | load | cancels per second | milliseconds: median (first to third quartile) | 99 % | \
          worst | processor time per cancel, ms: function | store and test |\n\
          |---|--:|--:|--:|--:|--:|--:|\n",
-        machine(),
+        machine().replace(", ", ",\n"),
         if cfg!(debug_assertions) {
             "debug"
         } else {

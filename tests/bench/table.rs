@@ -436,14 +436,16 @@ fn milliseconds(time: Duration) -> f64 {
 
 fn table(stands: &[Stand], options: &Options, machine: &str) -> String {
     let mut text = format!(
-        "{machine}; {} rounds, {} requests for the memory. Times in milliseconds: median (first \
-         to third quartile).\n\n\
+        "{};\n{} rounds, {} requests for the memory.\nTimes in milliseconds: median (first to \
+         third quartile).\n\n\
          | arm | start: instructions, not primed | start: time | start, not primed | first \
          request | warm request | first, 128 MB | first, 128 MB, not primed | warm, 128 MB | \
          instructions / warm request | system calls | allocations | MB at first poll, after 1, \
          half, all | binary / zip MB | crates |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        options.rounds, options.soak
+        machine.replace(", ", ",\n"),
+        options.rounds,
+        options.soak
     );
     for Stand { arm, figures, .. } in stands {
         let memory = figures

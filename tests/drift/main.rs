@@ -2,6 +2,7 @@
 //! specifications, SECURITY.md.
 
 mod openapi;
+mod pages;
 mod providers;
 mod security;
 mod specifications;

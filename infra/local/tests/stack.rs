@@ -6,8 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod pages;
 mod process;
-mod readme;
 
 use std::{
     collections::HashSet,
