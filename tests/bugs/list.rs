@@ -680,8 +680,8 @@ pub(crate) const BUGS: &[Bug] = &[
         SERVICE,
         "if request.body.len() > MAX_BODY {",
         "if request.body.len() > usize::MAX - 1 {",
-        UNIT,
-        "what_can_be_refused_for_free_is_refused_before_the_store_is_called",
+        HYPERSWITCH,
+        "golden::service",
     ),
     bug(
         "a panic in a provider goes through",
