@@ -1,23 +1,16 @@
 //! Log lines, one event each: JSON for CloudWatch, or plain text for people.
 //!
-//! Every request has one event, whose target is [`TARGET`]. It also carries the request's metrics:
-//! CloudWatch extracts those that its `_aws` member names ([embedded metric format][emf]), which
-//! takes no call and no agent.
-//!
-//! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+//! Every request has one event, whose target is [`TARGET`](crate::service::TARGET). The deployment
+//! makes metrics of it with filters.
 
 use std::{
     env, fmt,
     io::{self, IsTerminal},
     panic,
-    sync::LazyLock,
 };
 
 use serde::{Serialize, Serializer as _, ser::SerializeMap};
-use serde_json::{
-    ser::{Formatter, Serializer},
-    value::{RawValue, to_raw_value},
-};
+use serde_json::ser::{Formatter, Serializer};
 use tracing::{
     Event, Subscriber, error,
     field::{Field, Visit},
@@ -33,18 +26,16 @@ use tracing_subscriber::{
 
 pub use tracing_subscriber::filter::Targets;
 
-use crate::{
-    clock::{Timestamp, milliseconds},
-    service::TARGET,
-};
+use crate::clock::{Timestamp, milliseconds};
 
 /// Starts logging to `output`.
 ///
 /// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`), else `AWS_LAMBDA_LOG_LEVEL`, sets the
-/// levels. Without either, or if it is invalid, they are `default`. Events of other crates are never
-/// logged below DEBUG: there the SDK and the runtime quote requests, with their credentials.
-/// `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by default text on a terminal. A panic
-/// is logged by its location alone: its message might quote the request.
+/// levels. Without either, or if it is invalid, they are `default`, and so is what it does not
+/// name. Events of other crates are never logged below DEBUG: there the SDK and the runtime quote
+/// requests, with their credentials. `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by
+/// default text on a terminal. A panic is logged by its location alone: its message might quote the
+/// request.
 pub fn init<O: io::Write + IsTerminal>(
     output: impl Fn() -> O + Send + Sync + 'static,
     default: Targets,
@@ -54,7 +45,7 @@ pub fn init<O: io::Write + IsTerminal>(
         .find_map(|name| Some((name, env::var(name).ok().filter(|text| !text.is_empty())?)));
     let parsed = configured.as_ref().map(|(_, text)| levels(text));
     let invalid = parsed == Some(None);
-    let filter = within_debug(&parsed.flatten().unwrap_or(default));
+    let filter = within_debug(&over(default, parsed.flatten()));
     let text = match env::var("AWS_LAMBDA_LOG_FORMAT") {
         Ok(format) => format.eq_ignore_ascii_case("text"),
         Err(_) => output().is_terminal(),
@@ -96,6 +87,16 @@ fn levels(text: &str) -> Option<Targets> {
     text.split(',').all(complete).then(|| text.parse().ok())?
 }
 
+/// `levels`, and `default` for all that they do not name: a typing error in a target must not
+/// silence every other.
+fn over(default: Targets, levels: Option<Targets>) -> Targets {
+    match levels {
+        Some(levels) if levels.default_level().is_some() => levels,
+        Some(levels) => default.with_targets(levels),
+        None => default,
+    }
+}
+
 /// `targets`, but nothing of other crates below DEBUG.
 fn within_debug(targets: &Targets) -> Targets {
     let ours = |target: &str| target == "shared" || target.starts_with("shared::");
@@ -116,7 +117,8 @@ fn within_debug(targets: &Targets) -> Targets {
     }
 }
 
-/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and `level`.
+/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and
+/// `level`.
 struct Json;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static>
@@ -162,23 +164,16 @@ fn hidden(character: char) -> bool {
 }
 
 fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
-    let (about, now) = (event.metadata(), Timestamp::now());
+    let about = event.metadata();
     let mut serializer = Serializer::with_formatter(line, OneLine);
     let mut members = Line {
         map: serializer.serialize_map(None)?,
         failed: None,
     };
-    members.add("timestamp", &milliseconds(now));
+    members.add("timestamp", &milliseconds(Timestamp::now()));
     members.add("level", about.level().as_str());
     members.add("target", about.target());
     event.record(&mut members);
-    if about.target() == TARGET {
-        let metrics = Metrics {
-            timestamp: now.as_millisecond(),
-            cloud_watch_metrics: &DIRECTIVES,
-        };
-        members.add("_aws", &metrics);
-    }
     match members.failed {
         None => members.map.end(),
         Some(failure) => Err(failure),
@@ -225,73 +220,6 @@ impl<M: SerializeMap> Visit for Line<M> {
     }
 }
 
-/// The `_aws` member.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Metrics<'m> {
-    timestamp: i64,
-    cloud_watch_metrics: &'m RawValue,
-}
-
-/// The metrics and their dimensions, serialized once.
-#[expect(clippy::expect_used, reason = "names and lists always serialize")]
-static DIRECTIVES: LazyLock<Box<RawValue>> = LazyLock::new(|| {
-    // A namespace of its own tells the metrics of two stacks in one account apart.
-    let namespace = env::var("METRICS_NAMESPACE").ok();
-    let namespace = namespace.filter(|name| !name.is_empty());
-    let directives = directives(namespace.as_deref().unwrap_or("PaymentCancel"));
-    to_raw_value(&directives).expect("directives as JSON")
-});
-
-/// Members of the line that are metrics, and the members that tell them apart.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct MetricDirective<'a> {
-    namespace: &'a str,
-    dimensions: [&'static [&'static str]; 1],
-    metrics: &'static [MetricDefinition],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct MetricDefinition {
-    name: &'static str,
-    unit: &'static str,
-}
-
-const REQUESTS: &[MetricDefinition] = &[MetricDefinition {
-    name: "requests",
-    unit: "Count",
-}];
-
-const DURATIONS: &[MetricDefinition] = &[
-    MetricDefinition {
-        name: "duration_ms",
-        unit: "Milliseconds",
-    },
-    MetricDefinition {
-        name: "store_retries",
-        unit: "Count",
-    },
-];
-
-/// Every combination of dimensions is a metric that is paid for: five providers, eleven outcomes,
-/// and nothing that a caller can choose.
-fn directives(namespace: &str) -> [MetricDirective<'_>; 2] {
-    [
-        MetricDirective {
-            namespace,
-            dimensions: [&["provider", "outcome"]],
-            metrics: REQUESTS,
-        },
-        MetricDirective {
-            namespace,
-            dimensions: [&["provider"]],
-            metrics: DURATIONS,
-        },
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use tracing::Level;
@@ -322,6 +250,26 @@ mod tests {
         ] {
             assert_eq!(levels(typo), None, "{typo}");
         }
+    }
+
+    #[test]
+    fn what_the_levels_do_not_name_keeps_its_default() {
+        let info = || Targets::new().with_default(Level::INFO);
+        for (text, enabled) in [
+            ("sharde=debug", true),
+            ("hyper=debug", true),
+            ("shared=warn", false),
+            ("warn", false),
+            ("off", false),
+        ] {
+            let targets = within_debug(&over(info(), levels(text)));
+            let enables = targets.would_enable("shared::request", &Level::INFO);
+            assert_eq!(enables, enabled, "{text}");
+        }
+        let errors = Targets::new().with_target("shared", Level::ERROR);
+        let targets = within_debug(&over(errors, levels("shared=info")));
+        assert!(targets.would_enable("shared::request", &Level::INFO));
+        assert!(!targets.would_enable("hyper", &Level::ERROR));
     }
 
     #[test]

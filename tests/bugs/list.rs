@@ -106,10 +106,10 @@ pub(crate) const BUGS: &[Bug] = &[
         "return Err(WriteError::ConditionFailed(failed.item.clone()));",
         "let _ = failed;\n            return Err(WriteError::ConditionFailed(None));",
         UNIT,
-        "null_and_foreign_shapes_count_as_absent",
+        "null_and_unexpected_shapes_count_as_absent",
     ),
     bug(
-        "a timeout is answered as not found",
+        "a timeout is reported as not found",
         DYNAMODB,
         "Err(WriteError::Store(error)) => return Err(error),",
         "Err(WriteError::Store(_)) => return Ok(TransitionResult::ConditionFailed(None)),",
@@ -117,7 +117,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "after_a_lost_response_no_error_decides",
     ),
     bug(
-        "a timeout is answered as a failure that wrote nothing",
+        "a timeout is reported as a failure that wrote nothing",
         DYNAMODB,
         "if attempts.may_have_written() {\n            StoreError::Undecided",
         "if attempts.may_have_written() {\n            StoreError::Internal",
@@ -125,7 +125,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "after_a_lost_response_no_error_decides",
     ),
     bug(
-        "a missing table is answered as undecided",
+        "a missing table is reported as undecided",
         DYNAMODB,
         "SdkError::ConstructionFailure(_)) {\n        StoreError::Internal",
         "SdkError::ConstructionFailure(_)) {\n        StoreError::Undecided",
@@ -146,7 +146,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);",
         "ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);",
         STORE,
-        "a_silent_attempt_is_given_up",
+        "a_silent_attempt_times_out",
     ),
     bug(
         "the retry budget has no end",
@@ -154,7 +154,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "RETRY_TOKENS: usize = 100;",
         "RETRY_TOKENS: usize = 1_000_000;",
         STORE,
-        "a_store_that_fails_is_asked_once",
+        "a_failing_store_gets_one_attempt",
     ),
     bug(
         "an attempt starts that cannot finish",
@@ -178,7 +178,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "if merchant_id.contains('#') {",
         "if merchant_id.is_empty() {",
         STORE,
-        "a_credential_is_read_as_it_is_stored",
+        "credentials_are_read_as_stored",
     ),
     bug(
         "a cancellation's reason is not stored",
@@ -344,8 +344,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a payment that has moved on is replayed",
         CANCEL,
-        "if payment.status == transition.statuses.canceled {",
-        "if !payment.status.is_empty() {",
+        "        if canceled {",
+        "        if canceled || open {",
         UNIT,
         "a_key_makes_one_transition_even_if_the_payment_is_reopened",
     ),
@@ -355,7 +355,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "let replayed = made.id != ours.id;",
         "let replayed = !made.id.is_empty();",
         STORE,
-        "a_lost_answer_does_not_become_a_conflict_that_did_not_happen",
+        "a_lost_response_does_not_become_a_false_conflict",
     ),
     bug(
         "a replay is not called one",
@@ -395,7 +395,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "without_a_key_another_request_is_no_retry",
     ),
     bug(
-        "undecided is answered as internal",
+        "undecided is reported as internal",
         CANCEL,
         "Err(StoreError::Undecided) => Err(CancelError::Undecided { keyed }),",
         "Err(StoreError::Undecided) => Err(CancelError::Internal),",
@@ -403,7 +403,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "no_response_is_untrue_at_any_cut_point",
     ),
     bug(
-        "undecided is answered as not found",
+        "undecided is reported as not found",
         CANCEL,
         "Err(StoreError::Undecided) => Err(CancelError::Undecided { keyed }),",
         "Err(StoreError::Undecided) => Err(CancelError::NotFound),",
@@ -411,7 +411,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "no_response_is_untrue_at_any_cut_point",
     ),
     bug(
-        "a missing payment is answered as undecided",
+        "a missing payment is reported as undecided",
         CANCEL,
         "return Err(CancelError::NotFound);",
         "return Err(CancelError::Undecided { keyed: false });",
@@ -553,15 +553,15 @@ pub(crate) const BUGS: &[Bug] = &[
         "KeyFormat::Broken => false,",
         "KeyFormat::Broken => true,",
         UNIT,
-        "broken_keys_and_with_issued_only_foreign_ones_cost_no_lookup",
+        "broken_keys_and_with_issued_only_custom_ones_cost_no_lookup",
     ),
     bug(
-        "foreign keys are looked up where only ours count",
+        "keys in another format are looked up where only ours count",
         CREDENTIAL,
-        "KeyFormat::Foreign => !issued_only,",
-        "KeyFormat::Foreign => !issued_only || true,",
+        "KeyFormat::Custom => !issued_only,",
+        "KeyFormat::Custom => !issued_only || true,",
         UNIT,
-        "broken_keys_and_with_issued_only_foreign_ones_cost_no_lookup",
+        "broken_keys_and_with_issued_only_custom_ones_cost_no_lookup",
     ),
     bug(
         "of an id and a secret only the id's format counts",
@@ -569,7 +569,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "key::format(id, KeyKind::Id).min(key::format(secret, KeyKind::Secret))",
         "key::format(id, KeyKind::Id)",
         UNIT,
-        "broken_keys_and_with_issued_only_foreign_ones_cost_no_lookup",
+        "broken_keys_and_with_issued_only_custom_ones_cost_no_lookup",
     ),
     bug(
         "a public id may be presented as a secret",
@@ -577,7 +577,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "        && text.starts_with(kind.prefix())\n",
         "",
         UNIT,
-        "what_is_cut_or_prolonged_or_of_the_other_kind_is_nobodys",
+        "truncated_extended_and_mismatched_keys_are_broken",
     ),
     bug(
         "rotate gives a successor to whatever is there by then",
@@ -609,7 +609,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "merchant.id(),\n                signature.digest()",
         "&merchant.id()[..1],\n                signature.digest()",
         UNIT,
-        "a_guarded_signature_cancels_the_first_payment_of_its_merchant",
+        "a_single_use_signature_cancels_the_first_payment_of_its_merchant",
     ),
     bug(
         "the signature itself is stored",
@@ -636,7 +636,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "without_the_guard_a_signature_cancels_every_payment_it_fits",
     ),
     bug(
-        "a lost claim is answered as internal",
+        "a lost claim is reported as internal",
         CANCEL,
         "Err(StoreError::Undecided | StoreError::Unavailable) => Err(CancelError::Unavailable),",
         "Err(StoreError::Undecided | StoreError::Unavailable) => Err(CancelError::Internal),",
@@ -689,7 +689,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "catch_unwind(AssertUnwindSafe(function)).map_err(",
         "Ok::<T, ()>(function()).map_err(",
         UNIT,
-        "a_panic_ends_in_the_providers_own_words",
+        "a_panic_ends_in_the_providers_envelope",
     ),
     bug(
         "undecided is said without Retry-After",
@@ -708,7 +708,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "golden::service",
     ),
     bug(
-        "silence is answered as internal",
+        "silence is reported as internal",
         SERVICE,
         r#"before the deadline");
             Err(unknown)"#,
@@ -718,14 +718,14 @@ pub(crate) const BUGS: &[Bug] = &[
         "a_silent_store_is_undecided_in_time_for_the_deadline",
     ),
     bug(
-        "a panic in the store is answered as internal",
+        "a panic in the store is reported as internal",
         SERVICE,
         r#"error!("the store panicked");
             Err(unknown)"#,
         r#"error!("the store panicked");
             Err(CancelError::Internal)"#,
         UNIT,
-        "a_panic_ends_in_the_providers_own_words",
+        "a_panic_ends_in_the_providers_envelope",
     ),
     bug(
         "the credential is looked up before the body is checked",
@@ -757,7 +757,7 @@ pub(crate) const BUGS: &[Bug] = &[
         r#"let pk = format!("{provider}#{}#{payment_id}", merchant.id());"#,
         r#"let pk = format!("{provider}#{}#{payment_id}", &merchant.id()[..1]);"#,
         UNIT,
-        "a_guarded_signature_cancels_the_first_payment_of_its_merchant",
+        "a_single_use_signature_cancels_the_first_payment_of_its_merchant",
     ),
     bug(
         "a signature is valid for ever",
@@ -923,8 +923,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "an encoded slash is part of the payment id",
         ROUTE,
-        "let ambiguous = id.contains('/')\n        || is_dots(&id)",
-        "let ambiguous = is_dots(&id)",
+        "id.contains('/') || is_dots(&id)",
+        "is_dots(&id)",
         UNIT,
         "an_encoded_slash_and_a_dot_segment_name_no_endpoint",
     ),
@@ -958,7 +958,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "(None, EventSource::of_unreadable(event))",
         "(None, EventSource::RestApi)",
         UNIT,
-        "an_event_that_cannot_be_read_is_answered_in_its_sources_form",
+        "an_unreadable_event_gets_a_response_in_its_sources_format",
     ),
     bug(
         "of several lines of a header the last one wins",

@@ -1,12 +1,12 @@
-//! Proof that the tests bite: seeded bugs, one at a time in a copy of the tree, each of which the
-//! test that it names must catch.
-//!
+//! Proof that the tests can fail: seeded bugs, applied one at a time in a copy of the tree. The
+//! test that a bug names must catch it.
+//! //!
 //! `cargo run -p harness --example bugs` tries all of them and prints the table; `-- --sample 6`
-//! tries that many, evenly spread, and `-- --only log` those that have this in their name. A bug
-//! gets the test that it names alone, and only where that passes all others, which tells whether
-//! the name is wrong or a test is missing. As many bugs as there are cores are tried at once, each
-//! in a copy of its own in `target/bugs`; the tree itself is never touched. It ends with an error
-//! where a bug goes unnoticed, does not compile, or no longer applies.
+//! tries six, evenly spread, and `-- --only log` those with this in their name. First only the
+//! named test runs. If it passes, all others run, which shows whether the name is wrong or a test
+//! is missing. One bug per core is tried at a time, each in its own copy in `target/bugs`; the tree
+//! itself is never touched. The run fails if a bug is not caught, does not compile, or no longer
+//! applies.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
@@ -36,9 +36,9 @@ struct Bug {
     name: &'static str,
     /// The file, from the tree's root.
     file: &'static str,
-    /// What stands there, once.
+    /// The text without the bug. It occurs once.
     right: &'static str,
-    /// What stands there with the bug.
+    /// The text with the bug.
     wrong: &'static str,
     /// What `cargo test` builds for the test that catches it: `-p shared --lib`.
     target: &'static str,
@@ -47,7 +47,7 @@ struct Bug {
 }
 
 /// No test takes that long; one that does hangs, which is a way to be caught.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 fn main() -> Result<ExitCode> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
@@ -103,15 +103,15 @@ fn main() -> Result<ExitCode> {
 
 /// A copy of the tree.
 struct Tree {
-    /// Where it lies.
+    /// Its folder.
     at: PathBuf,
     /// Where cargo builds, which has the dependencies already.
     build: PathBuf,
 }
 
 impl Tree {
-    /// Copies every file that git tracks or would, and leaves alone those that have not changed, so
-    /// that little is built anew.
+    /// Copies every file that git tracks or would track. Unchanged files keep their times, so that
+    /// little is rebuilt.
     fn copy(root: &Path, number: usize) -> Result<Self> {
         let at = root.join(format!("target/bugs/{number}"));
         let listed = Command::new("git")
@@ -125,7 +125,7 @@ impl Tree {
                 continue; // Deleted, and not committed yet.
             };
             if name == "Cargo.toml" {
-                // By its version cargo tells what it builds of this copy from that of the others.
+                // Cargo distinguishes the builds of the copies by their version.
                 let (ours, version) = (String::from_utf8(content)?, env!("CARGO_PKG_VERSION"));
                 content = ours
                     .replace(
@@ -253,7 +253,7 @@ fn first_failure(built: &[Test], name: &str) -> Result<Option<String>> {
             let _ = output.read_to_end(&mut text);
             let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
         });
-        let Ok(text) = receiver.recv_timeout(PATIENCE) else {
+        let Ok(text) = receiver.recv_timeout(TIMEOUT) else {
             process.kill()?;
             process.wait()?;
             return Ok(Some(format!("{name}, which hangs")));

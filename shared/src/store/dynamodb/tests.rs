@@ -86,7 +86,7 @@ fn condition_failed(item: Value) -> (u16, Value) {
     (status, body)
 }
 
-/// A store whose calls get these responses, one after another.
+/// A store whose calls get these responses in order.
 fn store(responses: Vec<(u16, Value)>) -> (DynamoDb, StaticReplayClient) {
     store_at(None, responses)
 }
@@ -112,7 +112,7 @@ fn store_at(date: Option<&str>, responses: Vec<(u16, Value)>) -> (DynamoDb, Stat
     (DynamoDb::new(&config, Tables::default()), client)
 }
 
-/// What comes of these responses, and the attempts it took.
+/// The outcome of these responses, and the number of attempts.
 async fn outcome(responses: Vec<(u16, Value)>) -> (Result<TransitionResult, StoreError>, u64) {
     let (store, _) = store(responses);
     let budget = budget();
@@ -342,7 +342,7 @@ async fn found(item: Value) -> Result<Option<Payment>, StoreError> {
 }
 
 #[tokio::test]
-async fn null_and_foreign_shapes_count_as_absent() {
+async fn null_and_unexpected_shapes_count_as_absent() {
     let absent = json!({"NULL": true});
     let payment = found(json!({
         "status": {"S": "settled"}, "manual_cancellation": absent, "details": absent,
