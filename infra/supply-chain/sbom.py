@@ -1,7 +1,8 @@
-"""A CycloneDX bill of materials for each function and for the operator's tool, of the crates that are linked into its binary and of no others.
+"""CycloneDX bills of materials of the functions and of the operator's tool: their linked crates.
 
-What is linked, cargo says itself (`cargo tree`, which knows features and targets); digests are those of Cargo.lock. Written to target/sbom, the
-same bytes for the same commit, and checked against the CycloneDX 1.6 schema.
+`cargo tree` lists the crates, with their features and targets; digests are those of Cargo.lock.
+Written to target/sbom, with the same bytes for the same commit, and checked against the CycloneDX
+1.6 schema.
 """
 
 import datetime
@@ -30,7 +31,9 @@ FUNCTIONS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.
 FEATURES = {"admin": ("--features", "account")}
 
 # `3name v1.2.3 (proc-macro) (/path) (*)|MIT`: depth, name, version, what else cargo knows, licence.
-LINE = re.compile(r"(?P<depth>\d+)(?P<name>[\w-]+) v(?P<version>[^ |]+)(?P<rest>[^|]*)\|(?P<licence>.*)")
+LINE = re.compile(
+    r"(?P<depth>\d+)(?P<name>[\w-]+) v(?P<version>[^ |]+)(?P<rest>[^|]*)\|(?P<licence>.*)"
+)
 
 
 def run(*command):
@@ -45,9 +48,18 @@ def locked_crates():
 
 
 def tree(package):
-    """What is linked into the package's binary: each crate's licence, and what it depends on, the package first."""
+    """The crates in the package's binary, the package first: license and dependencies of each."""
     printed = run(
-        *("cargo", "tree", "--locked", "--package", package, *FEATURES.get(package, ()), "--edges", "normal,no-proc-macro"),
+        *(
+            "cargo",
+            "tree",
+            "--locked",
+            "--package",
+            package,
+            *FEATURES.get(package, ()),
+            "--edges",
+            "normal,no-proc-macro",
+        ),
         *("--target", TARGET, "--prefix", "depth", "--no-dedupe", "--format", "{p}|{l}"),
     )
     crates, path = {}, []

@@ -31,10 +31,11 @@ use crate::clock::{Timestamp, milliseconds};
 /// Starts logging to `output`.
 ///
 /// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`), else `AWS_LAMBDA_LOG_LEVEL`, sets the
-/// levels. Without either, or if it is invalid, they are `default`. Events of other crates are never
-/// logged below DEBUG: there the SDK and the runtime quote requests, with their credentials.
-/// `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by default text on a terminal. A panic
-/// is logged by its location alone: its message might quote the request.
+/// levels. Without either, or if it is invalid, they are `default`, and so is what it does not
+/// name. Events of other crates are never logged below DEBUG: there the SDK and the runtime quote
+/// requests, with their credentials. `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by
+/// default text on a terminal. A panic is logged by its location alone: its message might quote the
+/// request.
 pub fn init<O: io::Write + IsTerminal>(
     output: impl Fn() -> O + Send + Sync + 'static,
     default: Targets,
@@ -44,7 +45,7 @@ pub fn init<O: io::Write + IsTerminal>(
         .find_map(|name| Some((name, env::var(name).ok().filter(|text| !text.is_empty())?)));
     let parsed = configured.as_ref().map(|(_, text)| levels(text));
     let invalid = parsed == Some(None);
-    let filter = within_debug(&parsed.flatten().unwrap_or(default));
+    let filter = within_debug(&over(default, parsed.flatten()));
     let text = match env::var("AWS_LAMBDA_LOG_FORMAT") {
         Ok(format) => format.eq_ignore_ascii_case("text"),
         Err(_) => output().is_terminal(),
@@ -86,6 +87,16 @@ fn levels(text: &str) -> Option<Targets> {
     text.split(',').all(complete).then(|| text.parse().ok())?
 }
 
+/// `levels`, and `default` for all that they do not name: a typing error in a target must not
+/// silence every other.
+fn over(default: Targets, levels: Option<Targets>) -> Targets {
+    match levels {
+        Some(levels) if levels.default_level().is_some() => levels,
+        Some(levels) => default.with_targets(levels),
+        None => default,
+    }
+}
+
 /// `targets`, but nothing of other crates below DEBUG.
 fn within_debug(targets: &Targets) -> Targets {
     let ours = |target: &str| target == "shared" || target.starts_with("shared::");
@@ -106,7 +117,8 @@ fn within_debug(targets: &Targets) -> Targets {
     }
 }
 
-/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and `level`.
+/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and
+/// `level`.
 struct Json;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static>
@@ -238,6 +250,26 @@ mod tests {
         ] {
             assert_eq!(levels(typo), None, "{typo}");
         }
+    }
+
+    #[test]
+    fn what_the_levels_do_not_name_keeps_its_default() {
+        let info = || Targets::new().with_default(Level::INFO);
+        for (text, enabled) in [
+            ("sharde=debug", true),
+            ("hyper=debug", true),
+            ("shared=warn", false),
+            ("warn", false),
+            ("off", false),
+        ] {
+            let targets = within_debug(&over(info(), levels(text)));
+            let enables = targets.would_enable("shared::request", &Level::INFO);
+            assert_eq!(enables, enabled, "{text}");
+        }
+        let errors = Targets::new().with_target("shared", Level::ERROR);
+        let targets = within_debug(&over(errors, levels("shared=info")));
+        assert!(targets.would_enable("shared::request", &Level::INFO));
+        assert!(!targets.would_enable("hyper", &Level::ERROR));
     }
 
     #[test]

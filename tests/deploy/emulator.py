@@ -1,4 +1,4 @@
-"""Both stacks on an AWS emulator: deployed with the real tools, called through API Gateway, and deleted."""
+"""Both stacks on an AWS emulator: deployed with the real tools, called, and deleted."""
 
 import hashlib
 import hmac
@@ -36,7 +36,7 @@ from suite import (
 
 
 class Ministack(Process):
-    """The emulator, on this machine's own address only. With `asks` it checks signatures, and every call against its role's policy."""
+    """The emulator, on loopback only. With `asks` it checks signatures and the roles' policies."""
 
     def __init__(self, asks):
         self.port = free_port()
@@ -168,7 +168,7 @@ class Client:
     def __init__(self, provider):
         self.provider = provider
         self.data = json.loads(
-            (ROOT / "infra/local/demo" / f"{provider}.json").read_text(), parse_float=number
+            (ROOT / "functions" / provider / "demo.json").read_text(), parse_float=number
         )
         self.how = self.data["cancel"]
         self.route = drift.routes()[provider]
@@ -216,7 +216,7 @@ class Client:
 
 
 def endpoints(stack):
-    """The five endpoints through API Gateway: each outcome that a client can meet, and what it leaves in DynamoDB."""
+    """The endpoints through API Gateway: each outcome, and the items afterwards."""
     for provider in stack.providers:
         caller = Client(provider)
         first, second, third = caller.cancelable[:3]
@@ -235,7 +235,8 @@ def endpoints(stack):
                 equal(again, caller.how["again"]["refused"]["status"], refused)
                 assert caller.how["again"]["refused"]["code"] in json.dumps(refused), refused
             else:
-                # VTEX's protocol answers with the cancellation there is; what it refuses is a settled payment.
+                # VTEX's protocol answers with the cancellation there is; what it refuses is a
+                # settled payment.
                 equal((again, refused["cancellationId"]), (200, body["cancellationId"]))
                 _, _, settled = caller.call(stack, "VTEX_SETTLED")
                 equal((settled["code"], settled["cancellationId"]), ("cancel-failed", None))
@@ -274,7 +275,7 @@ def endpoints(stack):
 
 
 def least_privilege(stack, single_use=False, traced=False):
-    """The deployed roles: by the rules of IAM, and by the emulator, which asks them at every call."""
+    """The deployed roles, by the rules of IAM and by the emulator, which checks every call."""
     world = rights.World(
         stack.name,
         stack.tables.payments,
@@ -294,7 +295,7 @@ def least_privilege(stack, single_use=False, traced=False):
 
 
 def foreign_keys(stack):
-    """The emulator asks for `dynamodb:LeadingKeys` at every call: with its function's role, another provider's items are out of reach."""
+    """A role cannot reach another provider's items (`dynamodb:LeadingKeys`)."""
     sts, iam = stack.cloud.client("sts"), stack.cloud.client("iam")
     role, policy = stack.policy("vtex")
     trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
@@ -336,7 +337,7 @@ def foreign_keys(stack):
 
 
 def missing_permission(stack):
-    """Without either of its rights to DynamoDB a function answers the provider's 500, and one line says what to check."""
+    """Without a right to DynamoDB, a function responds with 500, and logs what to check."""
     for provider in stack.providers:
         caller = Client(provider)
         for action, table in (
@@ -490,6 +491,7 @@ def with_sam(cloud):
     watch.asked(stack, lines(stack))
     watched_and_told(stack)
     watch.commands(stack)
+    integration(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
     with test("the script for a real account, as far as the emulator goes"):
         smoke.smoke(cloud, everything=False, architecture="x86_64")
@@ -514,24 +516,29 @@ KEYS = {
     which: f"arn:aws:kms:us-east-1:000000000000:key/{n * 8}-0000-0000-0000-000000000000"
     for n, which in (("1", "PaymentsKey"), ("2", "CredentialsKey"))
 }
-PRODUCTION = drift.DOMAIN | drift.CHANGES["CorsOrigins"] | {
-    "FrontEnd": "rest",
-    "Providers": ["vtex", "walletconnect", "one2pays"],
-    "PaymentsKey": "new",
-    "TableRemoval": "Delete",
-    "CredentialTtlSeconds": 0,
-    "SignatureSingleUse": True,
-    "ReservedConcurrency": 5,
-    "Tracing": "Active",
-    "TruststoreUri": "s3://bucket/key",
-    "DefaultEndpoint": "disabled",
-    "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b",
-} | {
+PRODUCTION = (
+    drift.DOMAIN
+    | drift.CHANGES["CorsOrigins"]
+    | {
+        "FrontEnd": "rest",
+        "Providers": ["vtex", "walletconnect", "one2pays"],
+        "PaymentsKey": "new",
+        "TableRemoval": "Delete",
+        "CredentialTtlSeconds": 0,
+        "SignatureSingleUse": True,
+        "ReservedConcurrency": 5,
+        "Tracing": "Active",
+        "TruststoreUri": "s3://bucket/key",
+        "DefaultEndpoint": "disabled",
+        "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b",
+    }
     # So high that the emulator, which heeds them, refuses none of the tests' requests.
-    f"{provider}Throttling{what}": limit
-    for provider in ("vtex", "walletconnect", "one2pays")
-    for what, limit in (("Rate", 7000), ("Burst", 9000))
-}
+    | {
+        f"{provider}Throttling{what}": limit
+        for provider in ("vtex", "walletconnect", "one2pays")
+        for what, limit in (("Rate", 7000), ("Burst", 9000))
+    }
+)
 
 
 def production(cloud, stack):
@@ -559,7 +566,8 @@ def production(cloud, stack):
         )
     with test(f"{stack.name}: each route has its own throttle, and the APIs their domain names"):
         gateway = cloud.client("apigateway")
-        settings = gateway.get_stage(restApiId=stack.apis["one2pays"], stageName="live")["methodSettings"]["*/*"]
+        stage = gateway.get_stage(restApiId=stack.apis["one2pays"], stageName="live")
+        settings = stage["methodSettings"]["*/*"]
         equal(
             (
                 settings["throttlingRateLimit"],
@@ -584,7 +592,7 @@ def production(cloud, stack):
 
 
 def canary(cloud, stack, secret):
-    """The canary's function, run once by hand: it replays a canceled payment of each provider, and changes nothing."""
+    """The canary's function, run once: it replays a canceled payment of each provider."""
     requests, items = {}, {}
     for provider in stack.providers:
         caller, payment = Client(provider), None
@@ -631,7 +639,7 @@ def canary(cloud, stack, secret):
         return {line["provider"]: line["canary"] for line in lines()[before:]}
 
     with test(
-        f"{stack.name}: the canary replays a cancel of each provider, sees what is wrong, and changes nothing"
+        f"{stack.name}: the canary replays each provider's cancel, finds faults, changes nothing"
     ):
         equal(seen(requests), dict.fromkeys(stack.providers, 1))
         wrong = json.loads(json.dumps(requests))
@@ -657,7 +665,7 @@ def log_lines(cloud, name):
 
 
 def refusals(stack):
-    """What a REST API answers by itself, which its clients must be able to read."""
+    """A REST API's own responses, which its clients must be able to read."""
     template = drift.sam(PRODUCTION)
     words = template.template["Mappings"]
     for provider in stack.providers:
@@ -723,7 +731,7 @@ def throttle(gateway, api, rate, burst):
 
 
 def private(cloud):
-    """Private REST APIs let in only who comes through their VPC endpoints, which the tests do not."""
+    """Private REST APIs accept only calls through their VPC endpoints, which the tests lack."""
     options = drift.CHANGES["VpcEndpointIds"] | {"TableRemoval": "Delete", "Providers": ["vtex"]}
     stack, caller = sam_deploy(cloud, "private", **options), Client("vtex")
     with test("private: 403 from elsewhere, by the resource policy and in the provider's envelope"):
@@ -734,7 +742,7 @@ def private(cloud):
 
 
 def versions(stack, deploy_another):
-    """A deployment is another version behind the same alias. CodeDeploy's part, the emulator has not: here its calls to Lambda are made by hand."""
+    """A deployment is another version behind the alias. CodeDeploy's calls are made by hand."""
     client, name = stack.cloud.client("lambda"), f"{stack.name}-vtex"
     caller = Client("vtex")
 
@@ -743,7 +751,7 @@ def versions(stack, deploy_another):
         equal(caller.call(stack, caller.cancelable[0])[0], 200)
 
     with test(
-        f"{stack.name}: API Gateway calls the alias, which a deployment moves to a new version and keeps the old one"
+        f"{stack.name}: API Gateway calls the alias; a deployment moves it, keeps the old version"
     ):
         before = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
         deploy_another()
@@ -762,7 +770,7 @@ def versions(stack, deploy_another):
         )
         cancels()
     with test(
-        f"{stack.name}: a tenth of the traffic on a new version, and all of it back, as CodeDeploy does both"
+        f"{stack.name}: a tenth of the traffic to a new version, and back, as CodeDeploy does it"
     ):
         client.update_alias(
             FunctionName=name,
@@ -794,7 +802,7 @@ def versions(stack, deploy_another):
 
 
 def release(cloud):
-    """A release, as its workflow makes it and infra/README.md deploys it: zips, and a template that names them."""
+    """A release, as its workflow makes it and infra/README.md deploys it."""
     with test("a release's zips are deployed without a compiler"):
         folder = WORK / "release"
         folder.mkdir(parents=True, exist_ok=True)
@@ -811,9 +819,9 @@ def release(cloud):
         )
         (folder / "template-arm64.yaml").write_text(template)
         text = (ROOT / "infra/README.md").read_text()
-        command = re.search(r"^sam deploy --template-file template-arm64.+$", text, re.MULTILINE)[
-            0
-        ].replace("--stack-name cancel", "--stack-name released")
+        command = r"^sam deploy --template-file template-arm64(?:.*\\\n)*.*$"
+        command = re.search(command, text, re.MULTILINE)[0]
+        command = command.replace("--stack-name cancel", "--stack-name released")
         options = (
             " --parameter-overrides Architecture=x86_64 TableRemoval=Delete CredentialTtlSeconds=0"
         )
@@ -826,7 +834,7 @@ def release(cloud):
 
 def own_tables(cloud):
     with test(
-        "SAM with one's own tables makes none, cancels in them, publishes out of their stream, and remembers them"
+        "SAM with own tables makes none, cancels in them, publishes from their stream, keeps them"
     ):
         dynamodb = cloud.client("dynamodb")
         for name in ("own-payments", "own-credentials"):
@@ -951,9 +959,22 @@ def kept_tables(cloud):
                 raise AssertionError(f"{table} could be deleted")
 
 
+def integration(stack):
+    """The commands of infra/integrate.md, as they are: a payment is put, and its status moved."""
+    with test("infra/integrate.md: a payment is put, and its status moved"):
+        table, key = stack.tables.payments, {"pk": {"S": "hedgepayments#m_1#pay_1"}}
+        stack.tables.dynamodb.delete_item(TableName=table, Key=key)
+        for block in watch.blocks((ROOT / "infra/integrate.md").read_text(), "sh account"):
+            here = block.replace("--table-name payments", f"--table-name {table}")
+            watch.shell(stack, here, {})
+        item = stack.tables.dynamodb.get_item(TableName=table, Key=key)["Item"]
+        equal(item["status"], {"S": "processing"})
+
+
 def next_commands(stack):
     """The commands that the stack's outputs print, as they are: a key, a payment, a cancel."""
-    outputs, given = stack.outputs, re.search(r"--provider (\w+)", stack.outputs["Next1IssueKey"])[1]
+    outputs = stack.outputs
+    given = re.search(r"--provider (\w+)", outputs["Next1IssueKey"])[1]
     for provider in stack.providers:
         with test(f"{stack.name}: {provider}: the outputs' commands cancel a first payment"):
             url, payment = re.search(
@@ -975,10 +996,15 @@ def next_commands(stack):
             scheme, _, host, *_ = url.split("/")
             near = re.sub(r"\.execute-api\..+", f".execute-api.localhost:{stack.cloud.port}", host)
             script = f"""
-                cargo() {{ [[ "${{*:1:4}}" == "run -p admin --" ]] && {TARGET}/debug/admin "${{@:5}}"; }}
-                curl() {{ command curl -sS -H 'Host: {near}' "${{@/{scheme}\\/\\/{host}/{stack.cloud.url}}}"; }}
+                cargo() {{
+                  [[ "${{*:1:4}}" == "run -p admin --" ]] && {TARGET}/debug/admin "${{@:5}}"
+                }}
+                curl() {{
+                  command curl -sS -H 'Host: {near}' "${{@/{scheme}\\/\\/{host}/{stack.cloud.url}}}"
+                }}
                 printed=$({issue})
-                ID=$(sed -n 's/^ *id *//p' <<<"$printed") SECRET=$(sed -n 's/^ *secret *//p' <<<"$printed")
+                ID=$(sed -n 's/^ *id *//p' <<<"$printed")
+                SECRET=$(sed -n 's/^ *secret *//p' <<<"$printed")
                 {put}
                 {outputs[f"Next3{provider}Cancel"]}
             """
@@ -1119,7 +1145,8 @@ def with_cdk(cloud):
 def main():
     with Ministack(asks=True) as cloud:
         with_sam(cloud)
-    # Where it asks, it keeps the CDK's own publishing role from its bucket. What the functions' roles allow is checked all the same.
+    # Where it asks, it keeps the CDK's own publishing role from its bucket. What the functions'
+    # roles allow is checked all the same.
     with Ministack(asks=False) as cloud:
         with_cdk(cloud)
 

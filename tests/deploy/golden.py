@@ -1,4 +1,4 @@
-"""The golden cases of `events/`, in the form that `events/README.md` describes, against whatever runs a function."""
+"""The golden cases of `events/` (see `events/README.md`), for anything that runs a function."""
 
 import base64
 import datetime
@@ -49,7 +49,7 @@ class Case:
             self.file.write_text(json.dumps(self.event))
 
     def signed(self):
-        """The event as it is sent: with a signature made this moment where the case asks for one."""
+        """The event as it is sent: signed now, if the case is signed."""
         if self.sign is None:
             return self.event
         event = json.loads(json.dumps(self.event, default=str))

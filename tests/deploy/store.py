@@ -1,4 +1,4 @@
-"""A DynamoDB for a function under test: the one-machine stack's dynoxide, and before it a relay that counts, and that can hang up."""
+"""A DynamoDB for a function under test: dynoxide, and before it a relay that can hang up."""
 
 import contextlib
 import re
@@ -103,7 +103,7 @@ class Dynoxide(Process):
 
 
 class Relay:
-    """Passes bytes on to a DynamoDB. Notes which operations were asked of which tables; hangs up on everybody, or on every write, while told to."""
+    """Relays bytes to a DynamoDB, records operations and tables, and hangs up on request."""
 
     ASKED = re.compile(
         rb'x-amz-target: *DynamoDB_20120810\.(\w+)|"TableName":"([^"]+)"', re.IGNORECASE

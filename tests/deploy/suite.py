@@ -45,7 +45,8 @@ def test(name, quiet=False):
         failed.append(name)
         where = traceback.extract_tb(error.__traceback__)[-1]
         print(
-            f"FAIL  {name}\n      {type(error).__name__}: {error}\n      at {where.filename}:{where.lineno}",
+            f"FAIL  {name}\n      {type(error).__name__}: {error}\n"
+            f"      at {where.filename}:{where.lineno}",
             flush=True,
         )
     else:
@@ -107,7 +108,7 @@ def request(port, method, path, headers=None, body=None, seconds=30):
 
 
 class Process:
-    """A program in a session of its own, whose output goes to a file. Whatever it starts ends with it."""
+    """A program in its own session, with its output in a file. Its children end with it."""
 
     running = []
 
@@ -174,7 +175,7 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
 
 
 def beyond_loopback():
-    """Where a process that these tests started listens, other than on this machine's own addresses."""
+    """Addresses beyond loopback on which a process of these tests listens."""
     inodes = set()
     for process in Process.running:
         for member in process.members():

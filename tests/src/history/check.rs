@@ -1,13 +1,15 @@
-//! Whether everything that the clients of a history were told can have been true.
+//! Whether all outcomes of a history can have been true.
 
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 
-use super::{Answer, Asked, Call, Cancellation, Event, History, Id, Item, Number, spec::Payment};
+use super::{
+    Call, Cancellation, Event, History, Id, Item, Number, Operation, Outcome, spec::Payment,
+};
 
-/// Judges a history whose [`Event::Wrote`] are all that the store did.
+/// Checks a history whose [`Event::Wrote`] are all of the store's writes.
 ///
 /// # Errors
-/// What was untrue.
+/// The violation.
 pub fn check(history: &History) -> Result<(), String> {
     one_transition(history)?;
     for (number, call) in history.calls.iter().enumerate() {
@@ -16,22 +18,24 @@ pub fn check(history: &History) -> Result<(), String> {
     linearizable(history)
 }
 
-/// Whether the answers are those that the calls would have had one after another, in an order in which none comes before one that had ended
-/// when it began. Calls without an answer may stand anywhere after their beginning, or nowhere.
+/// Whether some sequential order of the calls explains the outcomes, in which no call comes before
+/// one that had ended when it began. Calls without an outcome may stand anywhere after their
+/// beginning, or nowhere.
 ///
 /// # Errors
-/// That there is no such order.
+/// If there is no such order.
 pub fn linearizable(history: &History) -> Result<(), String> {
     let mut tester = LinearizabilityTester::new(Payment {
         statuses: history.statuses,
         anonymous: history.anonymous,
         item: history.first,
     });
-    // The tester tries its threads in their order, and all orders of the open calls where it must. With hindsight, those that ended come first, then the
-    // open ones that changed the payment, and then those that might have: that decides how long it takes to find an order, not whether there is one.
+    // The tester tries its threads in order, and all orders of the open calls where it must.
+    // Sorting finds an order sooner: calls that ended first, then open ones that changed the
+    // payment, then those that might have. It does not decide whether there is one.
     let clients = history.calls.iter().map(|call| call.client + 1).max();
     let thread = |number: Number, call: Call| {
-        let ended = |event: &Event| matches!(event, Event::Answered(n, _) if *n == number);
+        let ended = |event: &Event| matches!(event, Event::Responded(n, _) if *n == number);
         let wrote = |event: &Event| matches!(event, Event::Wrote(n, _) if *n == number);
         if history.events.iter().any(ended) {
             return call.client;
@@ -47,10 +51,10 @@ pub fn linearizable(history: &History) -> Result<(), String> {
         match *event {
             Event::Called(number) => {
                 let call = call(history, number)?;
-                tester.on_invoke(thread(number, call), (number, call.asked))?;
+                tester.on_invoke(thread(number, call), (number, call.operation))?;
             }
-            Event::Answered(number, answer) => {
-                tester.on_return(thread(number, call(history, number)?), answer)?;
+            Event::Responded(number, outcome) => {
+                tester.on_return(thread(number, call(history, number)?), outcome)?;
             }
             Event::Undecided(_) | Event::Befell(..) | Event::Wrote(..) => {}
         }
@@ -58,7 +62,7 @@ pub fn linearizable(history: &History) -> Result<(), String> {
     if tester.is_consistent() {
         Ok(())
     } else {
-        Err("no order of the calls explains the answers".to_owned())
+        Err("no order of the calls explains the outcomes".to_owned())
     }
 }
 
@@ -67,7 +71,8 @@ fn call(history: &History, number: Number) -> Result<Call, String> {
     call.ok_or_else(|| format!("#{number} is no call"))
 }
 
-/// A payment moves to its canceled word at most once, never one that only a person may cancel, and from a word that is not cancelable it never moves.
+/// A payment is canceled at most once, never if only a person may cancel it, and never from a
+/// status that is not cancelable.
 fn one_transition(history: &History) -> Result<(), String> {
     let mut before = history.first;
     for event in &history.events {
@@ -84,19 +89,20 @@ fn one_transition(history: &History) -> Result<(), String> {
             before = Some(*item);
         }
     }
-    let canceled = |event: &&Event| matches!(event, Event::Wrote(_, item) if item.status == history.statuses.canceled);
+    let word = history.statuses.canceled;
+    let canceled = |event: &&Event| matches!(event, Event::Wrote(_, item) if item.status == word);
     match history.events.iter().filter(canceled).count() {
         0 | 1 => Ok(()),
         transitions => Err(format!("{transitions} transitions to canceled")),
     }
 }
 
-/// What became of one call.
+/// The course of one call.
 struct Course<'h> {
     number: Number,
     called: usize,
     ended: usize,
-    answer: Option<&'h Answer>,
+    outcome: Option<&'h Outcome>,
     undecided: bool,
     faults: usize,
     wrote: Vec<&'h Item>,
@@ -109,7 +115,7 @@ impl<'h> Course<'h> {
             number,
             called: 0,
             ended: history.events.len(),
-            answer: None,
+            outcome: None,
             undecided: false,
             faults: 0,
             wrote: Vec::new(),
@@ -119,8 +125,8 @@ impl<'h> Course<'h> {
                 Event::Called(n) if *n == number => called = Some(at),
                 Event::Befell(n, _) if *n == number => course.faults += 1,
                 Event::Wrote(n, item) if *n == number => course.wrote.push(item),
-                Event::Answered(n, answer) if *n == number => {
-                    course.answer = Some(answer);
+                Event::Responded(n, outcome) if *n == number => {
+                    course.outcome = Some(outcome);
                     course.ended = at;
                 }
                 Event::Undecided(n) if *n == number => {
@@ -130,7 +136,7 @@ impl<'h> Course<'h> {
                 Event::Called(_)
                 | Event::Befell(..)
                 | Event::Wrote(..)
-                | Event::Answered(..)
+                | Event::Responded(..)
                 | Event::Undecided(_) => {}
             }
         }
@@ -138,115 +144,121 @@ impl<'h> Course<'h> {
         Ok(course)
     }
 
-    /// Whether there is a cause for what it was told, and for no other answer.
+    /// Whether its outcome has a cause, and no other outcome has.
     fn has_its_cause(&self, history: &History, call: Call) -> Result<(), String> {
-        let told = |truth: bool, untruth: &str| {
+        let require = |truth: bool, untruth: &str| {
             let number = self.number;
             truth.then_some(()).ok_or(format!("#{number} {untruth}"))
         };
-        told(self.wrote.len() <= 1, "changed the payment more than once")?;
-        let Some(answer) = self.answer else {
-            return told(
+        require(self.wrote.len() <= 1, "changed the payment more than once")?;
+        let Some(outcome) = self.outcome else {
+            return require(
                 !self.undecided || self.faults > 0,
                 "was left undecided, and nothing had befallen it",
             );
         };
-        let (token, fingerprint) = match call.asked {
-            Asked::Cancel { token, fingerprint } => (Some(token), fingerprint),
-            Asked::Capture | Asked::Fail | Asked::Expire => (None, 0),
+        let (token, fingerprint) = match call.operation {
+            Operation::Cancel { token, fingerprint } => (Some(token), fingerprint),
+            Operation::Capture | Operation::Fail | Operation::Expire => (None, 0),
         };
         let of_its_key = |made: &Cancellation| Some(made.token) == token;
         let was = |what: &dyn Fn(Option<&Item>) -> bool| self.was(history, what);
-        match answer {
-            Answer::Canceled {
+        match outcome {
+            Outcome::Canceled {
                 item,
                 replayed: false,
-            } => told(
+            } => require(
                 self.wrote == [item] && item.status == history.statuses.canceled,
-                "was told that it canceled the payment, and it did not",
+                "reported canceled, but did not cancel the payment",
             ),
-            Answer::Canceled {
+            Outcome::Canceled {
                 item,
                 replayed: true,
             } => {
-                told(self.wrote.is_empty(), "was told of a replay, and was none")?;
+                require(
+                    self.wrote.is_empty(),
+                    "reported a replay, but made the transition itself",
+                )?;
                 let first = item.cancellation.filter(|made| {
                     of_its_key(made)
                         && made.fingerprint == fingerprint
                         && made.id != Id::Of(self.number)
                 });
-                told(
+                require(
                     first.is_some(),
-                    "was told of a replay of what no other request with its key had done",
+                    "reported a replay, but no earlier request with its key had canceled",
                 )?;
-                told(
+                require(
                     was(&|there| there == Some(item)),
-                    "was told of a payment that was never so while it asked",
+                    "reported a payment state that never existed during the call",
                 )
             }
-            Answer::NotCancelable(item) => {
-                told(
+            Outcome::NotCancelable(item) => {
+                require(
                     self.wrote.is_empty(),
                     "was refused, and changed the payment",
                 )?;
-                told(
+                require(
                     !item.cancellation.as_ref().is_some_and(of_its_key),
-                    "was told of a conflict with its own key's cancel",
+                    "got a conflict with its own key's cancel",
                 )?;
                 let open = history.statuses.cancelable.contains(&item.status);
-                told(item.manual || !open, "was refused a cancelable payment")?;
-                told(
+                require(
+                    item.manual || !open,
+                    "reported not cancelable, but the payment was cancelable",
+                )?;
+                require(
                     was(&|there| there == Some(item)),
-                    "was told of a payment that was never so while it asked",
+                    "reported a payment state that never existed during the call",
                 )
             }
-            Answer::Unavailable => told(
+            Outcome::Unavailable => require(
                 self.wrote.is_empty(),
-                "was told that nothing was written, and it was",
+                "reported that nothing was written, but it was",
             ),
-            Answer::KeyReused => {
-                told(
+            Outcome::KeyReused => {
+                require(
                     self.wrote.is_empty(),
                     "was refused, and changed the payment",
                 )?;
                 let otherwise =
                     |made: &Cancellation| of_its_key(made) && made.fingerprint != fingerprint;
-                told(
+                require(
                     was(&|there| {
                         there.is_some_and(|item| item.cancellation.as_ref().is_some_and(otherwise))
                     }),
-                    "was told that its key was another request's, and it was not",
+                    "reported a reused key, but no other request had used it",
                 )
             }
-            Answer::NotFound => {
-                told(
+            Outcome::NotFound => {
+                require(
                     self.wrote.is_empty(),
                     "was refused, and changed the payment",
                 )?;
-                told(
+                require(
                     was(&|there| there.is_none()),
-                    "was told of no payment, and there it was",
+                    "reported not found, but the payment existed",
                 )
             }
-            Answer::Moved => told(
-                self.wrote.first().map(|item| item.status) == call.asked.word(),
-                "was told that it moved the payment, and it did not",
+            Outcome::Moved => require(
+                self.wrote.first().map(|item| item.status) == call.operation.word(),
+                "reported moved, but did not move the payment",
             ),
-            Answer::Refused(told_of) => {
-                told(
+            Outcome::Refused(reported) => {
+                require(
                     self.wrote.is_empty(),
                     "was refused, and changed the payment",
                 )?;
-                told(
-                    was(&|there| there == told_of.as_ref()),
-                    "was told of a payment that was never so while it asked",
+                require(
+                    was(&|there| there == reported.as_ref()),
+                    "reported a payment state that never existed during the call",
                 )
             }
-            Answer::Other => told(false, "was told something for which there was no cause"),
+            Outcome::Other => require(false, "reported an outcome without a cause"),
         }
     }
 
-    /// Whether the payment was so at any moment between the call and its answer.
+    /// Whether the payment was so at any moment between the call and its outcome.
     fn was(&self, history: &History, what: &dyn Fn(Option<&Item>) -> bool) -> bool {
         let mut now = history.first.as_ref();
         for (at, event) in history.events.iter().enumerate().take(self.ended) {
