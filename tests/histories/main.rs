@@ -82,12 +82,14 @@ fn in_no_history_is_any_client_told_an_untruth() {
 }
 
 /// Everything that may be seen in a history.
-const REMARKABLE: [&str; 19] = [
+const REMARKABLE: [&str; 23] = [
     "a call is given up",
+    "a re-opened payment is canceled again",
     "a request is doubled",
     "a request is late",
     "a request is lost",
     "an answer is lost",
+    "an attempt is refused",
     "an undecided call cancels the payment",
     "an undecided call changes the payment",
     "an undecided call is repeated with its key",
@@ -99,8 +101,10 @@ const REMARKABLE: [&str; 19] = [
     "not cancelable, because manual",
     "not cancelable, because moved",
     "not found",
+    "re-opened since",
     "refused",
     "replayed",
+    "unavailable",
     "undecided",
 ];
 

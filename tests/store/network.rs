@@ -50,6 +50,10 @@ async fn what_a_real_network_breaks_is_retried_and_is_no_conflict() {
     for answer in answers {
         faults.extend([true, false].map(|committed| Fault::Instead { answer, committed }));
     }
+    faults.push(Fault::Instead {
+        answer: Instead::Conflict,
+        committed: false,
+    });
     for fault in faults {
         tables.put("payments", &pending()).unwrap();
         proxy.script([fault]);

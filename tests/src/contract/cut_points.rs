@@ -102,7 +102,9 @@ pub(super) fn faults() -> Vec<Fault> {
         faults.extend([0, 1, 40, 300, usize::MAX].map(|after| Fault::Answer { after, how }));
         faults.push(Fault::Late(how));
     }
-    use Instead::{BadGateway, Garbage, InternalServerError, ServiceUnavailable, Throttled};
+    use Instead::{
+        BadGateway, Conflict, Denied, Garbage, InternalServerError, ServiceUnavailable, Throttled,
+    };
     for answer in [
         InternalServerError,
         BadGateway,
@@ -112,6 +114,11 @@ pub(super) fn faults() -> Vec<Fault> {
     ] {
         faults.extend([true, false].map(|committed| Fault::Instead { answer, committed }));
     }
+    // Who says this has written nothing.
+    faults.extend([Conflict, Denied].map(|answer| Fault::Instead {
+        answer,
+        committed: false,
+    }));
     faults
 }
 
@@ -381,7 +388,24 @@ fn judge(
         "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
             told(false, "undecided, with two attempts left")?;
         }
-        "undecided" => told(says_to_retry(first), "undecided, but not said so")?,
+        "undecided" => {
+            told(says_to_retry(first), "undecided, but not said so")?;
+            let open = cell.faults.iter().any(|fault| !is_definite(fault));
+            told(open, "undecided, and nothing was written")?;
+        }
+        // The operator has to act, and certainly nothing was written.
+        "internal" => {
+            let wrote = ours_on_it && cell.state != State::Ours;
+            told(!wrote, "an internal error, and it is canceled")?;
+            let denied = Fault::Instead {
+                answer: Instead::Denied,
+                committed: false,
+            };
+            told(
+                cell.faults.contains(&denied),
+                "an internal error, and nothing is wrong",
+            )?;
+        }
         _ => told(false, "an answer for which there was no cause")?,
     }
     // A sound network again: the same request must be told something definite, and with its key what it was told first.
@@ -411,6 +435,21 @@ fn judge(
 
 fn says_to_retry(asked: &Asked) -> bool {
     asked.answer.status >= 500 && asked.answer.headers.contains_key("retry-after")
+}
+
+/// The store's own word that it wrote nothing, or that it did.
+fn is_definite(fault: &Fault) -> bool {
+    use Instead::{Conflict, Denied, Throttled};
+    matches!(
+        fault,
+        Fault::None
+            | Fault::Twice
+            | Fault::Slow(_)
+            | Fault::Instead {
+                answer: Conflict | Denied | Throttled,
+                ..
+            }
+    )
 }
 
 /// What reads as an answer is not asked for again.

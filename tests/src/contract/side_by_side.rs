@@ -87,7 +87,7 @@ impl Told {
         match self.outcome.as_deref() {
             None => "silent",
             Some("undecided") => "undecided",
-            Some("unavailable") if !self.canceled => "true",
+            Some("unavailable" | "internal") if !self.canceled => "true",
             Some("canceled") if self.canceled => "true",
             Some(_) => "UNTRUE",
         }

@@ -2,14 +2,16 @@
 
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 
-use super::{Answer, Asked, Call, Cancellation, Event, History, Id, Item, Number, spec::Payment};
+use super::{
+    Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, spec::Payment,
+};
 
 /// Judges a history whose [`Event::Wrote`] are all that the store did.
 ///
 /// # Errors
 /// What was untrue.
 pub fn check(history: &History) -> Result<(), String> {
-    one_transition(history)?;
+    one_transition_a_key(history)?;
     for (number, call) in history.calls.iter().enumerate() {
         Course::of(history, number)?.has_its_cause(history, *call)?;
     }
@@ -26,31 +28,54 @@ pub fn linearizable(history: &History) -> Result<(), String> {
         statuses: history.statuses,
         anonymous: history.anonymous,
         item: history.first,
+        reopened: false,
     });
     // The tester tries its threads in their order, and all orders of the open calls where it must. With hindsight, those that ended come first, then the
-    // open ones that changed the payment, and then those that might have: that decides how long it takes to find an order, not whether there is one.
+    // open ones that changed the payment, as they did, and then those that might have: that decides how long it takes to find an order, not whether there
+    // is one. Of an open call that is known to have changed nothing, nothing is to be explained.
     let clients = history.calls.iter().map(|call| call.client + 1).max();
+    let wrote = |number: Number| {
+        let by_it = |event: &Event| matches!(event, Event::Wrote(n, _) if *n == number);
+        history.events.iter().position(by_it)
+    };
     let thread = |number: Number, call: Call| {
         let ended = |event: &Event| matches!(event, Event::Answered(n, _) if *n == number);
-        let wrote = |event: &Event| matches!(event, Event::Wrote(n, _) if *n == number);
         if history.events.iter().any(ended) {
-            return call.client;
+            return Some(call.client);
         }
-        let rank = if history.events.iter().any(wrote) {
-            0
-        } else {
-            1
+        let rank = match wrote(number) {
+            Some(at) => at,
+            None if history.anonymous => history.events.len() + number,
+            None => return None,
         };
-        clients.unwrap_or_default() + rank * history.calls.len() + number
+        Some(clients.unwrap_or_default() + rank)
+    };
+    // An attempt that somebody else's re-opening parts from its call is a request of its own: it was made before, or arrives after. Which one may be, the
+    // causes of each answer say.
+    let parted = |number: Number| {
+        let befell = |event: &Event| matches!(event, Event::Befell(n, Fault::Late | Fault::Doubled | Fault::AnswerLost) if *n == number);
+        let refused = |event: &Event| matches!(event, Event::Answered(n, Answer::NotCancelable(_) | Answer::KeyReused | Answer::Reopened(_) | Answer::Refused(_)) if *n == number);
+        let any = |what: &dyn Fn(&Event) -> bool| history.events.iter().any(what);
+        history.is_reopened()
+            && any(&befell)
+            && any(&refused)
+            && (history.anonymous || wrote(number).is_some())
     };
     for event in &history.events {
         match *event {
             Event::Called(number) => {
                 let call = call(history, number)?;
-                tester.on_invoke(thread(number, call), (number, call.asked))?;
+                if let Some(thread) = thread(number, call) {
+                    tester.on_invoke(thread, (number, call.asked))?;
+                }
+                if parted(number) {
+                    let all =
+                        clients.unwrap_or_default() + history.events.len() + history.calls.len();
+                    tester.on_invoke(all + number, (number, call.asked))?;
+                }
             }
             Event::Answered(number, answer) => {
-                tester.on_return(thread(number, call(history, number)?), answer)?;
+                tester.on_return(call(history, number)?.client, answer)?;
             }
             Event::Undecided(_) | Event::Befell(..) | Event::Wrote(..) => {}
         }
@@ -67,28 +92,34 @@ fn call(history: &History, number: Number) -> Result<Call, String> {
     call.ok_or_else(|| format!("#{number} is no call"))
 }
 
-/// A payment moves to its canceled word at most once, never one that only a person may cancel, and from a word that is not cancelable it never moves.
-fn one_transition(history: &History) -> Result<(), String> {
+/// A payment moves from its cancelable words to its canceled one, for each key once, and never one that only a person may cancel. From there it is re-opened, and
+/// from another word it never moves.
+fn one_transition_a_key(history: &History) -> Result<(), String> {
+    let made = history.first.and_then(|item| item.cancellation);
+    let mut tokens: Vec<_> = made.map(|made| made.token).into_iter().collect();
     let mut before = history.first;
     for event in &history.events {
         if let Event::Wrote(number, item) = event {
-            let open = before.is_some_and(|before| {
-                history.statuses.cancelable.contains(&before.status)
-                    && !(before.manual && item.cancellation.is_some())
+            let asked = call(history, *number)?.asked;
+            let open = before.is_some_and(|before| match asked.words(&history.statuses) {
+                Some((from, _)) => from.contains(&before.status),
+                None => history.statuses.cancelable.contains(&before.status) && !before.manual,
             });
             if !open {
                 return Err(format!(
                     "#{number} changed a payment that was not open to it"
                 ));
             }
+            if let Asked::Cancel { token, .. } = asked {
+                if tokens.contains(&token) {
+                    return Err(format!("#{number} made its key's second transition"));
+                }
+                tokens.push(token);
+            }
             before = Some(*item);
         }
     }
-    let canceled = |event: &&Event| matches!(event, Event::Wrote(_, item) if item.status == history.statuses.canceled);
-    match history.events.iter().filter(canceled).count() {
-        0 | 1 => Ok(()),
-        transitions => Err(format!("{transitions} transitions to canceled")),
-    }
+    Ok(())
 }
 
 /// What became of one call.
@@ -98,8 +129,9 @@ struct Course<'h> {
     ended: usize,
     answer: Option<&'h Answer>,
     undecided: bool,
+    /// Those after which nobody knows what the store did.
     faults: usize,
-    wrote: Vec<&'h Item>,
+    wrote: Vec<(usize, &'h Item)>,
 }
 
 impl<'h> Course<'h> {
@@ -117,8 +149,10 @@ impl<'h> Course<'h> {
         for (at, event) in history.events.iter().enumerate() {
             match event {
                 Event::Called(n) if *n == number => called = Some(at),
-                Event::Befell(n, _) if *n == number => course.faults += 1,
-                Event::Wrote(n, item) if *n == number => course.wrote.push(item),
+                Event::Befell(n, fault) if *n == number && *fault != Fault::Refused => {
+                    course.faults += 1;
+                }
+                Event::Wrote(n, item) if *n == number => course.wrote.push((at, item)),
                 Event::Answered(n, answer) if *n == number => {
                     course.answer = Some(answer);
                     course.ended = at;
@@ -153,8 +187,12 @@ impl<'h> Course<'h> {
         };
         let (token, fingerprint) = match call.asked {
             Asked::Cancel { token, fingerprint } => (Some(token), fingerprint),
-            Asked::Capture | Asked::Fail | Asked::Expire => (None, 0),
+            Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => (None, 0),
         };
+        // Or what it did was undone before an attempt was refused, or was done by one that came later.
+        let is_reopening = |event: &Event| matches!(event, Event::Wrote(n, _) if history.calls.get(*n).is_some_and(|call| call.asked == Asked::Reopen));
+        let since = history.events.get(self.called..).unwrap_or_default();
+        let wrote_nothing = self.wrote.is_empty() || since.iter().any(is_reopening);
         let of_its_key = |made: &Cancellation| Some(made.token) == token;
         let was = |what: &dyn Fn(Option<&Item>) -> bool| self.was(history, what);
         match answer {
@@ -162,7 +200,8 @@ impl<'h> Course<'h> {
                 item,
                 replayed: false,
             } => told(
-                self.wrote == [item] && item.status == history.statuses.canceled,
+                matches!(self.wrote.as_slice(), [(_, wrote)] if *wrote == item)
+                    && item.status == history.statuses.canceled,
                 "was told that it canceled the payment, and it did not",
             ),
             Answer::Canceled {
@@ -185,12 +224,10 @@ impl<'h> Course<'h> {
                 )
             }
             Answer::NotCancelable(item) => {
+                told(wrote_nothing, "was refused, and changed the payment")?;
+                let canceled = item.status == history.statuses.canceled;
                 told(
-                    self.wrote.is_empty(),
-                    "was refused, and changed the payment",
-                )?;
-                told(
-                    !item.cancellation.as_ref().is_some_and(of_its_key),
+                    !(canceled && item.cancellation.as_ref().is_some_and(of_its_key)),
                     "was told of a conflict with its own key's cancel",
                 )?;
                 let open = history.statuses.cancelable.contains(&item.status);
@@ -204,11 +241,21 @@ impl<'h> Course<'h> {
                 self.wrote.is_empty(),
                 "was told that nothing was written, and it was",
             ),
-            Answer::KeyReused => {
+            Answer::Reopened(item) => {
+                told(wrote_nothing, "was refused, and changed the payment")?;
+                let open = history.statuses.cancelable.contains(&item.status);
+                let own = item.cancellation.filter(of_its_key);
                 told(
-                    self.wrote.is_empty(),
-                    "was refused, and changed the payment",
+                    open && own.is_some_and(|made| made.fingerprint == fingerprint),
+                    "was told of a re-opened payment that it had not canceled",
                 )?;
+                told(
+                    was(&|there| there == Some(item)),
+                    "was told of a payment that was never so while it asked",
+                )
+            }
+            Answer::KeyReused => {
+                told(wrote_nothing, "was refused, and changed the payment")?;
                 let otherwise =
                     |made: &Cancellation| of_its_key(made) && made.fingerprint != fingerprint;
                 told(
@@ -229,14 +276,12 @@ impl<'h> Course<'h> {
                 )
             }
             Answer::Moved => told(
-                self.wrote.first().map(|item| item.status) == call.asked.word(),
+                self.wrote.first().map(|(_, item)| item.status)
+                    == call.asked.words(&history.statuses).map(|(_, to)| to),
                 "was told that it moved the payment, and it did not",
             ),
             Answer::Refused(told_of) => {
-                told(
-                    self.wrote.is_empty(),
-                    "was refused, and changed the payment",
-                )?;
+                told(wrote_nothing, "was refused, and changed the payment")?;
                 told(
                     was(&|there| there == told_of.as_ref()),
                     "was told of a payment that was never so while it asked",

@@ -20,7 +20,8 @@ use shared::{
     auth::Merchant,
     budget::Budget,
     cancel::{
-        Cancel, CancelError, Outcome, PaymentKey, Payments, Transition, TransitionResult, cancel,
+        Cancel, CancelError, KeyReuse, Outcome, PaymentKey, Payments, Transition, TransitionResult,
+        cancel,
     },
     clock::Timestamp,
     error::StoreError,
@@ -94,11 +95,15 @@ pub enum Flaw {
     ReplayWithNewId,
     /// The client is left undecided without need.
     UndecidedWithoutNeed,
+    /// The condition does not know the token of the payment.
+    TokenNotInTheCondition,
+    /// What the last attempt met decides, whatever became of the others.
+    LastAttemptDecides,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::TokenIgnored,
         Self::TokenOfTheAttempt,
         Self::IdOfTheAttempt,
@@ -112,6 +117,8 @@ impl Flaw {
         Self::ReplayWithNewTime,
         Self::ReplayWithNewId,
         Self::UndecidedWithoutNeed,
+        Self::TokenNotInTheCondition,
+        Self::LastAttemptDecides,
     ];
 }
 
@@ -253,13 +260,15 @@ struct Weather {
 
 impl Weather {
     fn draw(random: &mut Rng) -> Self {
-        use Fault::{AnswerLost, Doubled, Late, RequestLost};
+        use Fault::{AnswerLost, Doubled, Late, Refused, RequestLost};
         Self {
             faults_in_100: [0, 25, 50, 75, 90][random.usize(..5)],
-            kinds: match random.u8(..4) {
+            kinds: match random.u8(..6) {
                 0 => &[RequestLost, Late],
                 1 => &[AnswerLost, Late],
-                _ => &[RequestLost, AnswerLost, Doubled, Late],
+                2 => &[AnswerLost, Refused],
+                3 => &[Refused],
+                _ => &[RequestLost, AnswerLost, Doubled, Late, Refused],
             },
         }
     }
@@ -285,6 +294,7 @@ struct Record {
     /// What will reach the store later.
     held_back: Vec<(Number, Message)>,
     repetitions: usize,
+    reopened: bool,
 }
 
 /// What is sent to the store.
@@ -314,6 +324,7 @@ impl World {
                 ids: Vec::with_capacity(CALLS),
                 held_back: Vec::new(),
                 repetitions: 0,
+                reopened: false,
             }),
         }
     }
@@ -417,6 +428,12 @@ impl World {
                 payment.manual_cancellation = false;
                 self.table.put_payment(PK, payment);
             }
+            (Some(Flaw::TokenNotInTheCondition), Some(mut payment))
+                if STATUSES.cancelable.contains(&payment.status.as_str()) =>
+            {
+                payment.cancellation = None;
+                self.table.put_payment(PK, payment);
+            }
             (Some(Flaw::NothingDone), Some(payment))
                 if STATUSES.cancelable.contains(&payment.status.as_str()) =>
             {
@@ -451,10 +468,12 @@ impl World {
 
     /// Another service's write: conditional, as the data model asks of it.
     fn move_on(&self, asked: Asked, before: Option<Payment>) -> TransitionResult {
-        match (before, asked.word()) {
-            (Some(mut payment), Some(word))
-                if STATUSES.cancelable.contains(&payment.status.as_str()) =>
+        let again = asked == Asked::Reopen && self.lock().reopened;
+        match (before, asked.words(&STATUSES)) {
+            (Some(mut payment), Some((from, word)))
+                if from.contains(&payment.status.as_str()) && !again =>
             {
+                self.lock().reopened |= asked == Asked::Reopen;
                 payment.status = word.to_owned();
                 self.table.put_payment(PK, payment.clone());
                 TransitionResult::Transitioned(payment)
@@ -473,13 +492,16 @@ impl World {
             Err(CancelError::NotCancelable(payment)) => {
                 Answer::NotCancelable(record.told(&payment))
             }
-            Err(CancelError::KeyReused(_)) => Answer::KeyReused,
+            Err(CancelError::KeyReused(KeyReuse::OtherRequest)) => Answer::KeyReused,
+            Err(CancelError::KeyReused(KeyReuse::Reopened(payment))) => {
+                Answer::Reopened(record.told(&payment))
+            }
             Err(CancelError::NotFound) => Answer::NotFound,
             Err(CancelError::Undecided { .. }) => return None,
+            Err(CancelError::Unavailable) => Answer::Unavailable,
             Err(
                 CancelError::Malformed(_)
                 | CancelError::NoSuchEndpoint
-                | CancelError::Unavailable
                 | CancelError::Unauthenticated
                 | CancelError::Forbidden
                 | CancelError::Internal,
@@ -601,14 +623,16 @@ async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
         fingerprint: request,
     } = asked
     else {
-        return match way.send(Message::Move(asked), 1).await? {
-            TransitionResult::Transitioned(_) => Some(Answer::Moved),
-            TransitionResult::ConditionFailed(payment) => {
+        return match way.send(Message::Move(asked), 1).await {
+            Ok(TransitionResult::Transitioned(_)) => Some(Answer::Moved),
+            Ok(TransitionResult::ConditionFailed(payment)) => {
                 let record = way.world.lock();
                 Some(Answer::Refused(
                     payment.map(|payment| record.told(&payment)),
                 ))
             }
+            Err(StoreError::Unavailable) => Some(Answer::Unavailable),
+            Err(StoreError::Undecided | StoreError::Internal) => None,
         };
     };
     let key = match token {
@@ -658,15 +682,15 @@ impl Payments for Way {
         }
         let message = Message::Transition(Box::new(wanted.clone()));
         match self.send(message, ATTEMPTS).await {
-            Some(verdict) => {
+            Ok(verdict) => {
                 let refused = matches!(verdict, TransitionResult::ConditionFailed(_));
                 self.refused.store(refused, Ordering::Relaxed);
                 Ok(verdict)
             }
-            None if flaw == Some(Flaw::SilenceIsRefusal) => {
+            Err(_) if flaw == Some(Flaw::SilenceIsRefusal) => {
                 Ok(TransitionResult::ConditionFailed(None))
             }
-            None if flaw == Some(Flaw::SilenceIsSuccess) => {
+            Err(_) if flaw == Some(Flaw::SilenceIsSuccess) => {
                 Ok(TransitionResult::Transitioned(payment_of(
                     &Item {
                         status: "canceled",
@@ -676,16 +700,21 @@ impl Payments for Way {
                     "",
                 )))
             }
-            None => Err(StoreError::Undecided),
+            Err(error) => Err(error),
         }
     }
 }
 
 impl Way {
     /// Sends a message until there is an answer, `attempts` times at most.
-    async fn send(&self, message: Message, attempts: usize) -> Option<TransitionResult> {
+    async fn send(
+        &self,
+        message: Message,
+        attempts: usize,
+    ) -> Result<TransitionResult, StoreError> {
         let Self { world, number, .. } = self;
         let mut message = message;
+        let mut lost = false;
         for attempt in 0..attempts {
             if attempt > 0
                 && let Message::Transition(wanted) = &mut message
@@ -699,7 +728,7 @@ impl Way {
             let fault = world.draw(*number);
             pause().await;
             let verdict = match fault {
-                Some(Fault::RequestLost | Fault::Deadline) => None,
+                Some(Fault::RequestLost | Fault::Deadline | Fault::Refused) => None,
                 Some(Fault::Late) => {
                     world.hold_back(*number, &message);
                     None
@@ -725,11 +754,17 @@ impl Way {
                 None => Some(world.deliver(*number, &message)),
             };
             pause().await;
-            if verdict.is_some() {
-                return verdict;
+            if let Some(verdict) = verdict {
+                return Ok(verdict);
             }
+            let earlier = lost && world.flaw != Some(Flaw::LastAttemptDecides);
+            lost = earlier || fault != Some(Fault::Refused);
         }
-        None
+        Err(if lost {
+            StoreError::Undecided
+        } else {
+            StoreError::Unavailable
+        })
     }
 
     async fn get_then_put(&self, message: &Message) -> TransitionResult {

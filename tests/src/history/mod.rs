@@ -64,17 +64,21 @@ pub enum Asked {
     Fail,
     /// That it be expired.
     Expire,
+    /// That it be open again, once it is canceled. No payment is re-opened twice.
+    Reopen,
 }
 
 impl Asked {
-    /// The word to which another service moves a payment; none for a cancel.
+    /// The words between which another service moves a payment; none for a cancel.
     #[must_use]
-    pub fn word(self) -> Option<&'static str> {
+    pub fn words(self, statuses: &Statuses) -> Option<(Vec<&'static str>, &'static str)> {
+        let from_open = |to| Some((statuses.cancelable.to_vec(), to));
         match self {
             Self::Cancel { .. } => None,
-            Self::Capture => Some("captured"),
-            Self::Fail => Some("failed"),
-            Self::Expire => Some("expired"),
+            Self::Capture => from_open("captured"),
+            Self::Fail => from_open("failed"),
+            Self::Expire => from_open("expired"),
+            Self::Reopen => Some((vec![statuses.canceled], statuses.cancelable[0])),
         }
     }
 }
@@ -133,6 +137,8 @@ pub enum Answer {
     NotCancelable(Item),
     /// The key named another request.
     KeyReused,
+    /// The key has canceled the payment, which is open again.
+    Reopened(Item),
     /// There is no such payment.
     NotFound,
     /// Nothing was written.
@@ -173,6 +179,8 @@ pub enum Fault {
     Late,
     /// The call is given up, whatever is on its way.
     Deadline,
+    /// The store refuses an attempt, and does nothing.
+    Refused,
 }
 
 /// A call that has not begun, and has no number yet.
@@ -190,7 +198,7 @@ pub(crate) enum Wish {
 impl Wish {
     pub(crate) fn draw(random: &mut Rng) -> Self {
         match random.u8(..20) {
-            0..14 => Self::Cancel {
+            0..13 => Self::Cancel {
                 key: match random.u8(..20) {
                     0..9 => Some(1),
                     9..12 => Some(2),
@@ -199,9 +207,10 @@ impl Wish {
                 },
                 fingerprint: usize::from(random.u8(..5) == 0),
             },
-            14..16 => Self::Move(Asked::Capture),
-            16..18 => Self::Move(Asked::Fail),
-            _ => Self::Move(Asked::Expire),
+            13..15 => Self::Move(Asked::Capture),
+            15 => Self::Move(Asked::Fail),
+            16 => Self::Move(Asked::Expire),
+            _ => Self::Move(Asked::Reopen),
         }
     }
 
@@ -251,6 +260,12 @@ pub fn report(variable: &str, name: &str, number: u64, took: Duration, seen: &Se
 }
 
 impl History {
+    /// Whether somebody asks that the payment be open again.
+    #[must_use]
+    pub fn is_reopened(&self) -> bool {
+        self.calls.iter().any(|call| call.asked == Asked::Reopen)
+    }
+
     /// What is remarkable in it, in words: what was answered, what befell it, and what came together.
     #[must_use]
     pub fn remarkable(&self) -> BTreeSet<&'static str> {
@@ -273,7 +288,14 @@ impl History {
                 Event::Befell(_, Fault::Doubled) => drop(found.insert("a request is doubled")),
                 Event::Befell(_, Fault::Late) => drop(found.insert("a request is late")),
                 Event::Befell(_, Fault::Deadline) => drop(found.insert("a call is given up")),
+                Event::Befell(_, Fault::Refused) => drop(found.insert("an attempt is refused")),
                 Event::Wrote(number, item) => {
+                    if self.is_reopened() && item.status == self.statuses.canceled {
+                        let canceled = |event: &Event| matches!(event, Event::Wrote(_, item) if item.status == self.statuses.canceled);
+                        if earlier.iter().any(canceled) {
+                            found.insert("a re-opened payment is canceled again");
+                        }
+                    }
                     if earlier.contains(&Event::Undecided(*number)) {
                         found.insert("an undecided call changes the payment");
                         if item.status == self.statuses.canceled {
@@ -301,6 +323,7 @@ impl History {
                         found.insert("not cancelable, because moved");
                     }
                     Answer::KeyReused => drop(found.insert("key reused")),
+                    Answer::Reopened(_) => drop(found.insert("re-opened since")),
                     Answer::NotFound => drop(found.insert("not found")),
                     Answer::Unavailable => drop(found.insert("unavailable")),
                     Answer::Moved => drop(found.insert("moved")),
@@ -353,6 +376,7 @@ impl fmt::Display for Asked {
             Self::Capture => write!(f, "capture"),
             Self::Fail => write!(f, "fail"),
             Self::Expire => write!(f, "expire"),
+            Self::Reopen => write!(f, "re-open"),
         }
     }
 }
@@ -396,6 +420,7 @@ impl fmt::Display for Answer {
             } => write!(f, "canceled, replayed; it is {item}"),
             Self::NotCancelable(item) => write!(f, "not cancelable; it is {item}"),
             Self::KeyReused => write!(f, "key reused"),
+            Self::Reopened(item) => write!(f, "re-opened since; it is {item}"),
             Self::NotFound => write!(f, "not found"),
             Self::Unavailable => write!(f, "unavailable"),
             Self::Moved => write!(f, "moved"),

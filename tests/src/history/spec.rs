@@ -14,6 +14,8 @@ pub struct Payment {
     pub anonymous: bool,
     /// As it is now.
     pub item: Option<Item>,
+    /// It was canceled once, and is open again.
+    pub reopened: bool,
 }
 
 impl SequentialSpec for Payment {
@@ -31,7 +33,7 @@ impl SequentialSpec for Payment {
                 token,
                 fingerprint,
             }),
-            Asked::Capture | Asked::Fail | Asked::Expire => self.move_on(asked.word()),
+            Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => self.move_on(*asked),
         }
     }
 
@@ -50,7 +52,9 @@ impl Payment {
         let Some(item) = self.item else {
             return Answer::NotFound;
         };
-        if self.is_open(&item) && !item.manual {
+        let open = self.is_open(&item) && !item.manual;
+        let own = item.cancellation.filter(|made| made.token == wanted.token);
+        if open && own.is_none() {
             let item = Item {
                 status: self.statuses.canceled,
                 cancellation: Some(wanted),
@@ -62,19 +66,33 @@ impl Payment {
                 replayed: false,
             };
         }
-        match item.cancellation.filter(|made| made.token == wanted.token) {
+        let canceled = item.status == self.statuses.canceled;
+        match own.filter(|_| open || canceled) {
             Some(made) if made.fingerprint != wanted.fingerprint => Answer::KeyReused,
+            Some(_) if open => Answer::Reopened(self.seen(item)),
             Some(_) => Answer::Canceled {
                 item,
                 replayed: true,
             },
-            None => Answer::NotCancelable(item),
+            None => Answer::NotCancelable(self.seen(item)),
         }
     }
 
-    fn move_on(&mut self, to: Option<&'static str>) -> Answer {
-        match (self.item, to) {
-            (Some(item), Some(status)) if self.is_open(&item) => {
+    /// A refusal does not say what canceled the payment.
+    fn seen(&self, item: Item) -> Item {
+        let cancellation = item.cancellation.filter(|_| !self.anonymous);
+        Item {
+            cancellation,
+            ..item
+        }
+    }
+
+    fn move_on(&mut self, asked: Asked) -> Answer {
+        match (self.item, asked.words(&self.statuses)) {
+            (Some(item), Some((from, status)))
+                if from.contains(&item.status) && !(asked == Asked::Reopen && self.reopened) =>
+            {
+                self.reopened |= asked == Asked::Reopen;
                 self.item = Some(Item { status, ..item });
                 Answer::Moved
             }

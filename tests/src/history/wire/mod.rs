@@ -101,6 +101,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
         "undecided",
         "moved",
         "an answer is lost",
+        "re-opened since",
     ] {
         ensure!(
             number < sample || all.contains_key(remarkable),
@@ -126,6 +127,8 @@ struct Record {
     told: Vec<Option<Told>>,
     events: Vec<Event>,
     transitions: usize,
+    /// The payment as it was when it was re-opened.
+    reopened: Option<Value>,
 }
 
 /// An answer as it came.
@@ -176,7 +179,9 @@ impl Record {
                 token: Token::RequestId(owner),
                 ..
             } if !may_lack_a_key => Some(self.request_ids[owner].clone()),
-            Asked::Cancel { .. } | Asked::Capture | Asked::Fail | Asked::Expire => None,
+            Asked::Cancel { .. } | Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => {
+                None
+            }
         }
     }
 
@@ -304,7 +309,10 @@ impl<P: Provider> World<P> {
         }
         let canceled =
             |item: Option<Item>| item.is_some_and(|item| item.status == P::STATUSES.canceled);
-        let expected = usize::from(canceled(last) && !canceled(history.first));
+        let expected = match record.reopened {
+            Some(_) => usize::from(!canceled(history.first)) + usize::from(canceled(last)),
+            None => usize::from(canceled(last) && !canceled(history.first)),
+        };
         if record.transitions != expected {
             return Err(format!(
                 "{} transitions to canceled, where {expected} should be",
@@ -318,7 +326,7 @@ impl<P: Provider> World<P> {
     fn item(&self, record: &Record, payment: &Value, stored: &Value) -> Result<Item, String> {
         let words = [Asked::Capture, Asked::Fail, Asked::Expire]
             .into_iter()
-            .filter_map(Asked::word);
+            .filter_map(|asked| Some(asked.words(&P::STATUSES)?.1));
         let mut words = P::STATUSES
             .cancelable
             .iter()
@@ -362,9 +370,9 @@ impl<P: Provider> World<P> {
         stored: Option<&Value>,
         [first, last]: [Option<Item>; 2],
     ) -> Result<Answer, String> {
-        let fingerprint = match record.calls[number].asked {
-            Asked::Cancel { fingerprint, .. } => fingerprint,
-            Asked::Capture | Asked::Fail | Asked::Expire => 0,
+        let (asked_token, fingerprint) = match record.calls[number].asked {
+            Asked::Cancel { token, fingerprint } => (Some(token), fingerprint),
+            Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => (None, 0),
         };
         let (answer, outcome) = match &record.told[number] {
             None => return Err(format!("#{number} was not answered")),
@@ -388,39 +396,53 @@ impl<P: Provider> World<P> {
         }
         let token = record.token(number, self.requests.may_lack_a_key());
         let payment_id = payment_id(payment).map_err(|error| error.to_string())?;
-        let read = self.dictionary.read(
-            fingerprint,
-            outcome,
-            answer,
-            payment_id,
-            token.as_deref(),
-            stored,
-        );
-        // Of a canceled payment it is told under whose token that was: it must be the one that is on it.
-        let items = read.iter().map(|item| {
-            item.map(|item| match (item.cancellation, last) {
-                (Some(told), Some(last))
-                    if last
-                        .cancellation
-                        .is_some_and(|made| made.fingerprint == told.fingerprint) =>
+        // The bytes name the cancellation that is on the payment, or was when it was re-opened.
+        let mut read = Vec::new();
+        for stored in [stored, record.reopened.as_ref()] {
+            let made = stored
+                .map(|stored| self.item(record, payment, stored))
+                .transpose()?;
+            let all = self.dictionary.read(
+                fingerprint,
+                outcome,
+                answer,
+                payment_id,
+                token.as_deref(),
+                stored,
+            );
+            // Of a canceled payment it is told under whose token that was: it must be the one that is on it.
+            read.extend(all.into_iter().map(|item| match (item, made) {
+                (Some(told), Some(made))
+                    if told.status == made.status
+                        && told.cancellation.map(|told| told.fingerprint)
+                            == made.cancellation.map(|made| made.fingerprint) =>
                 {
-                    last
+                    Some(made)
                 }
-                (Some(_) | None, _) => item,
-            })
-        });
+                _ => item,
+            }));
+        }
+        let own = |item: &&Option<Item>| {
+            let made = item.and_then(|item| item.cancellation);
+            outcome == "canceled" && made.is_some_and(|made| Some(made.token) == asked_token)
+        };
         // Where the same bytes may mean several payments, nobody was told an untruth if it was one of them.
-        let items = items.collect::<Vec<_>>();
-        let item = items
-            .iter()
-            .find(|item| [first, last].contains(item))
-            .or(items.first());
+        let item = read.iter().find(own);
+        let item = item.or_else(|| read.iter().find(|item| [first, last].contains(item)));
+        let item = item.or(read.first());
+        let seen = |item: Item| Item {
+            cancellation: None,
+            ..item
+        };
         match (outcome.as_str(), item) {
             ("canceled", Some(Some(item))) => Ok(Answer::Canceled {
                 item: *item,
                 replayed: answer.headers.contains_key("idempotent-replayed"),
             }),
-            ("not_cancelable", Some(Some(item))) => Ok(Answer::NotCancelable(*item)),
+            ("not_cancelable", Some(Some(item))) => Ok(Answer::NotCancelable(seen(*item))),
+            ("key_reused", Some(Some(item))) if P::STATUSES.cancelable.contains(&item.status) => {
+                Ok(Answer::Reopened(seen(*item)))
+            }
             ("key_reused", Some(Some(_))) => Ok(Answer::KeyReused),
             ("not_found", Some(None)) => Ok(Answer::NotFound),
             _ => Err(format!(
@@ -495,12 +517,19 @@ impl<P: Provider> Play<'_, P> {
                 1..50 => Cut::Reset,
                 _ => Cut::Close,
             };
-            let answer = match random.u8(..5) {
+            let answer = match random.u8(..6) {
                 0 => Instead::InternalServerError,
                 1 => Instead::BadGateway,
                 2 => Instead::ServiceUnavailable,
                 3 => Instead::Throttled,
-                _ => Instead::Garbage,
+                4 => Instead::Garbage,
+                _ => {
+                    script.push(faults::Fault::Instead {
+                        answer: Instead::Conflict,
+                        committed: false,
+                    });
+                    continue;
+                }
             };
             script.push(match random.u8(..8) {
                 0 => faults::Fault::Request {
@@ -579,22 +608,24 @@ impl<P: Provider> Play<'_, P> {
 
     /// Another service moves the payment, under the condition that the data model asks of it. Where its answer is `lost`, it does not ask again.
     fn move_on(&self, client: usize, asked: Asked, lost: bool) -> Result<()> {
-        let Some(word) = asked.word() else {
+        let Some((from, word)) = asked.words(&P::STATUSES) else {
             return Err(anyhow!("{asked} moves nothing"));
         };
+        let (tables, pk) = (&self.world.tables, pk(self.payment)?);
         let number = lock(&self.record).begin(client, |_| asked, None);
-        let seen = self.payment["status"]
-            .as_str()
-            .filter(|word| P::STATUSES.cancelable.contains(word));
-        let moved = self
-            .world
-            .tables
-            .move_on(pk(self.payment)?, seen.unwrap_or("none"), word);
-        let told = match moved? {
+        let found = tables.get("payments", pk)?;
+        let seen = found.as_ref().and_then(|found| found["status"].as_str());
+        let seen = seen.filter(|word| from.contains(word));
+        let again = asked == Asked::Reopen && lock(&self.record).reopened.is_some();
+        let seen = seen.filter(|_| !again).unwrap_or("none").to_owned();
+        let told = match tables.move_on(pk, &seen, word)? {
             Ok(()) => Told::Moved,
             Err(found) => Told::Refused(found),
         };
         let mut record = lock(&self.record);
+        if asked == Asked::Reopen && matches!(told, Told::Moved) {
+            record.reopened = found;
+        }
         if lost {
             record.events.push(Event::Befell(number, Fault::AnswerLost));
             record.events.push(Event::Undecided(number));
@@ -636,6 +667,7 @@ impl<P: Provider> Play<'_, P> {
                 }),
             ) = (&record.told[number], &record.told[again])
                 && outcome == "canceled"
+                && record.reopened.is_none()
             {
                 ensure!(
                     now == "canceled"
@@ -654,6 +686,10 @@ impl From<faults::Fault> for Fault {
         match fault {
             faults::Fault::Twice => Self::Doubled,
             faults::Fault::Late(_) => Self::Late,
+            faults::Fault::Instead {
+                answer: Instead::Throttled | Instead::Conflict | Instead::Denied,
+                committed: false,
+            } => Self::Refused,
             faults::Fault::Request { .. }
             | faults::Fault::Instead {
                 committed: false, ..
