@@ -1,7 +1,8 @@
-"""A CycloneDX bill of materials for each function, of the crates that are linked into its binary and of no others.
+"""CycloneDX bills of materials of the functions and of the operator's tool: their linked crates.
 
-What is linked, cargo says itself (`cargo tree`, which knows features and targets); digests are those of Cargo.lock. Written to target/sbom, the
-same bytes for the same commit, and checked against the CycloneDX 1.6 schema.
+`cargo tree` lists the crates, with their features and targets; digests are those of Cargo.lock.
+Written to target/sbom, with the same bytes for the same commit, and checked against the CycloneDX
+1.6 schema.
 """
 
 import datetime
@@ -25,9 +26,14 @@ from packageurl import PackageURL
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "target" / "sbom"
 TARGET = "aarch64-unknown-linux-gnu"
+FUNCTIONS = sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir())
+# As the release builds it.
+FEATURES = {"admin": ("--features", "account")}
 
 # `3name v1.2.3 (proc-macro) (/path) (*)|MIT`: depth, name, version, what else cargo knows, licence.
-LINE = re.compile(r"(?P<depth>\d+)(?P<name>[\w-]+) v(?P<version>[^ |]+)(?P<rest>[^|]*)\|(?P<licence>.*)")
+LINE = re.compile(
+    r"(?P<depth>\d+)(?P<name>[\w-]+) v(?P<version>[^ |]+)(?P<rest>[^|]*)\|(?P<licence>.*)"
+)
 
 
 def run(*command):
@@ -40,10 +46,19 @@ def digests():
     return {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
 
 
-def tree(function):
-    """What is linked into the function: each crate's licence, and what it depends on, the function first."""
+def tree(package):
+    """The crates in the package's binary, the package first: license and dependencies of each."""
     printed = run(
-        *("cargo", "tree", "--locked", "--package", function, "--edges", "normal,no-proc-macro"),
+        *(
+            "cargo",
+            "tree",
+            "--locked",
+            "--package",
+            package,
+            *FEATURES.get(package, ()),
+            "--edges",
+            "normal,no-proc-macro",
+        ),
         *("--target", TARGET, "--prefix", "depth", "--no-dedupe", "--format", "{p}|{l}"),
     )
     crates, path = {}, []
@@ -74,19 +89,19 @@ def component(crate, licence, checksum, kind=ComponentType.LIBRARY):
     )
 
 
-def bill(function, locked, commit, at):
-    crates = tree(function)
+def bill(package, locked, commit, at):
+    crates = tree(package)
     made = {
         crate: component(
             crate,
             licence,
             locked[crate],
-            ComponentType.APPLICATION if crate[0] == function else ComponentType.LIBRARY,
+            ComponentType.APPLICATION if crate[0] == package else ComponentType.LIBRARY,
         )
         for crate, (licence, _) in crates.items()
     }
     root, *linked = made
-    bom = Bom(serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"{function}@{commit}"))
+    bom = Bom(serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"{package}@{commit}"))
     bom.metadata.timestamp = at
     bom.metadata.component = made[root]
     for crate in linked:
@@ -101,22 +116,22 @@ def main():
     locked = digests()
     commit, at = run("git", "log", "-1", "--format=%H %cI").split()
     validator = JsonStrictValidator(SchemaVersion.V1_6)
-    for function in sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir()):
-        text, crates = bill(function, locked, commit, datetime.datetime.fromisoformat(at))
+    for package in [*FUNCTIONS, "admin"]:
+        text, crates = bill(package, locked, commit, datetime.datetime.fromisoformat(at))
         if fault := validator.validate_str(text):
-            sys.exit(f"{function}: not CycloneDX 1.6: {fault}")
+            sys.exit(f"{package}: not CycloneDX 1.6: {fault}")
         # Read again, plainly: each crate once, with a licence, and with a digest if it is not ours.
         components = json.loads(text)["components"]
         names = {(one["name"], one["version"]) for one in components}
         ours = {one["name"] for one in components if "hashes" not in one}
         if len(components) != len(names) or len(names) != len(crates) - 1:
-            sys.exit(f"{function}: {len(components)} components for {len(crates) - 1} crates")
+            sys.exit(f"{package}: {len(components)} components for {len(crates) - 1} crates")
         if missing := [one["name"] for one in components if not one.get("licenses")]:
-            sys.exit(f"{function}: no licence: {missing}")
-        if ours != {"shared"}:
-            sys.exit(f"{function}: without a digest: {ours}")
-        (OUTPUT / f"{function}.cdx.json").write_text(text + "\n")
-        print(f"{function}: {len(components)} crates, target/sbom/{function}.cdx.json")
+            sys.exit(f"{package}: no licence: {missing}")
+        if ours != ({"shared", "golden", *FUNCTIONS} if package == "admin" else {"shared"}):
+            sys.exit(f"{package}: without a digest: {ours}")
+        (OUTPUT / f"{package}.cdx.json").write_text(text + "\n")
+        print(f"{package}: {len(components)} crates, target/sbom/{package}.cdx.json")
 
 
 if __name__ == "__main__":

@@ -30,13 +30,13 @@ impl Budget {
         }
     }
 
-    /// After this, nobody waits for the store's response.
+    /// After this, the request no longer waits for the store.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Counts one call to the store; `retry` if it repeats one that failed.
+    /// Counts one call to the store; `retry` if it retries a failed one.
     pub fn count(&self, retry: bool) {
         self.counts.attempts.fetch_add(1, Ordering::Relaxed);
         if retry {
@@ -50,7 +50,7 @@ impl Budget {
         self.counts.attempts.load(Ordering::Relaxed)
     }
 
-    /// The calls that repeated a failed one.
+    /// The calls that retried a failed one.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.counts.retries.load(Ordering::Relaxed)

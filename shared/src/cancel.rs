@@ -76,8 +76,8 @@ pub enum CancelError {
     /// The payment as it is: its status is not cancelable, or only a person may cancel it.
     #[error("the payment is not cancelable")]
     NotCancelable(Box<Payment>),
-    /// The idempotency key has already canceled this payment, and that answer does not fit this
-    /// request.
+    /// The idempotency key has already canceled this payment, and the first response does not fit
+    /// this request.
     #[error(transparent)]
     KeyReused(KeyReuse),
     /// The store did not take the write: the payment is not canceled by this request.
@@ -86,8 +86,8 @@ pub enum CancelError {
     /// The store gave no definite response: the payment may or may not be canceled.
     #[error("the payment may or may not be canceled")]
     Undecided {
-        /// A retry with the same key gets the true outcome. Without a key it is told that the
-        /// payment is canceled, if it is.
+        /// A retry with the same key gets the true outcome. Without a key, it gets "already
+        /// canceled" if the payment is.
         keyed: bool,
     },
     /// A fault of ours or of the item, described in the log. Nothing was written.
@@ -107,7 +107,7 @@ pub enum KeyReuse {
 }
 
 impl CancelError {
-    /// The outcome in one word, for logs and metrics.
+    /// The outcome as logs and metrics name it.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -280,12 +280,13 @@ pub trait Signatures: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// Claims a signature for a payment, before the payment is touched: a protocol that signs neither
-/// path nor method lets whoever has seen one request send it to another payment.
+/// Records the use of a signature for a payment, before the payment is touched. Where a protocol
+/// signs neither path nor method, a captured request would otherwise cancel other payments.
 ///
 /// # Errors
-/// [`CancelError::Unauthenticated`] if it was used for another payment. [`CancelError::Unavailable`]
-/// or [`CancelError::Internal`] if the store did not decide: the payment is untouched either way.
+/// [`CancelError::Unauthenticated`] if it was used for another payment.
+/// [`CancelError::Unavailable`] or [`CancelError::Internal`] if the store did not decide: the
+/// payment is untouched either way.
 pub async fn claim(
     store: &impl Signatures,
     signature: &SignatureUse,
@@ -304,7 +305,7 @@ pub async fn claim(
 pub struct Cancel {
     /// Which payment.
     pub key: PaymentKey,
-    /// The provider's words.
+    /// The provider's statuses.
     pub statuses: Statuses,
     /// What the provider's success response cannot do without.
     pub required: &'static [Attribute],
@@ -323,8 +324,8 @@ pub struct Cancel {
 /// Cancels: one conditional write, whose condition is the status check.
 ///
 /// When a response is lost, the SDK retries the write. The retry finds the payment already canceled
-/// by the first attempt. The token on it tells our own cancel from another's, so a lost response
-/// never turns into a conflict that did not happen.
+/// by the first attempt. The token on it shows whose cancel that was, so a lost response never
+/// turns into a conflict that did not happen.
 ///
 /// # Errors
 /// Every [`CancelError`] but those of reading the request.

@@ -28,9 +28,8 @@ pub fn milliseconds(at: Timestamp) -> String {
 
 /// A stored time in whole seconds, `2024-01-01T00:10:00Z`, as some providers write it.
 ///
-/// The fraction is cut off, not rounded, so that no response shows a time in the future. A text that
-/// is not a time is repeated as it is: the payment's creator wrote it, and a response must not fail
-/// for it.
+/// The fraction is cut off, not rounded, so that no response shows a time in the future. A text
+/// that is not a time is returned as stored, because a response must not fail for it.
 #[must_use]
 pub fn whole_seconds(stored: &str) -> Cow<'_, str> {
     stored

@@ -6,8 +6,8 @@ use tower_http::cors::CorsLayer;
 
 use crate::provider::Provider;
 
-/// The layer that answers preflights and marks responses. `None` if no origin is allowed, or no
-/// browser may call the provider.
+/// The layer that responds to preflights and adds the CORS headers. `None` if no origin is allowed,
+/// or browsers may not call the provider.
 ///
 /// # Errors
 /// The origin that is not one.

@@ -81,7 +81,7 @@ impl Fault {
         }
     }
 
-    /// The HTTP status of such a fault, unless a provider documents another.
+    /// The HTTP status of such a fault; providers may document another.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self.kind {
@@ -106,7 +106,7 @@ pub enum StoreError {
     /// Nothing was written, and a retry may succeed.
     #[error("nothing was written; a retry may succeed")]
     Unavailable,
-    /// Nothing was written, and an operator has to look at the store or the item.
+    /// Nothing was written, and an operator has to check the store or the item.
     #[error("nothing was written; the store or the item needs an operator")]
     Internal,
 }

@@ -12,8 +12,8 @@ pub trait HeaderMapExt {
     /// The value of a header that may have only one, or `None` if it was not sent.
     ///
     /// A comma separates values: API Gateway's payload 2.0 and Function URLs join repeated lines
-    /// with one, so a comma inside a line and a repeated line cannot be told apart. The same value
-    /// twice is that value. Whitespace around a value is not part of it (RFC 9110, section 5.5).
+    /// with one, so a comma inside a line and a repeated line look the same. The same value twice
+    /// is that value. Whitespace around a value is not part of it (RFC 9110, section 5.5).
     ///
     /// # Errors
     /// A [`Fault`] that names the header if it has different values, or one that is not text.

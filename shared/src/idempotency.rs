@@ -9,7 +9,7 @@ use crate::limits::MAX_IDEMPOTENCY_KEY;
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The rule, in the words that callers read.
+    /// The rule, as error messages state it.
     pub const RULE: &str = "must be 1 to 255 visible ASCII characters";
 
     /// `text` as a key, or `None` if it breaks the [rule](Self::RULE).
@@ -21,8 +21,8 @@ impl IdempotencyKey {
     }
 }
 
-/// The name under which a payment remembers the cancel that was made: an [`IdempotencyKey`] as the
-/// client sent it, or a name that no client can send, because it contains a space.
+/// The name that a payment stores for its cancel: an [`IdempotencyKey`] as the client sent it, or a
+/// name that no client can send, because it contains a space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token(String);
 

@@ -62,7 +62,7 @@ fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
 }
 
 /// A JSON object whose text has been checked as a whole: well-formed, at most
-/// [`MAX_JSON_DEPTH`](crate::limits::MAX_JSON_DEPTH) levels deep, no field given twice at any level.
+/// [`MAX_JSON_DEPTH`](crate::limits::MAX_JSON_DEPTH) levels deep, no field twice at any level.
 #[derive(Debug, Clone)]
 pub struct Object<'a> {
     root: &'a str,
@@ -142,13 +142,15 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The kind of the field's value (`string`, `number`, `boolean`, `null`, `array`, `object`), or `None` where it is absent.
+    /// The JSON type of the field's value (`string`, `number`, `boolean`, `null`, `array`,
+    /// `object`), or `None` if it is absent.
     #[must_use]
     pub fn kind(&self, name: &str) -> Option<&'static str> {
         self.field(name).map(|value| kind(value.get()))
     }
 
-    /// Each field's name and the length of its value in characters: of the text itself for a string, else of its JSON.
+    /// Each field's name and the length of its value in characters: of a string's text, else of the
+    /// value's JSON.
     pub fn sizes(&self) -> impl Iterator<Item = (&str, usize)> {
         self.fields.iter().map(|(name, value)| {
             let text = serde_json::from_str::<String>(value.get());
@@ -158,7 +160,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// A fault of the value of `name`, which is of the kind `provided` where one of `expected` is asked for.
+    /// A fault of the value of `name`, which has the type `provided` instead of one of `expected`.
     #[must_use]
     pub fn wrong_type(&self, name: &str, expected: &'static str) -> Fault {
         match self.field(name) {
@@ -333,8 +335,8 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// A stored value, written as JSON exactly: numbers keep all their digits, which JSON readers' binary
-/// floating point does not.
+/// A stored value, written as JSON exactly: numbers keep all their digits, which JSON readers'
+/// binary floating point does not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Json {
     /// `null`.
@@ -537,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn details_follow_the_fields_and_repeat_none() {
+    fn details_follow_the_fields_without_duplicates() {
         let details = [("b", "2"), ("a", "1"), ("id", "x"), ("secret", "y")]
             .map(|(name, value)| (name.to_owned(), Json::from(value)));
         let object = WithDetails {

@@ -7,9 +7,9 @@
 //! └ pck_: a secret, pci_: a public id
 //! ```
 //!
-//! The prefix lets a scanner find a leaked secret, and tells it from a public id. The checksum
+//! The prefix lets a scanner find a leaked secret and distinguish it from a public id. The checksum
 //! covers the prefix. It is no defense: a made-up key with a valid checksum still does not exist.
-//! Merchants may also bring keys of their own format, which are [foreign](KeyFormat::Foreign).
+//! Merchants may also bring keys in their own format, which are [custom](KeyFormat::Custom).
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +20,13 @@ pub enum KeyKind {
     Id,
 }
 
-/// What the format of a key tells. The worst comes first.
+/// What the format of a key shows. The worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyFormat {
     /// It claims our format and breaks it: it was never issued.
     Broken,
     /// It does not claim our format.
-    Foreign,
+    Custom,
     /// It has our format: it may have been issued.
     Issued,
 }
@@ -65,7 +65,7 @@ pub fn format(text: &str, kind: KeyKind) -> KeyFormat {
         .iter()
         .any(|kind| text.starts_with(kind.prefix()))
     {
-        return KeyFormat::Foreign;
+        return KeyFormat::Custom;
     }
     let length = kind.prefix().len() + RANDOM_DIGITS + CHECK_DIGITS;
     let sound = text.len() == length
@@ -161,9 +161,10 @@ mod tests {
                 }
                 typo[place] = *other;
                 let typo = String::from_utf8(typo).unwrap();
-                // Within the prefix it no longer claims to be one of ours, but for the one letter that makes it an id.
+                // Within the prefix it no longer claims our format, except for the letter that
+                // makes it an id.
                 let expected = if place < 4 && !typo.starts_with("pci_") {
-                    KeyFormat::Foreign
+                    KeyFormat::Custom
                 } else {
                     KeyFormat::Broken
                 };
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_prolonged_or_of_the_other_kind_is_nobodys() {
+    fn truncated_extended_and_mismatched_keys_are_broken() {
         let key = issue(KeyKind::Secret, [0x5a; 32]);
         let id = issue(KeyKind::Id, [0x5a; 32]);
         for broken in ["pck_", "pci_", &key[..52], &format!("{key}0"), &id, "pck_é"] {
@@ -198,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn a_merchants_own_key_is_foreign() {
+    fn a_merchants_own_key_is_custom() {
         for own in ["snd_demo", "sk_test_demo", "", "PCK_x", "pck", "xpck_"] {
-            assert_eq!(format(own, KeyKind::Secret), KeyFormat::Foreign, "{own}");
+            assert_eq!(format(own, KeyKind::Secret), KeyFormat::Custom, "{own}");
         }
     }
 }

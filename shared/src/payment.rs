@@ -6,16 +6,16 @@ use crate::json::Json;
 
 /// A payment.
 ///
-/// Its status is the provider's own word and is never translated: two providers' words that look
-/// alike are two facts. Attributes that a response only shows are kept as they are stored, whatever
-/// their type, and decide nothing.
+/// Its status is the provider's own and is never translated: similar statuses of two providers are
+/// two facts. Attributes that a response only shows are kept as stored, whatever their type, and
+/// decide nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Payment {
     /// The provider's id of it.
     pub id: String,
     /// The merchant's id.
     pub merchant_id: String,
-    /// The provider's own word.
+    /// The provider's own status.
     pub status: String,
     /// Minor units of `currency`.
     pub amount: Json,
@@ -93,7 +93,7 @@ pub struct Cancellation {
     pub reason: Option<String>,
 }
 
-/// A provider's status words. The only decision is membership, and the store makes it.
+/// A provider's statuses. The only decision is membership, and the store makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statuses {
     /// From which a payment may be canceled.

@@ -18,7 +18,7 @@ pub trait Provider: Send + Sync + 'static {
     const NAME: &'static str;
     /// The path, with one parameter: `/payments/{payment_id}/cancel`.
     const ROUTE: &'static str;
-    /// The provider's own words.
+    /// The provider's own statuses.
     const STATUSES: Statuses;
     /// What the body is for.
     const BODY: Body;

@@ -1,6 +1,6 @@
 //! Which payment the path names.
 //!
-//! API Gateway says so in its path parameters. A load balancer and a Function URL do not, and a
+//! API Gateway names it in the path parameters. A load balancer and a Function URL do not, and a
 //! stage or a base path may precede the route, so the route is then matched from the right.
 //!
 //! HTTP APIs decode the path before they pass it on. An encoded slash is then like any other, and a
@@ -35,7 +35,8 @@ pub fn parameter(route: &str) -> &str {
         .map_or("", |(name, _)| name)
 }
 
-/// Bytes that are not UTF-8 become U+FFFD: the path is still the route's, and no payment has that id.
+/// Bytes that are not UTF-8 become U+FFFD: the path is still the route's, and no payment has that
+/// id.
 pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }

@@ -1,23 +1,16 @@
 //! Log lines, one event each: JSON for CloudWatch, or plain text for people.
 //!
-//! Every request has one event, whose target is [`TARGET`]. It also carries the request's metrics:
-//! CloudWatch extracts those that its `_aws` member names ([embedded metric format][emf]), which
-//! takes no call and no agent.
-//!
-//! [emf]: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+//! Every request has one event, whose target is [`TARGET`](crate::service::TARGET). The deployment
+//! makes metrics of it with filters.
 
 use std::{
     env, fmt,
     io::{self, IsTerminal},
     panic,
-    sync::LazyLock,
 };
 
 use serde::{Serialize, Serializer as _, ser::SerializeMap};
-use serde_json::{
-    ser::{Formatter, Serializer},
-    value::{RawValue, to_raw_value},
-};
+use serde_json::ser::{Formatter, Serializer};
 use tracing::{
     Event, Subscriber, error,
     field::{Field, Visit},
@@ -33,19 +26,16 @@ use tracing_subscriber::{
 
 pub use tracing_subscriber::filter::Targets;
 
-use crate::{
-    clock::{Timestamp, milliseconds},
-    service::TARGET,
-};
+use crate::clock::{Timestamp, milliseconds};
 
 /// Starts logging to `output`.
 ///
 /// `RUST_LOG` (`info`, or `shared=debug,aws_config=info`), else `AWS_LAMBDA_LOG_LEVEL`, sets the
-/// levels. Without either, or if it is invalid, they are `default`, and so is what it does not name.
-/// Events of other crates are never logged below DEBUG: there the SDK and the runtime quote requests,
-/// with their credentials.
-/// `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by default text on a terminal. A panic
-/// is logged by its location alone: its message might quote the request.
+/// levels. Without either, or if it is invalid, they are `default`, and so is what it does not
+/// name. Events of other crates are never logged below DEBUG: there the SDK and the runtime quote
+/// requests, with their credentials. `AWS_LAMBDA_LOG_FORMAT` sets the format: `Text`, else JSON; by
+/// default text on a terminal. A panic is logged by its location alone: its message might quote the
+/// request.
 pub fn init<O: io::Write + IsTerminal>(
     output: impl Fn() -> O + Send + Sync + 'static,
     default: Targets,
@@ -127,7 +117,8 @@ fn within_debug(targets: &Targets) -> Targets {
     }
 }
 
-/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and `level`.
+/// One event as one line of JSON, with the members by which Lambda filters, `timestamp` and
+/// `level`.
 struct Json;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>, N: for<'a> FormatFields<'a> + 'static>
@@ -173,23 +164,16 @@ fn hidden(character: char) -> bool {
 }
 
 fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
-    let (about, now) = (event.metadata(), Timestamp::now());
+    let about = event.metadata();
     let mut serializer = Serializer::with_formatter(line, OneLine);
     let mut members = Line {
         map: serializer.serialize_map(None)?,
         failed: None,
     };
-    members.add("timestamp", &milliseconds(now));
+    members.add("timestamp", &milliseconds(Timestamp::now()));
     members.add("level", about.level().as_str());
     members.add("target", about.target());
     event.record(&mut members);
-    if about.target() == TARGET {
-        let metrics = Metrics {
-            timestamp: now.as_millisecond(),
-            cloud_watch_metrics: &DIRECTIVES,
-        };
-        members.add("_aws", &metrics);
-    }
     match members.failed {
         None => members.map.end(),
         Some(failure) => Err(failure),
@@ -234,73 +218,6 @@ impl<M: SerializeMap> Visit for Line<M> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field.name(), &format!("{value:?}"));
     }
-}
-
-/// The `_aws` member.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Metrics<'m> {
-    timestamp: i64,
-    cloud_watch_metrics: &'m RawValue,
-}
-
-/// The metrics and their dimensions, serialized once.
-#[expect(clippy::expect_used, reason = "names and lists always serialize")]
-static DIRECTIVES: LazyLock<Box<RawValue>> = LazyLock::new(|| {
-    // A namespace of its own tells the metrics of two stacks in one account apart.
-    let namespace = env::var("METRICS_NAMESPACE").ok();
-    let namespace = namespace.filter(|name| !name.is_empty());
-    let directives = directives(namespace.as_deref().unwrap_or("PaymentCancel"));
-    to_raw_value(&directives).expect("directives as JSON")
-});
-
-/// Members of the line that are metrics, and the members that tell them apart.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct MetricDirective<'a> {
-    namespace: &'a str,
-    dimensions: [&'static [&'static str]; 1],
-    metrics: &'static [MetricDefinition],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct MetricDefinition {
-    name: &'static str,
-    unit: &'static str,
-}
-
-const REQUESTS: &[MetricDefinition] = &[MetricDefinition {
-    name: "requests",
-    unit: "Count",
-}];
-
-const DURATIONS: &[MetricDefinition] = &[
-    MetricDefinition {
-        name: "duration_ms",
-        unit: "Milliseconds",
-    },
-    MetricDefinition {
-        name: "store_retries",
-        unit: "Count",
-    },
-];
-
-/// Every combination of dimensions is a metric that is paid for: five providers, eleven outcomes,
-/// and nothing that a caller can choose.
-fn directives(namespace: &str) -> [MetricDirective<'_>; 2] {
-    [
-        MetricDirective {
-            namespace,
-            dimensions: [&["provider", "outcome"]],
-            metrics: REQUESTS,
-        },
-        MetricDirective {
-            namespace,
-            dimensions: [&["provider"]],
-            metrics: DURATIONS,
-        },
-    ]
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Traces for OpenTelemetry, with the feature of that name; without it none of this is linked.
-//!
-//! A span for each request, within the trace that Lambda names; in it those of the call to DynamoDB and, made by the AWS SDK, of every attempt, and the request's log
-//! event. They are sent by OTLP over HTTP to where `OTEL_EXPORTER_OTLP_ENDPOINT` says, by default `http://localhost:4318`, where a collector that runs
-//! as a Lambda extension listens. Nothing else of the SDK is sent: its events quote requests, signatures included.
+//! Traces for OpenTelemetry, with the feature of that name. Without it, none of this is linked.
+//! //!
+//! Each request has a span within the trace that Lambda names. In it are the spans of the call to
+//! DynamoDB and of every attempt, which the AWS SDK makes, and the request's log event. They are
+//! sent by OTLP over HTTP to `OTEL_EXPORTER_OTLP_ENDPOINT`, by default `http://localhost:4318`,
+//! where a collector that runs as a Lambda extension listens. No other event of the SDK is sent,
+//! because those quote requests, signatures included.
 
 use std::{
     collections::HashMap,
@@ -51,9 +53,9 @@ static PROVIDER: LazyLock<Result<SdkTracerProvider, ExporterBuildError>> = LazyL
 /// Makes OpenTelemetry's spans of those that are traced.
 pub(crate) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> Option<impl Layer<S>> {
     let provider = PROVIDER.as_ref().ok()?;
-    let wanted = filter_fn(is_traced).with_max_level_hint(LevelFilter::DEBUG);
+    let traced = filter_fn(is_traced).with_max_level_hint(LevelFilter::DEBUG);
     let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("shared"));
-    Some(spans.with_location(false).with_filter(wanted))
+    Some(spans.with_location(false).with_filter(traced))
 }
 
 fn is_traced(about: &Metadata<'_>) -> bool {
@@ -64,11 +66,11 @@ fn is_traced(about: &Metadata<'_>) -> bool {
     about.target() == TARGET || about.is_span() && (ours || of_the_call || of_an_attempt)
 }
 
-/// A span around each invocation, of a function that serves `route`. They are sent when the answer is on its way: before the next is asked for, because
-/// the environment may be frozen then.
+/// A span around each invocation of a function that serves `route`. Spans are sent after the
+/// response and before the next poll, because the environment may be frozen then.
 ///
 /// # Errors
-/// Where the variables that OpenTelemetry reads name no place to send spans to.
+/// If the variables that OpenTelemetry reads name no valid endpoint.
 pub(crate) fn around_each(route: &'static str) -> Result<Requests, Error> {
     let provider = PROVIDER.as_ref().map_err(ToString::to_string)?;
     Ok(Requests { provider, route })
@@ -121,7 +123,7 @@ where
         );
         if let Some(header) = invocation.context.xray_trace_id.clone() {
             let carrier = HashMap::from([("x-amzn-trace-id".to_owned(), header)]);
-            // Fails only where nobody listens to the span.
+            // Fails only if no subscriber takes the span.
             let _ = span.set_parent(XrayPropagator::new().extract(&carrier));
         }
         let request = span

@@ -1,7 +1,7 @@
-//! What the SDK reads of a function's environment, seen in the request that it sends, and what the
-//! log reads of it.
+//! What the SDK and the log read of a function's environment, seen in a sent request and in the
+//! log.
 //!
-//! Each case runs in a process of its own, because variables are the process's.
+//! Each case runs in its own process, because variables belong to the process.
 #![expect(
     clippy::panic,
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use shared::{
 };
 use tracing::{Level, error, info};
 
-/// Prints where two requests go and as whom. Run by the tests below, with variables of theirs.
+/// Prints where two requests go, and as whom. The tests below run it with their own variables.
 #[tokio::test]
 #[ignore = "a part of the other tests"]
 async fn print_requests() {
@@ -44,7 +44,7 @@ async fn print_requests() {
     }
 }
 
-/// Logs at two levels, then panics. Run by a test below, with variables of its own.
+/// Logs at two levels, then panics. A test below runs it with its own variables.
 #[test]
 #[ignore = "a part of another test"]
 fn log_and_panic() {
@@ -168,9 +168,11 @@ fn container() -> SocketAddr {
                     .any(|line| line.eq_ignore_ascii_case("authorization: token"))
             );
             let end = jiff::Timestamp::now() + std::time::Duration::from_secs(5);
-            let body = format!(
-                r#"{{"AccessKeyId":"AKID{n}","SecretAccessKey":"s","Token":"t{n}","Expiration":"{end}"}}"#
-            );
+            let body = serde_json::json!({
+                "AccessKeyId": format!("AKID{n}"), "SecretAccessKey": "s",
+                "Token": format!("t{n}"), "Expiration": end.to_string(),
+            });
+            let body = body.to_string();
             let length = body.len();
             write!(
                 stream,

@@ -1,7 +1,9 @@
-//! The gate: what the shipped binaries cost in instructions, against the committed figures of `instructions.json`.
-//!
-//! `cargo run -p harness --example instructions`, with `--accept` to write the figures down instead, and with providers' names for only some.
-#![expect(clippy::print_stdout, reason = "a command's answer")]
+//! The instruction gate: counts the shipped binaries' instructions and compares them with the
+//! committed figures of `instructions.json`.
+//! //!
+//! `cargo run -p harness --example instructions`; `--accept` writes the figures instead, and
+//! providers' names select some of them.
+#![expect(clippy::print_stdout, reason = "a command's output")]
 
 use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 
@@ -13,7 +15,7 @@ use harness::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How many requests a count is taken over, after as many that are not counted.
+/// The number of counted requests. As many run before them uncounted.
 const REQUESTS: u64 = 20;
 
 /// What is committed of one provider.
@@ -51,19 +53,20 @@ async fn main() -> Result<()> {
         .find(|name| !committed.contains_key(name))
     {
         bail!(
-            "no figures of {missing}: put its name into {}, with the golden case to play and 0 for both, and run this with --accept {missing}",
+            "no figures of {missing}: put its name into {}, with the golden case to play and 0 for \
+             both, and run this with --accept {missing}",
             file.display()
         );
     }
     if let Some(unknown) = names.iter().find(|name| !committed.contains_key(*name)) {
         bail!("no figures of {unknown} in {}", file.display());
     }
-    let wanted = |name: &String| names.is_empty() || names.contains(name);
-    let target = build(&root, committed.keys().filter(|name| wanted(name)))?;
+    let selected = |name: &String| names.is_empty() || names.contains(name);
+    let target = build(&root, committed.keys().filter(|name| selected(name)))?;
     let ground = Ground::set(root.join("target/measure")).await?;
 
     let mut grown = Vec::new();
-    for (name, figures) in committed.iter_mut().filter(|(name, _)| wanted(name)) {
+    for (name, figures) in committed.iter_mut().filter(|(name, _)| selected(name)) {
         let case = case(name, &figures.case)?;
         let binary = target.join(name);
         let binary = binary.to_string_lossy();
@@ -90,14 +93,15 @@ async fn main() -> Result<()> {
     }
     ensure!(
         grown.is_empty(),
-        "more instructions than committed: {}. Find out why; if it is worth it, write the new figures down with\n  \
+        "more instructions than committed: {}. Find out why; if the change is worth it, commit the \
+         new figures with\n  \
          cargo run -p harness --example instructions -- --accept",
         grown.join("; ")
     );
     Ok(())
 }
 
-/// Builds the functions as they are shipped, and says where they are.
+/// Builds the functions as they are shipped, and returns their folder.
 fn build<'n>(root: &Path, names: impl Iterator<Item = &'n String>) -> Result<std::path::PathBuf> {
     // With `-p`, so that what the tests need of the same crates is not in them.
     let packages = names.flat_map(|name| ["-p", name]);

@@ -1,8 +1,10 @@
-//! How far it goes: throughput and latency of 1, 4 and 16 processes and of the one-machine stack, and of one process as the table grows.
-//!
-//! `cargo run -p harness --example scale`, with `--requests N` for each line and `--rows N` for the largest table; `tests/bench/run` calls it
-//! too. It wants the shipped hyperswitch and the one-machine stack to be built. Writes `tests/bench/scale.md`.
-#![expect(clippy::print_stdout, reason = "a command's answer")]
+//! Throughput and latency of 1, 4 and 16 processes and of the one-machine stack, and of one process
+//! as the table grows.
+//! //!
+//! `cargo run -p harness --example scale`, with `--requests N` for each line and `--rows N` for the
+//! largest table; `tests/bench/run` calls it too. The shipped hyperswitch and the one-machine stack
+//! must be built. Writes `tests/bench/scale.md`.
+#![expect(clippy::print_stdout, reason = "a command's output")]
 
 use std::{
     collections::HashMap,
@@ -27,7 +29,7 @@ use harness::{
     measure::{Spread, machine, processor_time},
     progress::progress,
     runtime::Function,
-    transport::Answer,
+    transport::ProviderResponse,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, body::Bytes};
@@ -39,16 +41,18 @@ use tokio::{
 };
 
 /// Nothing waits for longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Puts load on the processes and the one-machine stack, and writes what came of it.
+type Numbers = RangedU64ValueParser<usize>;
+
+/// Puts load on the processes and the one-machine stack, and writes the results.
 #[derive(Parser)]
 struct Options {
     /// How many requests there are in each line.
-    #[arg(long, default_value_t = 3_000, value_parser = RangedU64ValueParser::<usize>::new().range(100..))]
+    #[arg(long, default_value_t = 3_000, value_parser = Numbers::new().range(100..))]
     requests: usize,
     /// How many payments the largest table has.
-    #[arg(long, default_value_t = 1_000_000, value_parser = RangedU64ValueParser::<usize>::new().range(1_000..))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = Numbers::new().range(1_000..))]
     rows: usize,
 }
 
@@ -62,10 +66,12 @@ async fn main() -> Result<()> {
     let case = case("hyperswitch", "cancels_requires_capture")?;
 
     let mut text = format!(
-        "{}; {} build of the store, which is SQLite in one process on the same machine. {} requests a line.\n\n\
-         | load | cancels per second | milliseconds: median (first to third quartile) | 99 % | worst | processor time per cancel, ms: function | store and test |\n\
+        "{};\n{} build of the store, which is SQLite in one process on the same machine.\n{} \
+         requests a line.\n\n\
+         | load | cancels per second | milliseconds: median (first to third quartile) | 99 % | \
+         worst | processor time per cancel, ms: function | store and test |\n\
          |---|--:|--:|--:|--:|--:|--:|\n",
-        machine(),
+        machine().replace(", ", ",\n"),
         if cfg!(debug_assertions) {
             "debug"
         } else {
@@ -94,7 +100,8 @@ async fn main() -> Result<()> {
         bar.inc(1);
     }
     text.push_str(
-        "\n| payments in the table | one process: median (first to third quartile) | 99 % |\n|--:|--:|--:|\n",
+        "\n| payments in the table | one process: median (first to third quartile) | 99 % |\n\
+         |--:|--:|--:|\n",
     );
     let store = Store::start().await?;
     let mut filled = 0;
@@ -137,7 +144,7 @@ impl Store {
         format!("http://{}", self.address)
     }
 
-    /// Puts so many payments that can be canceled, from the number `first` on: their ids.
+    /// Puts this many cancelable payments, numbered from `first`, and returns their ids.
     fn fill(&self, first: usize, number: usize) -> Result<Vec<String>> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let ids = (first..first + number).map(|n| format!("pay_{n:08}"));
@@ -160,7 +167,7 @@ impl Store {
     }
 }
 
-/// What came of a load.
+/// The results of a load.
 struct Load {
     took: Duration,
     /// Milliseconds, one for each cancel.
@@ -188,7 +195,8 @@ impl Load {
     }
 }
 
-/// The shipped binary, as many times as that, each asked as Lambda asks: its next request when it has answered the last one.
+/// This many processes of the shipped binary, called as Lambda calls them: the next request follows
+/// the last response.
 async fn behind_the_runtime_api(
     case: &Case,
     store: &Store,
@@ -229,11 +237,14 @@ async fn behind_the_runtime_api(
             while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let event = event.replace("pay_hs_requires_capture", id);
                 let call = Call::begin();
-                let asked = Instant::now();
-                let answer = function.invoke(&call.request_id, &event, PATIENCE).await?;
-                times.push(asked.elapsed().as_secs_f64() * 1000.0);
-                let answer: Answer = serde_json::from_str(&answer)?;
-                ensure!(answer.status == 200, "{id} was not canceled: {answer:?}");
+                let began = Instant::now();
+                let response = function.invoke(&call.request_id, &event, TIMEOUT).await?;
+                times.push(began.elapsed().as_secs_f64() * 1000.0);
+                let response: ProviderResponse = serde_json::from_str(&response)?;
+                ensure!(
+                    response.status == 200,
+                    "{id} was not canceled: {response:?}"
+                );
             }
             Ok(times)
         }
@@ -274,11 +285,11 @@ async fn through_the_stack(
                     .header("api-key", key)
                     .header("content-type", "application/json")
                     .body(Full::from("{}"))?;
-                let asked = Instant::now();
-                let answer = client.request(request).await?;
-                let status = answer.status();
-                answer.into_body().collect().await?;
-                times.push(asked.elapsed().as_secs_f64() * 1000.0);
+                let began = Instant::now();
+                let response = client.request(request).await?;
+                let status = response.status();
+                response.into_body().collect().await?;
+                times.push(began.elapsed().as_secs_f64() * 1000.0);
                 ensure!(status == 200, "{id} was not canceled: {status}");
             }
             anyhow::Ok(times)

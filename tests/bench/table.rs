@@ -1,8 +1,9 @@
-//! The table: every arm, interleaved, in front of the same Runtime API and a DynamoDB of its own kind over TLS. `tests/bench/run` builds the arms and calls this.
+//! The table: every arm, interleaved, before the same Runtime API and its own DynamoDB over TLS.
+//! `tests/bench/run` builds the arms and calls this.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command's answer and its progress"
+    reason = "a command's output"
 )]
 
 use std::{
@@ -22,7 +23,7 @@ use harness::{
 };
 use serde::Deserialize;
 
-/// What an arm stands for.
+/// What an arm is compared as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Role {
@@ -45,12 +46,12 @@ struct Arm {
     role: Role,
     /// What to start, from the root of the repository.
     command: Vec<String>,
-    /// The provider whose case is played, and which.
+    /// The provider of the case, and the case.
     provider: String,
     case: String,
     /// Whether valgrind can count it: no interpreter.
     native: bool,
-    /// Whether it asks DynamoDB at all.
+    /// Whether it calls DynamoDB at all.
     store: bool,
     /// The manifest and the package whose crates are counted.
     package: Option<(String, String)>,
@@ -75,14 +76,16 @@ struct Figures {
     crates: Option<usize>,
 }
 
+type Numbers = RangedU64ValueParser<usize>;
+
 /// Measures every arm, interleaved, and writes the table and the chart.
 #[derive(Parser)]
 struct Options {
     /// How often each arm is started.
-    #[arg(long, default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, default_value_t = 20, value_parser = Numbers::new().range(1..))]
     rounds: usize,
     /// How many requests each arm gets, for what is in memory then.
-    #[arg(long, default_value_t = 100_000, value_parser = RangedU64ValueParser::<usize>::new().range(2..))]
+    #[arg(long, default_value_t = 100_000, value_parser = Numbers::new().range(2..))]
     soak: usize,
 }
 
@@ -140,7 +143,7 @@ fn write(stands: &[Stand], options: &Options, machine: &str) -> Result<String> {
     Ok(table)
 }
 
-/// An arm with its own DynamoDB, which gives its answers again once it has given each.
+/// An arm with its own DynamoDB, which gives its responses again once it has given each.
 struct Stand {
     arm: Arm,
     case: Case,
@@ -161,7 +164,8 @@ impl Stand {
             ground,
             figures: Figures::default(),
         };
-        // The real store first, so that what is echoed later is what it said, and a wrong arm is found at once.
+        // The real store first, so that its responses can be replayed later, and a wrong arm is
+        // found at once.
         let function = stand.ground.start(stand.command(), true).await?;
         stand.ground.give(&stand.case).await?;
         stand
@@ -190,7 +194,7 @@ impl Stand {
 
     async fn round(&mut self, quota: Option<&Quota>) -> Result<()> {
         let (ground, case) = (&self.ground, &self.case);
-        // Another arm ran before: a start that nobody measures brings what is on the disk back to the processor.
+        // Another arm ran before: one uncounted start brings the binary back into the caches.
         ground.start(self.command(), false).await?.polled().await?;
         let function = ground.start(self.command(), true).await?;
         let start = function.polled().await?;
@@ -304,7 +308,7 @@ impl Stand {
     }
 }
 
-/// What is wanted, as ratios of this run: of the five the worst.
+/// The targets, as ratios of this run; of the five functions, the worst.
 fn bars(stands: &[Stand]) -> String {
     use Role::{Defaults, Floor, Hello, Lean, Node, Ours, Python};
     let start = |f: &Figures| count(f.start_instructions);
@@ -432,11 +436,16 @@ fn milliseconds(time: Duration) -> f64 {
 
 fn table(stands: &[Stand], options: &Options, machine: &str) -> String {
     let mut text = format!(
-        "{machine}; {} rounds, {} requests for the memory. Times in milliseconds: median (first to third quartile).\n\n\
-         | arm | start: instructions, not primed | start: time | start, not primed | first request | warm request | first, 128 MB | first, 128 MB, not primed | warm, 128 MB | \
-         instructions / warm request | system calls | allocations | MB at first poll, after 1, half, all | binary / zip MB | crates |\n\
+        "{};\n{} rounds, {} requests for the memory.\nTimes in milliseconds: median (first to \
+         third quartile).\n\n\
+         | arm | start: instructions, not primed | start: time | start, not primed | first \
+         request | warm request | first, 128 MB | first, 128 MB, not primed | warm, 128 MB | \
+         instructions / warm request | system calls | allocations | MB at first poll, after 1, \
+         half, all | binary / zip MB | crates |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        options.rounds, options.soak
+        machine.replace(", ", ",\n"),
+        options.rounds,
+        options.soak
     );
     for Stand { arm, figures, .. } in stands {
         let memory = figures
@@ -499,7 +508,8 @@ fn chart(stands: &[Stand]) -> String {
         .collect::<Vec<_>>();
     let height = 40 + 24 * bars.len();
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"760\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"13\">\n\
          <rect width=\"760\" height=\"{height}\" fill=\"white\"/>\n\
          <text x=\"8\" y=\"20\">First request at 128 MB, median, milliseconds, logarithmic</text>\n"
     );
@@ -512,7 +522,8 @@ fn chart(stands: &[Stand]) -> String {
             "#8a8f98"
         };
         svg.push_str(&format!(
-            "<text x=\"8\" y=\"{}\">{name}</text><rect x=\"260\" y=\"{y}\" width=\"{width:.0}\" height=\"18\" fill=\"{ours}\"/>\
+            "<text x=\"8\" y=\"{}\">{name}</text><rect x=\"260\" y=\"{y}\" width=\"{width:.0}\" \
+             height=\"18\" fill=\"{ours}\"/>\
              <text x=\"{:.0}\" y=\"{}\">{time:.2}</text>\n",
             y + 14,
             266.0 + width,

@@ -1,15 +1,26 @@
-//! Proof that the tests bite: seeded bugs, switched on one at a time in a copy of the tree, each of which some test must catch.
-//!
-//! `cargo run -p harness --example bugs` tries all of them and prints the table; `-- --sample 6` tries that many, evenly spread, and
-//! `-- --only log` those that have this in their name. The copy
-//! lies in `target/bugs`; the tree itself is never touched. It ends with an error where a bug goes unnoticed, or no longer applies.
+//! Proof that the tests can fail: seeded bugs, applied one at a time in a copy of the tree. The
+//! test that a bug names must catch it.
+//! //!
+//! `cargo run -p harness --example bugs` tries all of them and prints the table; `-- --sample 6`
+//! tries six, evenly spread, and `-- --only log` those with this in their name. First only the
+//! named test runs. If it passes, all others run, which shows whether the name is wrong or a test
+//! is missing. One bug per core is tried at a time, each in its own copy in `target/bugs`; the tree
+//! itself is never touched. The run fails if a bug is not caught, does not compile, or no longer
+//! applies.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     env, fs,
+    io::Read,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::mpsc,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, available_parallelism},
     time::Duration,
 };
 
@@ -25,14 +36,18 @@ struct Bug {
     name: &'static str,
     /// The file, from the tree's root.
     file: &'static str,
-    /// What stands there, once.
+    /// The text without the bug. It occurs once.
     right: &'static str,
-    /// What stands there with the bug.
+    /// The text with the bug.
     wrong: &'static str,
+    /// What `cargo test` builds for the test that catches it: `-p shared --lib`.
+    target: &'static str,
+    /// The name of that test, or a part of it.
+    test: &'static str,
 }
 
 /// No test takes that long; one that does hangs, which is a way to be caught.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 fn main() -> Result<ExitCode> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
@@ -44,193 +59,215 @@ fn main() -> Result<ExitCode> {
         ["--only", text] => (all.len(), *text),
         _ => bail!("usage: bugs [--sample NUMBER | --only TEXT]"),
     };
-    let tree = copy_of_the_tree()?;
-    // All of them, whatever the sample: code that moves away from under a bug is noticed at once.
-    for bug in all {
-        seed(&tree, bug)?;
-    }
+    let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     let tried: Vec<_> = (all.iter().enumerate())
         .filter(|(n, bug)| n * number % all.len() < number && bug.name.contains(only))
         .collect();
-    let bar = progress("bugs", tried.len() as u64, 0);
-    bar.set_message("all tests, without any bug");
-    if let Some(failed) = caught(&tree, None)? {
-        bail!("a test fails without any bug: {failed}");
+    let trees = (1..=available_parallelism()?.get().min(tried.len()))
+        .map(|number| Tree::copy(&root, number))
+        .collect::<Result<Vec<_>>>()?;
+    let first = trees.first().context("no bug has this in its name")?;
+    // All of them, whatever the sample: code that moves away from under a bug is noticed at once.
+    for bug in all {
+        first.seed(bug)?;
     }
+    let bar = progress("bugs", tried.len() as u64, 0);
+    bar.set_message("their tests, without any bug");
+    first.pass(tried.iter().map(|(_, bug)| *bug))?;
 
-    let mut missed = 0;
     bar.reset();
     bar.suspend(|| println!("| | bug | file | caught by |\n|--:|---|---|---|"));
-    for (n, bug) in &tried {
-        bar.set_message(bug.name);
-        let caught = with_bug(&tree, bug)?;
-        missed += usize::from(caught.is_none());
-        bar.inc(1);
-        bar.suspend(|| {
-            println!(
-                "| {} | {} | `{}` | {} |",
-                n + 1,
-                bug.name,
-                bug.file,
-                caught.as_deref().unwrap_or("**nothing**")
-            );
-        });
-    }
-    drop(bar);
-    println!("\n{} bugs tried, {missed} not caught", tried.len());
-    Ok(if missed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-/// The workspace's root.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Copies every file that git tracks or would, and leaves alone those that have not changed, so that little is built anew.
-fn copy_of_the_tree() -> Result<PathBuf> {
-    let tree = root().join("target/bugs");
-    let listed = Command::new("git")
-        .args(["ls-files", "-co", "--exclude-standard"])
-        .current_dir(root())
-        .output()?;
-    ensure!(listed.status.success(), "git cannot list the tree's files");
-    for name in String::from_utf8(listed.stdout)?.lines() {
-        let (from, to) = (root().join(name), tree.join(name));
-        let Ok(content) = fs::read(&from) else {
-            continue; // Deleted, and not committed yet.
-        };
-        if fs::read(&to).is_ok_and(|there| there == content) {
-            continue;
+    let (queue, missed) = (Mutex::new(tried.iter()), AtomicUsize::new(0));
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for tree in &trees {
+            scope.spawn(|| {
+                while let Some((n, bug)) = next() {
+                    bar.set_message(bug.name);
+                    let caught = tree.caught(bug).unwrap_or_else(|why| {
+                        missed.fetch_add(1, Ordering::Relaxed);
+                        format!("**{why:#}**")
+                    });
+                    bar.inc(1);
+                    let (number, name, file) = (n + 1, bug.name, bug.file);
+                    bar.suspend(|| println!("| {number} | {name} | `{file}` | {caught} |"));
+                }
+            });
         }
-        fs::create_dir_all(to.parent().context("a file lies in a folder")?)?;
-        fs::write(&to, content)?;
+    });
+    bar.finish_and_clear();
+    let missed = missed.into_inner();
+    println!("\n{} bugs tried, {missed} not caught", tried.len());
+    Ok(ExitCode::from(u8::from(missed > 0)))
+}
+
+/// A copy of the tree.
+struct Tree {
+    /// Its folder.
+    at: PathBuf,
+    /// Where cargo builds, which has the dependencies already.
+    build: PathBuf,
+}
+
+impl Tree {
+    /// Copies every file that git tracks or would track. Unchanged files keep their times, so that
+    /// little is rebuilt.
+    fn copy(root: &Path, number: usize) -> Result<Self> {
+        let at = root.join(format!("target/bugs/{number}"));
+        let listed = Command::new("git")
+            .args(["ls-files", "-co", "--exclude-standard"])
+            .current_dir(root)
+            .output()?;
+        ensure!(listed.status.success(), "git cannot list the tree's files");
+        for name in String::from_utf8(listed.stdout)?.lines() {
+            let to = at.join(name);
+            let Ok(mut content) = fs::read(root.join(name)) else {
+                continue; // Deleted, and not committed yet.
+            };
+            if name == "Cargo.toml" {
+                // Cargo distinguishes the builds of the copies by their version.
+                let (ours, version) = (String::from_utf8(content)?, env!("CARGO_PKG_VERSION"));
+                content = ours
+                    .replace(
+                        &format!("\nversion = \"{version}\""),
+                        &format!("\nversion = \"{version}-bugs.{number}\""),
+                    )
+                    .into_bytes();
+            }
+            if fs::read(&to).is_ok_and(|there| there == content) {
+                continue;
+            }
+            fs::create_dir_all(to.parent().context("a file lies in a folder")?)?;
+            fs::write(&to, content)?;
+        }
+        let build = root.join("target");
+        Ok(Self { at, build })
     }
-    Ok(tree)
-}
 
-/// The bug's file without it and with it.
-fn seed(tree: &Path, bug: &Bug) -> Result<(String, String)> {
-    let right =
-        fs::read_to_string(tree.join(bug.file)).with_context(|| format!("no file {}", bug.file))?;
-    ensure!(
-        right.matches(bug.right).count() == 1,
-        "{}: the place is not there once: {:?}",
-        bug.name,
-        bug.right
-    );
-    let wrong = right.replacen(bug.right, bug.wrong, 1);
-    Ok((right, wrong))
-}
+    /// The bug's file without it and with it.
+    fn seed(&self, bug: &Bug) -> Result<(String, String)> {
+        let right = fs::read_to_string(self.at.join(bug.file))
+            .with_context(|| format!("no file {}", bug.file))?;
+        ensure!(
+            right.matches(bug.right).count() == 1,
+            "{}: the place is not there once: {:?}",
+            bug.name,
+            bug.right
+        );
+        let wrong = right.replacen(bug.right, bug.wrong, 1);
+        Ok((right, wrong))
+    }
 
-/// Which test catches the bug, if one does. The file is as it was afterwards.
-fn with_bug(tree: &Path, bug: &Bug) -> Result<Option<String>> {
-    let file = tree.join(bug.file);
-    let (right, wrong) = seed(tree, bug)?;
-    fs::write(&file, wrong)?;
-    // The package of functions/<package>/… and infra/<package>/….
-    let caught = caught(tree, bug.file.split('/').nth(1));
-    fs::write(&file, right)?;
-    caught.with_context(|| bug.name.to_owned())
-}
-
-/// Builds the tests and runs them, the quickest first, up to the first that fails: its name. `package` is the one to try first.
-fn caught(tree: &Path, package: Option<&str>) -> Result<Option<String>> {
-    // Unit tests, the store's contract and the environment, and only then what has binaries to build.
-    let stages: [&[&str]; 3] = [
-        &["--lib"],
-        &["--test", "store", "--test", "environment"],
-        &["--bins", "--test", "contract", "--test", "admin"],
-    ];
-    for stage in stages {
-        let mut tests = build(tree, stage)?;
-        tests.sort_by_key(|test| Some(test.package.as_str()) != package);
-        for test in &tests {
-            if let Some(failed) = run(test)? {
-                return Ok(Some(format!("`{}`: {failed}", test.package)));
+    /// An error if a test of these bugs is not there, or fails without any of them.
+    fn pass<'a>(&self, bugs: impl Iterator<Item = &'a Bug>) -> Result<()> {
+        let mut tests = BTreeMap::<_, BTreeSet<_>>::new();
+        for bug in bugs {
+            tests.entry(bug.target).or_default().insert(bug.test);
+        }
+        for (target, names) in tests {
+            let built = self.build(target)?;
+            for name in names {
+                let failed = first_failure(&built, name)?;
+                ensure!(failed.is_none(), "without any bug fails {failed:?}");
             }
         }
+        Ok(())
     }
-    Ok(None)
+
+    /// Which test catches the bug. An error if it is not the one that the bug names.
+    fn caught(&self, bug: &Bug) -> Result<String> {
+        let file = self.at.join(bug.file);
+        let (right, wrong) = self.seed(bug)?;
+        fs::write(&file, wrong)?;
+        let named = (self.build(bug.target)).and_then(|built| first_failure(&built, bug.test));
+        let caught = match named {
+            Ok(None) => (self.build("--workspace")).and_then(|built| first_failure(&built, "")),
+            named => named,
+        };
+        fs::write(&file, right)?;
+        match caught? {
+            Some(name) if name.contains(bug.test) => Ok(format!("`{name}`")),
+            Some(other) => bail!("`{other}`, and not by `{}`", bug.test),
+            None => bail!("nothing"),
+        }
+    }
+
+    /// Builds the tests of these arguments of `cargo test`.
+    fn build(&self, target: &str) -> Result<Vec<Test>> {
+        let built = Command::new(env!("CARGO"))
+            .args(["test", "--quiet", "--no-run", "--message-format=json"])
+            .args(target.split_whitespace())
+            // Nothing of these two is built for it, but with them the dependencies have the
+            // features that the whole workspace gives them, with which they are already built.
+            .args(["-p", "shared", "-p", "admin"])
+            .env("CARGO_BUILD_BUILD_DIR", &self.build)
+            .env("CARGO_TARGET_DIR", self.at.join("target"))
+            .current_dir(&self.at)
+            .stderr(Stdio::null())
+            .output()?;
+        ensure!(built.status.success(), "it does not compile");
+        let mut tests = Vec::new();
+        for line in String::from_utf8(built.stdout)?.lines() {
+            let message: Value = serde_json::from_str(line)?;
+            let path = |pointer| message.pointer(pointer).and_then(Value::as_str);
+            if message.pointer("/profile/test") == Some(&Value::Bool(true))
+                && let (Some(executable), Some(manifest)) =
+                    (path("/executable"), path("/manifest_path"))
+            {
+                let folder = Path::new(manifest).parent();
+                tests.push(Test {
+                    folder: folder.context("a manifest lies in a folder")?.into(),
+                    executable: executable.into(),
+                });
+            }
+        }
+        Ok(tests)
+    }
 }
 
 /// A built test.
 struct Test {
-    package: String,
+    folder: PathBuf,
     executable: PathBuf,
 }
 
-fn build(tree: &Path, which: &[&str]) -> Result<Vec<Test>> {
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "test",
-            "--workspace",
-            "--quiet",
-            "--no-run",
-            "--message-format=json",
-        ])
-        .args(which)
-        .env("CARGO_TARGET_DIR", root().join("target"))
-        .current_dir(tree)
-        .stderr(Stdio::null())
-        .output()?;
-    ensure!(
-        built.status.success(),
-        "it does not compile, so it is no bug to test with"
-    );
-    let mut tests = Vec::new();
-    for line in String::from_utf8(built.stdout)?.lines() {
-        let message: Value = serde_json::from_str(line)?;
-        let text = |path: &str| {
-            message
-                .pointer(path)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
+/// The first that fails of the tests which have this in their name, if one fails. An error if there
+/// is no such test.
+fn first_failure(built: &[Test], name: &str) -> Result<Option<String>> {
+    let mut found = false;
+    for test in built {
+        let mut process = Command::new(&test.executable)
+            .arg(name)
+            .current_dir(&test.folder)
+            .env("RUST_BACKTRACE", "0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut output = process.stdout.take().context("the test has no output")?;
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = output.read_to_end(&mut text);
+            let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
+        });
+        let Ok(text) = receiver.recv_timeout(TIMEOUT) else {
+            process.kill()?;
+            process.wait()?;
+            return Ok(Some(format!("{name}, which hangs")));
         };
-        if message.pointer("/profile/test") == Some(&Value::Bool(true))
-            && let (Some(executable), Some(manifest)) =
-                (text("/executable"), text("/manifest_path"))
-        {
-            let folder = Path::new(&manifest).parent().and_then(Path::file_name);
-            let package = folder.unwrap_or_default().to_string_lossy().into_owned();
-            tests.push(Test {
-                package,
-                executable: executable.into(),
-            });
+        let passed = process.wait()?.success();
+        let tests = text.lines().filter(|line| line.starts_with("test "));
+        found |= tests.clone().next().is_some();
+        if !passed {
+            let mut failed = tests.filter(|line| line.trim_end().ends_with("FAILED"));
+            let first = failed
+                .next()
+                .and_then(|line| line.split_whitespace().nth(1));
+            let first =
+                first.map_or_else(|| format!("{name}, which ends abnormally"), str::to_owned);
+            return Ok(Some(first));
         }
     }
-    Ok(tests)
-}
-
-/// The first failing test of an executable, if one fails.
-fn run(test: &Test) -> Result<Option<String>> {
-    let mut process = Command::new(&test.executable)
-        .current_dir(root().join("target/bugs/tests"))
-        .env("RUST_BACKTRACE", "0")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut output = process.stdout.take().context("the test has no output")?;
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut text = Vec::new();
-        let _ = std::io::Read::read_to_end(&mut output, &mut text);
-        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
-    });
-    let Ok(text) = receiver.recv_timeout(PATIENCE) else {
-        process.kill()?;
-        process.wait()?;
-        return Ok(Some("it hangs".to_owned()));
-    };
-    if process.wait()?.success() {
-        return Ok(None);
-    }
-    let failed = text
-        .lines()
-        .find(|line| line.starts_with("test ") && line.trim_end().ends_with("FAILED"));
-    let name = failed.and_then(|line| line.split_whitespace().nth(1));
-    Ok(Some(name.unwrap_or("it ends abnormally").to_owned()))
+    ensure!(found, "no test has `{name}` in its name");
+    Ok(None)
 }

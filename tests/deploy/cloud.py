@@ -1,7 +1,7 @@
-"""The emulator, with what the template needs and it does not know. Run with the emulator's own Python.
+"""The emulator, extended by what the template needs. Run with the emulator's own Python.
 
-Of some resource types it keeps the name and does nothing; `README.md` says what is therefore not shown. And it learns the condition key
-`dynamodb:LeadingKeys`, which the roles depend on, and lists in the template's conditions.
+It accepts some resource types by name only; `README.md` lists what is therefore not shown. Added
+are the condition key `dynamodb:LeadingKeys`, which the roles need, and lists in conditions.
 """
 
 import json
@@ -94,7 +94,7 @@ decided = engine._evaluate_conditions
 
 
 def with_lists(template, parameters):
-    """Conditions, with the two functions on lists worked out that AWS allows in them and the emulator does not."""
+    """Conditions with AWS's two functions on lists, which the emulator lacks."""
 
     def text(node):
         if isinstance(node, list):

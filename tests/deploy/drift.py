@@ -1,6 +1,6 @@
-"""Whether the CDK makes what SAM makes, with the defaults and with every option: both as CloudFormation, every property compared.
+"""Whether the CDK makes what SAM makes, with the defaults and every option, property by property.
 
-Both come from infra/template.yaml. SAM's side is worked out here by SAM's own code, the CDK's by the construct's.
+Both come from infra/template.yaml: SAM's side by SAM's own code, the CDK's by the construct's.
 """
 
 import contextlib
@@ -22,7 +22,10 @@ PSEUDO = {
     "AWS::Partition": "aws",
     "AWS::StackName": "cancel",
     "AWS::URLSuffix": "amazonaws.com",
-    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/cancel/6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+    "AWS::StackId": (
+        f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/cancel/"
+        "6a7e8feb-b491-4cf7-a9f1-bf3703467718"
+    ),
 }
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/6a7e8feb-b491-4cf7-a9f1-bf3703467718"
 DOMAIN = {
@@ -42,7 +45,8 @@ VPC = {
 THREE_REGIONS = {"ReplicaRegion": "us-east-2", "ThirdRegion": "us-west-2"}
 EVENTS = {"EventsOut": True}
 
-# Each parameter with another value than its default, and what else that needs. A parameter that is in no row is a failure.
+# Each parameter with another value than its default, and what else that needs. A parameter that is
+# in no row is a failure.
 CHANGES = {
     "Providers": {"Providers": ["vtex", "one2pays"]},
     "PaymentsTableName": {"PaymentsTableName": "own-payments"},
@@ -81,6 +85,7 @@ CHANGES = {
     "DomainName, rest": DOMAIN | REST,
     "TruststoreUri": DOMAIN | {"TruststoreUri": "s3://bucket/key", "DefaultEndpoint": "disabled"},
     "DefaultEndpoint": DOMAIN | REST | {"DefaultEndpoint": "disabled"},
+    "CorsOrigins": {"CorsOrigins": "https://shop.example,https://pay.example"},
     **{
         f"{provider}Throttling{what}": {f"{provider}Throttling{what}": 7}
         for provider in PROVIDERS
@@ -172,7 +177,7 @@ def text(value):
 
 
 def written_out(node, bound, parameters):
-    """The loops written out. AWS replaces a loop's variable in keys, in `Fn::Sub` and in `Ref`, and nowhere else."""
+    """Expands the loops. AWS replaces a loop's variable only in keys, `Fn::Sub` and `Ref`."""
     fill = lambda text: re.sub(
         r"\$\{(\w+)\}", lambda found: bound.get(found[1], found[0]), text
     )  # noqa: E731
@@ -285,14 +290,17 @@ def synthesize(stacks, extra=()):
 
 # What CodeDeploy and Lambda make of a function has names of the tools' own.
 OWN_NAMES = {
-    r"(?:CancelApi)?(\w+)Function(?:Version[0-9a-f]{10}|CurrentVersion[0-9A-F]{8}[0-9a-f]{32})": r"\1Version",
+    (
+        r"(?:CancelApi)?(\w+)Function"
+        r"(?:Version[0-9a-f]{10}|CurrentVersion[0-9A-F]{8}[0-9a-f]{32})"
+    ): r"\1Version",
     r"CancelApi(\w+)DeploymentGroup[0-9A-F]{8}": r"\1FunctionDeploymentGroup",
     r"CancelApi(ServerlessDeploymentApplication)[0-9A-F]{8}": r"\1",
 }
 
 
 class Template:
-    """A CloudFormation template, its functions worked out; `Ref` and `GetAtt` of a resource become a name that says what it is."""
+    """A CloudFormation template, its functions evaluated; `Ref` and `GetAtt` become names."""
 
     def __init__(self, template, parameters):
         self.template, self.parameters = template, parameters
@@ -407,7 +415,7 @@ NOTHING = object()
 
 
 def settle(value):
-    """One form for what CloudFormation takes in several: numbers and booleans as text, one thing in a list as the thing, JSON in a text as what it says."""
+    """A value's normal form: numbers and booleans as text, no lists of one, no JSON in text."""
     if isinstance(value, dict):
         return {
             key: sorted(one) if key == "Events" else settle(one)
@@ -434,6 +442,12 @@ def routes():
     return found
 
 
+def browsers():
+    """The providers that a browser may call, out of their source."""
+    sources = {name: ROOT / "functions" / name / "src/lib.rs" for name in PROVIDERS}
+    return [name for name, file in sources.items() if "BROWSER_HEADERS" in file.read_text()]
+
+
 def compare():
     cases = {"the defaults": {}} | {f"another {name}": options for name, options in CHANGES.items()}
     names = {what: f"case-{n}" for n, what in enumerate(cases)}
@@ -456,7 +470,7 @@ def compare():
             assert not options or mine != plain, "no resource changes"
             compared += len(mine)
     print(
-        f"      {len(cases)} sets of options, {compared} resources compared; {len(plain)} of the defaults",
+        f"      {len(cases)} sets of options, {compared} resources; {len(plain)} of the defaults",
         flush=True,
     )
     return plain
@@ -532,6 +546,7 @@ def main():
             "CredentialTtlSeconds",
             "IssuedKeysOnly",
             "SignatureSingleUse",
+            "CorsOrigins",
             "SubnetIds",
             "DynamoDbEndpointUrl",
             "FipsEndpoint",
@@ -564,10 +579,17 @@ def main():
             for name, facts in plain.items()
             if facts["(Type)"] == "AWS::ApiGatewayV2::Route"
         }
-        equal(keys, {provider: f"POST {path}" for provider, path in routes().items()})
+        expected = {provider: f"POST {path}" for provider, path in routes().items()}
+        # A browser sends OPTIONS before the cancel, where the provider lets browsers in.
+        expected |= {
+            f"{provider}Preflight": f"OPTIONS {routes()[provider]}" for provider in browsers()
+        }
+        equal(keys, expected)
         rest = sam(REST)
         for provider, path in routes().items():
             equal(rest_path(rest, provider), path, provider)
+            method = "ANY" if provider in browsers() else "POST"
+            equal(rest.properties(f"{provider}Method")["HttpMethod"], method, provider)
 
 
 def rest_path(template, provider):

@@ -1,4 +1,4 @@
-"""Both stacks on an AWS emulator: deployed with the real tools, called through API Gateway, and deleted."""
+"""Both stacks on an AWS emulator: deployed with the real tools, called, and deleted."""
 
 import hashlib
 import hmac
@@ -36,7 +36,7 @@ from suite import (
 
 
 class Ministack(Process):
-    """The emulator, on this machine's own address only. With `asks` it checks signatures, and every call against its role's policy."""
+    """The emulator, on loopback only. With `asks` it checks signatures and the roles' policies."""
 
     def __init__(self, asks):
         self.port = free_port()
@@ -105,6 +105,12 @@ class Stack:
         )
         self.providers = [provider for provider in PROVIDERS if f"{provider}Url" in self.outputs]
         physical = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in self.resources()}
+        # Of an HTTP API all providers' requests are at its root, of REST APIs in each one's stage.
+        self.stage = "$default" if "Api" in physical else "live"
+        self.apis = {
+            provider: physical.get("Api") or physical[f"{provider}Api"]
+            for provider in self.providers
+        }
         self.logs = {provider: physical[f"{provider}Logs"] for provider in self.providers}
         self.keys = [
             f"arn:aws:kms:us-east-1:000000000000:key/{id}"
@@ -113,11 +119,11 @@ class Stack:
         ]
 
     def call(self, provider, path, headers, body, method="POST"):
-        """Through API Gateway: the one that the provider's URL names, which for REST APIs has the stage in its path."""
-        host, _, rest = self.outputs[f"{provider}Url"].split("//")[1].partition("/")
-        status, answered, text = self.cloud.call(
-            host, method, f"/live{path}" if rest.startswith("live/") else path, headers, body
-        )
+        """Through API Gateway, by the name that AWS gives the provider's API."""
+        region = self.cloud.client("apigateway").meta.region_name
+        host = f"{self.apis[provider]}.execute-api.{region}.amazonaws.com"
+        prefix = "/live" if self.stage == "live" else ""
+        status, answered, text = self.cloud.call(host, method, prefix + path, headers, body)
         return status, answered, json.loads(text or "{}")
 
     def resources(self):
@@ -162,7 +168,7 @@ class Client:
     def __init__(self, provider):
         self.provider = provider
         self.data = json.loads(
-            (ROOT / "infra/local/demo" / f"{provider}.json").read_text(), parse_float=number
+            (ROOT / "functions" / provider / "demo.json").read_text(), parse_float=number
         )
         self.how = self.data["cancel"]
         self.route = drift.routes()[provider]
@@ -210,7 +216,7 @@ class Client:
 
 
 def endpoints(stack):
-    """The five endpoints through API Gateway: each outcome that a client can meet, and what it leaves in DynamoDB."""
+    """The endpoints through API Gateway: each outcome, and the items afterwards."""
     for provider in stack.providers:
         caller = Client(provider)
         first, second, third = caller.cancelable[:3]
@@ -229,7 +235,8 @@ def endpoints(stack):
                 equal(again, caller.how["again"]["refused"]["status"], refused)
                 assert caller.how["again"]["refused"]["code"] in json.dumps(refused), refused
             else:
-                # VTEX's protocol answers with the cancellation there is; what it refuses is a settled payment.
+                # VTEX's protocol answers with the cancellation there is; what it refuses is a
+                # settled payment.
                 equal((again, refused["cancellationId"]), (200, body["cancellationId"]))
                 _, _, settled = caller.call(stack, "VTEX_SETTLED")
                 equal((settled["code"], settled["cancellationId"]), ("cancel-failed", None))
@@ -268,7 +275,7 @@ def endpoints(stack):
 
 
 def least_privilege(stack, single_use=False, traced=False):
-    """The deployed roles: by the rules of IAM, and by the emulator, which asks them at every call."""
+    """The deployed roles, by the rules of IAM and by the emulator, which checks every call."""
     world = rights.World(
         stack.name,
         stack.tables.payments,
@@ -288,7 +295,7 @@ def least_privilege(stack, single_use=False, traced=False):
 
 
 def foreign_keys(stack):
-    """The emulator asks for `dynamodb:LeadingKeys` at every call: with its function's role, another provider's items are out of reach."""
+    """A role cannot reach another provider's items (`dynamodb:LeadingKeys`)."""
     sts, iam = stack.cloud.client("sts"), stack.cloud.client("iam")
     role, policy = stack.policy("vtex")
     trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
@@ -330,7 +337,7 @@ def foreign_keys(stack):
 
 
 def missing_permission(stack):
-    """Without either of its rights to DynamoDB a function answers the provider's 500, and one line says what to check."""
+    """Without a right to DynamoDB, a function responds with 500, and logs what to check."""
     for provider in stack.providers:
         caller = Client(provider)
         for action, table in (
@@ -354,16 +361,17 @@ def missing_permission(stack):
                     grant(policy)
                 equal(status, 500, body)
                 equal(stack.tables.payment(caller.pk(caller.cancelable[0])), item)
-                errors = [
-                    line
-                    for line in stack.log(provider)
-                    if line["level"] == "ERROR" and line.get("table") == table
-                ]
-                equal(
-                    [(line["code"], "permissions" in line["message"]) for line in errors],
-                    [("AccessDeniedException", True)],
-                    "log",
+                errors = until(
+                    lambda: [
+                        line["message"]
+                        for line in stack.log(provider)
+                        if line.get("table") == table
+                        and line.get("code") == "AccessDeniedException"
+                    ],
+                    60,
+                    "the log",
                 )
+                assert len(errors) == 1 and "permissions" in errors[0], errors
                 equal(caller.call(stack, caller.cancelable[0])[0], 200, "with its rights again")
 
 
@@ -469,18 +477,21 @@ def with_sam(cloud):
         "CredentialTtlSeconds": 0,
         "EventsOut": True,
         "AlarmEmail": "night@example.com",
-    }
+    } | drift.CHANGES["CorsOrigins"]
     with test("sam deploy"):
         sam_deploy(cloud, "cancel", **options)
     stack = Stack(cloud, "cancel")
-    readme_credentials(stack)
+    next_commands(stack)
     endpoints(stack)
+    browsers(stack)
+    operators_tool(stack)
     least_privilege(stack)
     foreign_keys(stack)
     missing_permission(stack)
     watch.asked(stack, lines(stack))
     watched_and_told(stack)
     watch.commands(stack)
+    integration(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
     with test("the script for a real account, as far as the emulator goes"):
         smoke.smoke(cloud, everything=False, architecture="x86_64")
@@ -494,37 +505,46 @@ def with_sam(cloud):
     production(cloud, stack)
     canary(cloud, stack, secret)
     sam_delete(cloud, Stack(cloud, "production"))
+    private(cloud)
     release(cloud)
     own_tables(cloud)
     kept_tables(cloud)
 
 
-# REST APIs, keys of one's own for both tables, two providers, and most of what is off by default.
+# REST APIs, keys of one's own for both tables, three providers, and most of what is off by default.
 KEYS = {
     which: f"arn:aws:kms:us-east-1:000000000000:key/{n * 8}-0000-0000-0000-000000000000"
     for n, which in (("1", "PaymentsKey"), ("2", "CredentialsKey"))
 }
-PRODUCTION = drift.DOMAIN | {
-    "FrontEnd": "rest",
-    "Providers": ["vtex", "one2pays"],
-    "PaymentsKey": "new",
-    "TableRemoval": "Delete",
-    "CredentialTtlSeconds": 0,
-    "SignatureSingleUse": True,
-    "ReservedConcurrency": 5,
-    "Tracing": "Active",
-    "TruststoreUri": "s3://bucket/key",
-    "DefaultEndpoint": "disabled",
-    "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b",
-    "one2paysThrottlingRate": 7,
-    "one2paysThrottlingBurst": 9,
-}
+PRODUCTION = (
+    drift.DOMAIN
+    | drift.CHANGES["CorsOrigins"]
+    | {
+        "FrontEnd": "rest",
+        "Providers": ["vtex", "walletconnect", "one2pays"],
+        "PaymentsKey": "new",
+        "TableRemoval": "Delete",
+        "CredentialTtlSeconds": 0,
+        "SignatureSingleUse": True,
+        "ReservedConcurrency": 5,
+        "Tracing": "Active",
+        "TruststoreUri": "s3://bucket/key",
+        "DefaultEndpoint": "disabled",
+        "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b",
+    }
+    # So high that the emulator, which heeds them, refuses none of the tests' requests.
+    | {
+        f"{provider}Throttling{what}": limit
+        for provider in ("vtex", "walletconnect", "one2pays")
+        for what, limit in (("Rate", 7000), ("Burst", 9000))
+    }
+)
 
 
 def production(cloud, stack):
     """What the options of a production setup make, as far as the emulator has it."""
     group(f"{stack.name}: REST APIs, own keys, a subset of providers")
-    with test(f"{stack.name}: two providers are there, with an API each, and no other"):
+    with test(f"{stack.name}: its providers are there, with an API each, and no other"):
         equal(stack.providers, sorted(PRODUCTION["Providers"]))
         apis = {one["name"]: one for one in cloud.client("apigateway").get_rest_apis()["items"]}
         equal(set(apis), {f"{stack.name}-{provider}" for provider in stack.providers})
@@ -546,15 +566,15 @@ def production(cloud, stack):
         )
     with test(f"{stack.name}: each route has its own throttle, and the APIs their domain names"):
         gateway = cloud.client("apigateway")
-        api = stack.outputs["one2paysUrl"].split("//")[1].split(".")[0]
-        settings = gateway.get_stage(restApiId=api, stageName="live")["methodSettings"]["*/*"]
+        stage = gateway.get_stage(restApiId=stack.apis["one2pays"], stageName="live")
+        settings = stage["methodSettings"]["*/*"]
         equal(
             (
                 settings["throttlingRateLimit"],
                 settings["throttlingBurstLimit"],
                 settings["dataTraceEnabled"],
             ),
-            (7, 9, False),
+            (7000, 9000, False),
         )
         names = {one["domainName"]: one for one in gateway.get_domain_names()["items"]}
         equal(set(names), {f"{provider}.pay.example.com" for provider in stack.providers})
@@ -563,13 +583,16 @@ def production(cloud, stack):
             {"s3://bucket/key"},
         )
     # The emulator goes on to serve the default endpoint, which is how the tests call it.
+    next_commands(stack)
     endpoints(stack)
+    browsers(stack)
+    operators_tool(stack)
     least_privilege(stack, single_use=True, traced=True)
     refusals(stack)
 
 
 def canary(cloud, stack, secret):
-    """The canary's function, run once by hand: it replays a canceled payment of each provider, and changes nothing."""
+    """The canary's function, run once: it replays a canceled payment of each provider."""
     requests, items = {}, {}
     for provider in stack.providers:
         caller, payment = Client(provider), None
@@ -578,7 +601,7 @@ def canary(cloud, stack, secret):
         equal(caller.call(stack, payment, key="canary")[0], 200)
         items[caller.pk(payment)] = stack.tables.payment(caller.pk(payment))
         headers = dict(line.split(": ", 1) for line in caller.how["headers"] if "{" not in line)
-        api = stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0]
+        api = stack.apis[provider]
         requests[provider] = {
             "url": f"http://127.0.0.1:{cloud.port}/live{re.sub(r'{.+?}', payment, caller.route)}",
             "headers": headers
@@ -601,19 +624,22 @@ def canary(cloud, stack, secret):
         if one["LogicalResourceId"] == "CanaryLogs"
     ]
 
+    def lines():
+        found = [line for line in log_lines(cloud, logs) if "canary" in line]
+        return sorted(found, key=lambda line: line["_aws"]["Timestamp"])
+
     def seen(value):
         cloud.client("secretsmanager").put_secret_value(
             SecretId=secret, SecretString=json.dumps(value)
         )
+        before = len(lines())
         answer = client.invoke(FunctionName=f"{stack.name}-canary")
         assert "FunctionError" not in answer, answer["Payload"].read()
-        lines = [line for line in log_lines(cloud, logs) if "canary" in line][
-            -len(stack.providers) :
-        ]
-        return {line["provider"]: line["canary"] for line in lines}
+        until(lambda: len(lines()) == before + len(stack.providers), 60, "the canary's lines")
+        return {line["provider"]: line["canary"] for line in lines()[before:]}
 
     with test(
-        f"{stack.name}: the canary replays a cancel of each provider, sees what is wrong, and changes nothing"
+        f"{stack.name}: the canary replays each provider's cancel, finds faults, changes nothing"
     ):
         equal(seen(requests), dict.fromkeys(stack.providers, 1))
         wrong = json.loads(json.dumps(requests))
@@ -639,7 +665,7 @@ def log_lines(cloud, name):
 
 
 def refusals(stack):
-    """What a REST API answers by itself, which its clients must be able to read."""
+    """A REST API's own responses, which its clients must be able to read."""
     template = drift.sam(PRODUCTION)
     words = template.template["Mappings"]
     for provider in stack.providers:
@@ -653,10 +679,7 @@ def refusals(stack):
                 (headers.get("cache-control"), headers.get("content-type")),
                 ("no-store", "application/json"),
             )
-            gateway, api = (
-                stack.cloud.client("apigateway"),
-                stack.outputs[f"{provider}Url"].split("//")[1].split(".")[0],
-            )
+            gateway, api = stack.cloud.client("apigateway"), stack.apis[provider]
             deployed = {
                 one["responseType"]: one
                 for one in gateway.get_gateway_responses(restApiId=api, limit=500)["items"]
@@ -672,9 +695,54 @@ def refusals(stack):
                 )
                 equal(response["responseParameters"]["gatewayresponse.header.Retry-After"], "'1'")
 
+        def provoked(status, kind):
+            found, headers, body = caller.call(stack, caller.cancelable[0])
+            equal((found, body), (status, json.loads(words["Envelopes"][provider][kind])))
+            equal((headers["retry-after"], headers["cache-control"]), ("1", "no-store"))
+            assert headers["x-request-id"], headers
+
+        caller = Client(provider)
+        stack.tables.put(caller.data)
+        with test(f"{stack.name}: {provider}: 429 over the throttle, in the provider's envelope"):
+            limits = gateway.get_stage(restApiId=api, stageName="live")["methodSettings"]["*/*"]
+            throttle(gateway, api, 0, 0)
+            provoked(429, "TooMany")
+            throttle(gateway, api, limits["throttlingRateLimit"], limits["throttlingBurstLimit"])
+        with test(f"{stack.name}: {provider}: 500 without a function, in the provider's envelope"):
+            function, lambdas = f"{stack.name}-{provider}", stack.cloud.client("lambda")
+            alias = lambdas.get_alias(FunctionName=function, Name="live")
+            lambdas.delete_alias(FunctionName=function, Name="live")
+            provoked(500, "Undecided")
+            lambdas.create_alias(
+                FunctionName=function, Name="live", FunctionVersion=alias["FunctionVersion"]
+            )
+            equal(caller.call(stack, caller.cancelable[0])[0], 200, "with its function again")
+
+
+def throttle(gateway, api, rate, burst):
+    gateway.update_stage(
+        restApiId=api,
+        stageName="live",
+        patchOperations=[
+            {"op": "replace", "path": f"/*/*/throttling/{name}Limit", "value": str(value)}
+            for name, value in (("rate", rate), ("burst", burst))
+        ],
+    )
+
+
+def private(cloud):
+    """Private REST APIs accept only calls through their VPC endpoints, which the tests lack."""
+    options = drift.CHANGES["VpcEndpointIds"] | {"TableRemoval": "Delete", "Providers": ["vtex"]}
+    stack, caller = sam_deploy(cloud, "private", **options), Client("vtex")
+    with test("private: 403 from elsewhere, by the resource policy and in the provider's envelope"):
+        envelopes = drift.sam(options).template["Mappings"]["Envelopes"]
+        status, _, body = caller.call(stack, caller.cancelable[0])
+        equal((status, body), (403, json.loads(envelopes["vtex"]["Forbidden"])))
+    sam_delete(cloud, stack)
+
 
 def versions(stack, deploy_another):
-    """A deployment is another version behind the same alias. CodeDeploy's part, the emulator has not: here its calls to Lambda are made by hand."""
+    """A deployment is another version behind the alias. CodeDeploy's calls are made by hand."""
     client, name = stack.cloud.client("lambda"), f"{stack.name}-vtex"
     caller = Client("vtex")
 
@@ -683,7 +751,7 @@ def versions(stack, deploy_another):
         equal(caller.call(stack, caller.cancelable[0])[0], 200)
 
     with test(
-        f"{stack.name}: API Gateway calls the alias, which a deployment moves to a new version and keeps the old one"
+        f"{stack.name}: API Gateway calls the alias; a deployment moves it, keeps the old version"
     ):
         before = client.get_alias(FunctionName=name, Name="live")["FunctionVersion"]
         deploy_another()
@@ -702,7 +770,7 @@ def versions(stack, deploy_another):
         )
         cancels()
     with test(
-        f"{stack.name}: a tenth of the traffic on a new version, and all of it back, as CodeDeploy does both"
+        f"{stack.name}: a tenth of the traffic to a new version, and back, as CodeDeploy does it"
     ):
         client.update_alias(
             FunctionName=name,
@@ -734,7 +802,7 @@ def versions(stack, deploy_another):
 
 
 def release(cloud):
-    """A release, as its workflow makes it and infra/README.md deploys it: zips, and a template that names them."""
+    """A release, as its workflow makes it and infra/README.md deploys it."""
     with test("a release's zips are deployed without a compiler"):
         folder = WORK / "release"
         folder.mkdir(parents=True, exist_ok=True)
@@ -751,9 +819,9 @@ def release(cloud):
         )
         (folder / "template-arm64.yaml").write_text(template)
         text = (ROOT / "infra/README.md").read_text()
-        command = re.search(r"^sam deploy --template-file template-arm64.+$", text, re.MULTILINE)[
-            0
-        ].replace("--stack-name cancel", "--stack-name released")
+        command = r"^sam deploy --template-file template-arm64(?:.*\\\n)*.*$"
+        command = re.search(command, text, re.MULTILINE)[0]
+        command = command.replace("--stack-name cancel", "--stack-name released")
         options = (
             " --parameter-overrides Architecture=x86_64 TableRemoval=Delete CredentialTtlSeconds=0"
         )
@@ -766,7 +834,7 @@ def release(cloud):
 
 def own_tables(cloud):
     with test(
-        "SAM with one's own tables makes none, cancels in them, publishes out of their stream, and remembers them"
+        "SAM with own tables makes none, cancels in them, publishes from their stream, keeps them"
     ):
         dynamodb = cloud.client("dynamodb")
         for name in ("own-payments", "own-credentials"):
@@ -891,28 +959,108 @@ def kept_tables(cloud):
                 raise AssertionError(f"{table} could be deleted")
 
 
-def readme_credentials(stack):
-    """The command of the README that issues a merchant's first credentials, as it is printed there."""
-    with test("infra/README.md: the first merchant's credentials"):
-        text = (ROOT / "infra/README.md").read_text()
-        command = r"```sh\n([^`]*cargo run -p admin -- [^`]*credentials issue[^`]+)```"
-        found = re.search(command, text)
-        if found is None:
-            raise AssertionError("infra/README.md has no `cargo run -p admin -- … credentials issue`")
-        environment = stack.cloud.environment | {"STACK": stack.name}
-        printed = run(
-            "readme-credentials", ["bash", "-euo", "pipefail", "-c", found[1]], environment
+def integration(stack):
+    """The commands of infra/integrate.md, as they are: a payment is put, and its status moved."""
+    with test("infra/integrate.md: a payment is put, and its status moved"):
+        table, key = stack.tables.payments, {"pk": {"S": "hedgepayments#m_1#pay_1"}}
+        stack.tables.dynamodb.delete_item(TableName=table, Key=key)
+        for block in watch.blocks((ROOT / "infra/integrate.md").read_text(), "sh account"):
+            here = block.replace("--table-name payments", f"--table-name {table}")
+            watch.shell(stack, here, {})
+        item = stack.tables.dynamodb.get_item(TableName=table, Key=key)["Item"]
+        equal(item["status"], {"S": "processing"})
+
+
+def next_commands(stack):
+    """The commands that the stack's outputs print, as they are: a key, a payment, a cancel."""
+    outputs = stack.outputs
+    given = re.search(r"--provider (\w+)", outputs["Next1IssueKey"])[1]
+    for provider in stack.providers:
+        with test(f"{stack.name}: {provider}: the outputs' commands cancel a first payment"):
+            url, payment = re.search(
+                r"'(https?://[^']+/([^/']+)/cancel\w*)'", outputs[f"Next3{provider}Cancel"]
+            ).groups()
+            equal(re.sub(r"{\w+}", payment, outputs[f"{provider}Url"]), url)
+            issue, put = (
+                # They are those of the first provider: the others', with its name and its payment.
+                re.sub("m_1 .+", f"m_1 {payment}", outputs[name]).replace(
+                    f"--provider {given}", f"--provider {provider}"
+                )
+                for name in ("Next1IssueKey", "Next2PutPayment")
+            )
+            assert provider != given or (issue, put) == (
+                outputs["Next1IssueKey"],
+                outputs["Next2PutPayment"],
+            )
+            # The tool is built already; the emulator stands behind the name, without TLS.
+            scheme, _, host, *_ = url.split("/")
+            near = re.sub(r"\.execute-api\..+", f".execute-api.localhost:{stack.cloud.port}", host)
+            script = f"""
+                cargo() {{
+                  [[ "${{*:1:4}}" == "run -p admin --" ]] && {TARGET}/debug/admin "${{@:5}}"
+                }}
+                curl() {{
+                  command curl -sS -H 'Host: {near}' "${{@/{scheme}\\/\\/{host}/{stack.cloud.url}}}"
+                }}
+                printed=$({issue})
+                ID=$(sed -n 's/^ *id *//p' <<<"$printed")
+                SECRET=$(sed -n 's/^ *secret *//p' <<<"$printed")
+                {put}
+                {outputs[f"Next3{provider}Cancel"]}
+            """
+            command = ["bash", "-euo", "pipefail", "-c", script]
+            printed = run("next-commands", command, stack.cloud.environment)
+            item = stack.tables.payment(f"{provider}#m_1#{payment}")
+            equal(item["status"], Client(provider).canceled, printed)
+            equal(item["cancellation"]["token"].endswith("first"), True, item)
+
+
+# The emulator decodes a path before it finds the route, and takes each body for text.
+OF_THE_EMULATOR = {
+    "decodes_an_id_once_only",
+    "does_not_decode_a_payment_id_twice",
+    "refuses_a_body_that_is_not_utf8",
+    "refuses_an_encoded_slash",
+    "refuses_an_encoded_slash_before_the_right_id",
+}
+
+
+def operators_tool(stack):
+    """`admin` against the deployed stack, through its APIs."""
+    base = f"{stack.cloud.url}/_aws/execute-api"
+    urls = [f"--url={name}={base}/{api}/{stack.stage}" for name, api in stack.apis.items()]
+    admin = [TARGET / "debug/admin", "--stack", stack.name, "--json"]
+    with test(f"{stack.name}: admin verify finds every provider as it must be"):
+        verify = [*admin, "verify", "--samples", "2", *urls]
+        reports = json.loads(run("admin-verify", verify, stack.cloud.environment))
+        equal(sorted(one["provider"] for one in reports if one["passed"]), stack.providers)
+    with test(f"{stack.name}: admin conformance finds no difference that is not the emulator's"):
+        # It exits with 3 where there are differences.
+        command = ["bash", "-c", '"$@" || [ $? = 3 ]', "admin", *admin, "conformance", *urls]
+        played = json.loads(
+            run("admin-conformance", command, stack.cloud.environment, seconds=900)
         )
-        secret = re.search(r"^ *secret +(pck_\w{49})$", printed, re.MULTILINE)
-        assert secret, printed
-        # It is a key: an unknown payment is not found with it, rather than not allowed.
-        status, _, body = stack.call(
-            "hyperswitch",
-            "/payments/none/cancel",
-            {"api-key": secret[1], "content-type": "application/json"},
-            "{}",
-        )
-        equal(status, 404, body)
+        failed = [one for one in played if one["result"] == "failed"]
+        assert {one["case"] for one in failed} <= OF_THE_EMULATOR, failed
+        passed = sum(one["result"] == "passed" for one in played)
+        assert passed > 0.9 * len(played) > 90 * len(stack.providers), (passed, len(played))
+        print(f"      {passed} of {len(played)} cases passed", flush=True)
+
+
+def browsers(stack):
+    """A page of an allowed origin may call the providers that browsers may call; no other page."""
+    allowed = drift.CHANGES["CorsOrigins"]["CorsOrigins"].split(",")[0]
+    for provider in set(drift.browsers()) & set(stack.providers):
+        path = re.sub(r"{\w+}", "none", drift.routes()[provider])
+        with test(f"{stack.name}: {provider}: a page of an allowed origin may call, and no other"):
+            for origin in (allowed, "https://another.example"):
+                expected = origin if origin == allowed else None
+                asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+                # The emulator answers every preflight of an HTTP API by itself, which AWS does not.
+                for method in ("POST", "OPTIONS") if stack.stage == "live" else ("POST",):
+                    status, headers, _ = stack.call(provider, path, asked, None, method)
+                    equal(headers.get("access-control-allow-origin"), expected, method)
+                    equal(status, 200 if method == "OPTIONS" else 401, method)
 
 
 def with_cdk(cloud):
@@ -924,7 +1072,7 @@ def with_cdk(cloud):
         "CredentialTtlSeconds": 0,
         "EventsOut": True,
         "AlarmEmail": "night@example.com",
-    }
+    } | drift.CHANGES["CorsOrigins"]
     file.write_text(
         json.dumps(
             {
@@ -934,8 +1082,15 @@ def with_cdk(cloud):
         )
     )
     cdk = ["node_modules/.bin/cdk", "--app", f"node build/bin/cancel.js {file}"]
-    with test("cdk bootstrap"):
-        run("cdk-bootstrap", cdk + ["bootstrap"], cloud.environment, folder)
+    with test("npx cdk bootstrap and npx cdk deploy, as infra/README.md prints them"):
+        text = (ROOT / "infra/README.md").read_text()
+        commands = "\n".join(re.findall(r"^npx cdk .+$", text, re.MULTILINE))
+        # There is nobody to confirm the roles.
+        environment = cloud.environment | {"CDK_REQUIRE_APPROVAL": "never"}
+        run("readme-cdk", ["bash", "-euc", commands], environment, folder)
+        (name,) = json.loads((folder / "stacks.json").read_text())
+        equal(Stack(cloud, name).providers, PROVIDERS)
+        run("readme-cdk-destroy", ["npx", "cdk", "destroy", "--force", name], environment, folder)
     with test("cdk deploy"):
         run(
             "cdk-deploy",
@@ -944,7 +1099,10 @@ def with_cdk(cloud):
             folder,
         )
     stack = Stack(cloud, "cancel-cdk")
+    next_commands(stack)
     endpoints(stack)
+    browsers(stack)
+    operators_tool(stack)
     least_privilege(stack)
     watched_and_told(stack)
 
@@ -965,7 +1123,7 @@ def with_cdk(cloud):
     file.write_text(
         json.dumps({"production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"})})
     )
-    with test("cdk deploy of REST APIs, own keys and two providers"):
+    with test("cdk deploy of REST APIs, own keys and three providers"):
         run(
             "cdk-deploy-production",
             cdk + ["deploy", "--require-approval", "never"],
@@ -987,7 +1145,8 @@ def with_cdk(cloud):
 def main():
     with Ministack(asks=True) as cloud:
         with_sam(cloud)
-    # Where it asks, it keeps the CDK's own publishing role from its bucket. What the functions' roles allow is checked all the same.
+    # Where it asks, it keeps the CDK's own publishing role from its bucket. What the functions'
+    # roles allow is checked all the same.
     with Ministack(asks=False) as cloud:
         with_cdk(cloud)
 

@@ -1,4 +1,4 @@
-"""The binaries behind the two runtimes that need no account: AWS's own Runtime Interface Emulator, and cargo-lambda's."""
+"""The binaries under AWS's Runtime Interface Emulator and under cargo-lambda's runtime."""
 
 import json
 import os
@@ -85,6 +85,7 @@ def play(what, provider, tables, relay, invoke):
             tables.empty()
             tables.put(case.given)
             relay.hang_up(case.given.get("store") == "unreachable")
+            relay.lossy = case.given.get("store") == "lossy"
             relay.take()
             start = time.time()
             answer = invoke(case)
@@ -93,6 +94,7 @@ def play(what, provider, tables, relay, invoke):
             writes = sum(operation == "UpdateItem" for operation, _ in taken)
             case.check(start, answer, tables.scan(tables.payments), writes)
     relay.hang_up(False)
+    relay.lossy = False
     print(
         f"      {provider}: {len(found)} golden cases in {time.monotonic() - began:.1f} s",
         flush=True,
@@ -121,10 +123,11 @@ def runtime_interface_emulator(dynoxide):
 
 
 def bad_settings(dynoxide):
-    """What a wrong deployment does: it starts, answers in the provider's words, and says in one line what to check."""
+    """With wrong settings, a function starts, responds with 500, and logs what to check."""
     group("wrong settings: the function starts, answers the provider's 500, and logs what to check")
     endpoint = f"http://127.0.0.1:{dynoxide.port}"
-    # An address where nobody listens, as a region without a DynamoDB or a subnet without a way to it.
+    # An address where nobody listens, as a region without a DynamoDB or a subnet without a way to
+    # it.
     nobody = f"http://127.0.0.1:{free_port()}"
     settings = {
         "no payments table": (
@@ -149,7 +152,8 @@ def bad_settings(dynoxide):
                 dynoxide.tables.empty()
                 dynoxide.tables.put(case.given)
                 answer = function.invoke(case.signed())
-                # Where DynamoDB refuses, nothing can have happened: 500. Where nobody answers, some providers have a 503 for that.
+                # Where DynamoDB refuses, nothing can have happened: 500. Where nobody answers, some
+                # providers have a 503 for that.
                 wanted = (500,) if table.startswith(("paymets", "credentails")) else (500, 503)
                 assert answer["statusCode"] in wanted, answer
                 assert parse(answer["body"]), "an empty body"
@@ -160,9 +164,9 @@ def bad_settings(dynoxide):
 
 
 def two_regions(one):
-    """Where "exactly once" ends: two Regions of a table that is replicated with eventual consistency each check the condition on their own copy."""
+    """Where "exactly once" ends: with eventual consistency, each Region checks its own copy."""
     group(
-        "two stores, as two Regions with eventual consistency: both cancel, and one captures what the other cancels"
+        "two stores, as two eventually consistent Regions: both cancel; one captures, one cancels"
     )
     case = next(
         case for case in cases("vtex") if case.then["writes"] == 1 and case.then.get("payments")
@@ -206,9 +210,7 @@ def two_regions(one):
 
 
 def cargo_lambda(dynoxide):
-    group(
-        "cargo lambda watch and invoke: five real URLs on one port, every golden case, debug binaries"
-    )
+    group("cargo lambda watch and invoke: the five URLs on one port, every golden case")
     relay, port = Relay(dynoxide.port), free_port()
     environment = (
         os.environ
@@ -226,7 +228,8 @@ def cargo_lambda(dynoxide):
         copies.mkdir(parents=True, exist_ok=True)
 
         def invoke(provider, case):
-            # A signature is good for five minutes: the events that carry one are signed anew, the others taken as they are.
+            # A signature is good for five minutes: the events that carry one are signed anew, the
+            # others taken as they are.
             file = case.file
             if case.sign is not None:
                 file = copies / "event.json"

@@ -1,4 +1,4 @@
-"""The golden cases of `events/`, in the form that `events/README.md` describes, against whatever runs a function."""
+"""The golden cases of `events/` (see `events/README.md`), for anything that runs a function."""
 
 import base64
 import datetime
@@ -49,7 +49,7 @@ class Case:
             self.file.write_text(json.dumps(self.event))
 
     def signed(self):
-        """The event as it is sent: with a signature made this moment where the case asks for one."""
+        """The event as it is sent: signed now, if the case is signed."""
         if self.sign is None:
             return self.event
         event = json.loads(json.dumps(self.event, default=str))
@@ -80,7 +80,9 @@ class Case:
         expected = {item["pk"]: item for item in self.given.get("payments", [])}
         expected |= {item["pk"]: item for item in fill(then.get("payments", []), known)}
         same(after, expected, "payments")
-        equal(writes, then["writes"], "writes")
+        # Every attempt of a write that is lost is one more.
+        if self.given.get("store") != "lossy":
+            equal(writes, then["writes"], "writes")
 
     def placeholders(self, began, answer, table):
         request_id = answer["headers"]["x-request-id"]
@@ -97,6 +99,10 @@ class Case:
                 raise AssertionError(f"canceled_at {at} is not within the call")
             known |= {"{canceled_at_seconds}": at.split(".")[0] + "Z", "{canceled_at}": at}
         cancellation = item.get("cancellation", {})
+        token = cancellation.get("token", "")
+        if token.startswith("signature "):
+            matches("signature [0-9a-f]{64}", token, "cancellation.token")
+            known["{token}"] = token
         for name, length in (("id", 32), ("fingerprint", 64)):
             if name in cancellation:
                 matches(f"[0-9a-f]{{{length}}}", cancellation[name], f"cancellation.{name}")
@@ -125,4 +131,4 @@ def fill(value, known):
 def cases(provider):
     command = ["cargo", "run", "--quiet", "--locked", "-p", "golden", "--", provider]
     found = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return [Case(provider, case) for case in json.loads(found)]
+    return [Case(provider, case) for case in json.loads(found, parse_float=number)]

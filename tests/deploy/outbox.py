@@ -1,8 +1,9 @@
-"""Events out: a cancel through the deployed functions, its record in the payments' stream, and what the pipe of the template makes of it.
+"""Events out: a cancel through the deployed functions, its stream record, and the pipe's event.
 
-The emulator keeps pipes, and runs none that has a filter, an enrichment or a bus. So this plays the pipe, which is plumbing, and leaves each of its
-steps to the emulator: DynamoDB's stream has the records, EventBridge matches the template's filter, Step Functions runs the deployed state machine, and
-EventBridge takes what comes of it on the deployed bus and hands it to a listener.
+The emulator runs no pipe with a filter, an enrichment or a bus. So this plays the pipe, and the
+emulator runs each of its steps: DynamoDB's stream has the records, EventBridge matches the
+template's filter, Step Functions runs the deployed state machine, and EventBridge passes the result
+over the deployed bus to a listener.
 """
 
 import decimal
@@ -100,7 +101,7 @@ class Outbox:
         )
 
     def deliver(self):
-        """Everything since the last time, through the pipe's steps to the listener: how many records, how many passed the filter, and the events that arrived."""
+        """Runs new records through the pipe: how many came, how many passed, the events."""
         every = self.records()
         fresh, self.seen = every[self.seen :], len(every)
         passed = [record for record in fresh if self.passes(record)]
@@ -169,7 +170,7 @@ def write(stack, pk, expression, **values):
 
 
 def others(stack, caller, given, ours):
-    """What other services do to payments, none of which is a cancel of ours; gives the number of changes. `ours` is a payment that we canceled."""
+    """Other services' writes, none of them our cancel: their number. `ours` is one we canceled."""
     moved, canceled, made, used = (
         caller.pk(name) for name in ("moved", "canceled", "made", "used")
     )
@@ -185,7 +186,8 @@ def others(stack, caller, given, ours):
     )
     # A payment that comes canceled into the world, as in a restored table.
     stack.tables.put({"payments": [stack.tables.payment(ours) | {"pk": made}]})
-    # A note on a payment that we canceled; then another word, and somebody's own way back to the canceled one.
+    # A note on a payment that we canceled; then another word, and somebody's own way back to the
+    # canceled one.
     write(
         stack,
         ours,
@@ -213,7 +215,7 @@ def events(stack, client):
         given = stack.tables.payment(caller.pk(first))
         outbox.deliver()
         with test(
-            f"{stack.name}: {provider}: a cancel is one event; a refused, a repeated and a replayed one, and one with a wrong key, are none"
+            f"{stack.name}: {provider}: a cancel is one event; refusals and replays are none"
         ):
             equal(caller.call(stack, first)[0], 200)
             caller.call(stack, first)
@@ -234,10 +236,11 @@ def events(stack, client):
                 ] not in json.dumps(one), one
         with test(f"{stack.name}: {provider}: what others do to payments is no event"):
             changes = others(stack, caller, given, caller.pk(first))
-            # Only the way back to the canceled word gets past the filter, which cannot compare: the wording sees that the cancellation is an old one.
+            # Only the way back to the canceled word gets past the filter, which cannot compare: the
+            # wording sees that the cancellation is an old one.
             equal(outbox.deliver(), (changes, 1, []))
         with test(
-            f"{stack.name}: {provider}: a payment that somebody opened again, and that is canceled again, is another event"
+            f"{stack.name}: {provider}: a payment re-opened and canceled again is another event"
         ):
             before = told(stack, caller.pk(first))
             write(stack, caller.pk(first), "SET #s = :s", s=given["status"])
@@ -254,13 +257,14 @@ def events(stack, client):
 
 def by_hand(stack, outbox):
     with test(
-        f"{stack.name}: the runbook's commands lead from a message in the queue of undelivered events to the payment"
+        f"{stack.name}: the runbook's commands lead from an undelivered event to the payment"
     ):
         shard, *_ = outbox.streams.describe_stream(StreamArn=outbox.stream)["StreamDescription"][
             "Shards"
         ]
         record = outbox.records()[-1]["dynamodb"]
-        # The emulator's pipes send none, so this is one in the form that AWS documents, of a real record.
+        # The emulator's pipes send none, so this is one in the form that AWS documents, of a real
+        # record.
         about = {
             "streamArn": outbox.stream,
             "shardId": shard["ShardId"],
@@ -293,9 +297,7 @@ def by_hand(stack, outbox):
 
 
 def reasons(stack, client, outbox):
-    with test(
-        f"{stack.name}: an event has the reason where there is one, and no reason where there is none"
-    ):
+    with test(f"{stack.name}: an event has a reason if the caller gave one"):
         caller = client("hedgepayments")
         stack.tables.put(caller.data)
         outbox.deliver()
@@ -323,7 +325,7 @@ def amounts(stack, client, outbox):
             equal((one["detail"]["amount"], type(one["detail"]["amount"])), (amount, int))
             VALID.validate(one["detail"])
     with test(
-        f"{stack.name}: an amount that is no such number fails the batch it is in, whose record then goes to the queue, rather than out in another form"
+        f"{stack.name}: an amount that cannot be published fails its batch, which goes to the queue"
     ):
         for amount in (decimal.Decimal("10.5"), 1_000_000_000_000_000, decimal.Decimal("1e20")):
             stack.tables.put({"payments": [item | {"amount": amount}]})
@@ -346,7 +348,7 @@ def least_privilege(stack, stream):
     }
     name = f"{stack.name}-canceled"
     with test(
-        f"{stack.name}: the pipe may read that stream, run that state machine, tell that bus and send to that queue, and nothing else"
+        f"{stack.name}: the pipe has the rights to its stream, state machine, bus and queue only"
     ):
         role = roles[f"What the pipe {name} may do"]["RoleName"]
         equal(iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], [])

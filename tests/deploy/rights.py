@@ -1,4 +1,4 @@
-"""What a role allows, worked out as IAM does it: enough of its language for the policies of these templates."""
+"""What a role allows, evaluated as IAM does: enough of its language for these templates."""
 
 import fnmatch
 import re
@@ -76,7 +76,7 @@ def holds(operator, key, expected, context):
         operator.removeprefix("ForAllValues:")
     ]
     if given is None:
-        return sets  # Without the key, every value it has fits, which is why the policies ask for it with Null.
+        return sets  # Without the key, every value fits, so the policies require it with Null.
     return all(any(compare(value, pattern) for pattern in many(expected)) for value in many(given))
 
 
@@ -128,7 +128,8 @@ class World:
         return f"arn:aws:dynamodb:{self.region}:{self.account}:table/{name}"
 
     def stream(self, group):
-        return f"arn:aws:logs:{self.region}:{self.account}:log-group:{group}:log-stream:2026/01/01/[$LATEST]0"
+        stream = f"{group}:log-stream:2026/01/01/[$LATEST]0"
+        return f"arn:aws:logs:{self.region}:{self.account}:log-group:{stream}"
 
     def via(self, service):
         return {"kms:ViaService": f"{service}.{self.region}.amazonaws.com"}
@@ -216,7 +217,7 @@ def without(policy, action):
 
 
 def check(policy, world, provider, others):
-    """All that is needed is allowed, nothing else of what is tried, and nothing is allowed that is not needed."""
+    """Everything needed is allowed, and nothing else."""
     needed = world.needed(provider)
     for request in needed:
         if not allowed(policy, request):

@@ -1,9 +1,10 @@
-"""What only a real account can show, in about five minutes: deploys a stack of its own, tries it, and deletes it again.
+"""What only a real account can show, in five minutes: deploys a test stack, tries and deletes it.
 
-    python tests/deploy/smoke.py                    after `sam build`, with credentials and a Region in the environment
-    python tests/deploy/smoke.py --tables STACK     looks at the tables of a deployed stack, and changes nothing
+    python tests/deploy/smoke.py                  after `sam build`, with credentials and a Region
+    python tests/deploy/smoke.py --tables STACK   reads the tables of a deployed stack
 
-The stack holds the demo's payments and nothing else. It is deleted whatever happens; if that fails, the last line says what is left.
+The stack holds the demo's payments and nothing else. It is always deleted; if that fails, the
+last line says what is left.
 """
 
 import http.client
@@ -42,7 +43,7 @@ class Account:
 
 
 def tables(cloud, stack):
-    """Refuses what would break "exactly once" without a sign: a second Region that writes its own copy."""
+    """Refuses a second Region that writes its own copy, which would break "exactly once"."""
     payments = cloud.client("dynamodb").describe_table(
         TableName=stack.outputs["PaymentsTableName"]
     )["Table"]
@@ -71,7 +72,7 @@ def encryption(cloud, stack):
 
 
 def rights(cloud, stack):
-    """IAM's own answer, for every role: its own items, another provider's, and a request without a key."""
+    """IAM's evaluation of every role: its items, another provider's, a request without a key."""
     iam, payments = (
         cloud.client("iam"),
         stack.tables.dynamodb.describe_table(TableName=stack.tables.payments)["Table"]["TableArn"],

@@ -1,4 +1,4 @@
-"""A DynamoDB for a function under test: the one-machine stack's dynoxide, and before it a relay that counts, and that can hang up."""
+"""A DynamoDB for a function under test: dynoxide, and before it a relay that can hang up."""
 
 import contextlib
 import re
@@ -103,14 +103,14 @@ class Dynoxide(Process):
 
 
 class Relay:
-    """Passes bytes on to a DynamoDB. Notes which operations were asked of which tables; hangs up on everybody while told to."""
+    """Relays bytes to a DynamoDB, records operations and tables, and hangs up on request."""
 
     ASKED = re.compile(
         rb'x-amz-target: *DynamoDB_20120810\.(\w+)|"TableName":"([^"]+)"', re.IGNORECASE
     )
 
     def __init__(self, port):
-        self.to, self.closed, self.asked, self.open = port, False, [], []
+        self.to, self.closed, self.lossy, self.asked, self.open = port, False, False, [], []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -139,7 +139,10 @@ class Relay:
                         operation = (found[1] or b"").decode() or operation
                         if found[2]:
                             self.asked.append((operation, found[2].decode()))
-                    (far if end is near else near).sendall(data)
+                            if self.lossy and operation == "UpdateItem":
+                                return
+                    if not (self.lossy and end is near and operation == "UpdateItem"):
+                        (far if end is near else near).sendall(data)
 
     def hang_up(self, closed):
         self.closed = closed

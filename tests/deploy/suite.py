@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -44,7 +45,8 @@ def test(name, quiet=False):
         failed.append(name)
         where = traceback.extract_tb(error.__traceback__)[-1]
         print(
-            f"FAIL  {name}\n      {type(error).__name__}: {error}\n      at {where.filename}:{where.lineno}",
+            f"FAIL  {name}\n      {type(error).__name__}: {error}\n"
+            f"      at {where.filename}:{where.lineno}",
             flush=True,
         )
     else:
@@ -106,7 +108,7 @@ def request(port, method, path, headers=None, body=None, seconds=30):
 
 
 class Process:
-    """A program in a session of its own, whose output goes to a file. Whatever it starts ends with it."""
+    """A program in its own session, with its output in a file. Its children end with it."""
 
     running = []
 
@@ -173,7 +175,7 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
 
 
 def beyond_loopback():
-    """Where a process that these tests started listens, other than on this machine's own addresses."""
+    """Addresses beyond loopback on which a process of these tests listens."""
     inodes = set()
     for process in Process.running:
         for member in process.members():
@@ -185,11 +187,8 @@ def beyond_loopback():
         for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             address, port = fields[1].split(":")
-            own = address in (
-                "0100007F",
-                "00000000000000000000000001000000",
-                "0000000000000000FFFF00000100007F",
-            )
+            # 127.0.0.0/8, also as IPv6, and ::1. The kernel writes an address' words backwards.
+            own = re.fullmatch("(0{16}FFFF0000)?.{6}7F|0{24}01000000", address)
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes and not own:
                 found.append(f"{address}:{int(port, 16)}")
     return found

@@ -1,4 +1,4 @@
-"""Whether the alarms and the dashboard watch what there is, and the runbook knows them: compared with log lines that deployed functions wrote."""
+"""Alarms, dashboard and runbook, compared with the log lines of deployed functions."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def runbook():
         }
         equal(led, set(known))
     with test(
-        "each page has impact, whether it is real, what to do first and then, and when to escalate, with a command at the second"
+        "each page has impact, is it real, do first, then, escalate; a command at the second"
     ):
         for anchor, text in (known | pages("Emergencies")).items():
             places = [text.find(step) for step in STEPS]
@@ -152,7 +152,7 @@ GIVEN = {
 
 
 def counted(template):
-    """The metrics that the template's filters make of log lines, the fields that these read, and whose lines they are."""
+    """The metrics that the template's filters count, their fields, and whose lines they read."""
     metrics, named = set(), {}
     for logical, one in template.resources.items():
         if one["Type"] == "AWS::Logs::MetricFilter":
@@ -183,12 +183,13 @@ def outcomes():
     """The words that a request may end with, out of the source."""
     source = (ROOT / "shared/src/cancel.rs").read_text()
     body = re.search(r"fn (?:word|as_str)\(&?self\).+?\n    }\n", source, re.DOTALL)[0]
-    # Certainly not written: the word is in the source from the commit on that tells it from undecided.
+    # Certainly not written: the word is in the source from the commit on that tells it from
+    # undecided.
     return {"canceled", "unavailable"} | set(re.findall(r'=> "(\w+)"', body))
 
 
 class Read:
-    """A metric that is read: its namespace, its name, and its dimensions with the values asked for."""
+    """A metric that is read: its namespace, its name, its dimensions and their values."""
 
     def __init__(self, namespace, name, dimensions):
         self.namespace, self.name, self.dimensions = namespace, name, dimensions
@@ -272,8 +273,9 @@ def every_block():
 
 
 def queries(text):
-    """Its Logs Insights queries: the runbook's are arguments of `insights`, with the log group before them."""
-    found = re.findall(r"""insights "(?:\$\(physical )?\$?(\w+)\)?" '(.+?)'\n""", text)
+    """Its Logs Insights queries, which are arguments of `insights`, and their log groups."""
+    argument = r"""insights "(?:\$\(physical )?\$?(\w+)\)?" '(.+?)'\n"""
+    found = re.findall(argument, text, re.DOTALL)
     return [(group, re.sub(r"'\"\$\w+\"'", "x", query)) for group, query in found]
 
 
@@ -285,7 +287,7 @@ def fields(query):
 
 
 def deployed(stack, lines):
-    """The alarms and the deployed dashboard, against what the deployed functions wrote; and the runbook's commands."""
+    """The alarms and the deployed dashboard, compared with the deployed functions' log lines."""
     template = drift.sam(drift.EVENTS)
     alarms = json.loads(
         json.dumps(alarms_of(template)).replace(
@@ -316,7 +318,7 @@ def deployed(stack, lines):
         )
     read = of_alarms(alarms) + of_dashboard(dashboard)
     with test(
-        f"{stack.name}: alarms and dashboard read metrics that the template makes, with the words that lines have"
+        f"{stack.name}: alarms and dashboard read the template's metrics, and known values"
     ):
         assert len(alarms) > 70 and len(read) > len(alarms) + 10, (len(alarms), len(read))
         for one in read:
@@ -354,7 +356,7 @@ def deployed(stack, lines):
 
 
 def commands(stack):
-    """The runbook's commands, each as it is printed there, on a payment and a credential of a merchant of their own."""
+    """The runbook's commands, as they are printed there, on a test merchant's items."""
     provider = "vtex"
     pk = f"{provider}#m_runbook#pay_1"
     canceled = {
@@ -427,10 +429,11 @@ def commands(stack):
             equal(state(), after)
     print(f"      {len(plain)} commands of the runbook ran", flush=True)
     with test(
-        f"{stack.name}: restored, the cancels of the old table are replayed onto the new one, and no other payment is touched"
+        f"{stack.name}: restored, the old table's cancels are replayed onto the new one only"
     ):
         dynamodb, restored = stack.tables.dynamodb, f"{stack.tables.payments}-restored"
-        # The emulator restores no table: this one is as a restored one would be, with the payment as it was before.
+        # The emulator restores no table: this one is as a restored one would be, with the payment
+        # as it was before.
         dynamodb.create_table(
             TableName=restored,
             BillingMode="PAY_PER_REQUEST",
@@ -489,7 +492,7 @@ def access_fields():
 def asked(stack, lines):
     """The queries, against lines of all sorts: of requests, and of what is wrong."""
     with test(
-        f"{stack.name}: the queries of the runbook, of README.md and of the dashboard name fields that lines have"
+        f"{stack.name}: all queries of the pages and of the dashboard name fields that lines have"
     ):
         ours = {name for line in lines for name in line} | elsewhere()
         dashboard = json.loads(
@@ -522,7 +525,7 @@ def of_readme():
 
 
 def shell(stack, command, environment):
-    """What a command of the runbook prints, after its setup; but for the time to wait, which the emulator does not need."""
+    """What a command of the runbook prints after its setup, without the wait."""
     setup = blocks(RUNBOOK, "sh setup")[0]
     for name, value in ({"STACK": stack.name} | environment).items():
         setup = re.sub(rf"^export {name}=.*$", f"export {name}={value}", setup, flags=re.MULTILINE)
@@ -538,9 +541,11 @@ def shell(stack, command, environment):
 
 
 def elsewhere():
-    """Fields that the harness has real binaries write, and no test of this folder: there is no trace here, and no payment that breaks the data model."""
+    """Fields that only the harness makes binaries write: no test here has such a trace or item."""
     listed = re.findall(
-        r"MEMBERS: \[&str; \d+\] = \[(.+?)\];", (ROOT / "tests/src/log.rs").read_text(), re.DOTALL
+        r"MEMBERS: \[&str; \d+\] = \[(.+?)\];",
+        (ROOT / "tests/src/contract/logs.rs").read_text(),
+        re.DOTALL,
     )
     return {"trace_id", "attribute", "type"} & {"type"} | {"trace_id", "attribute"} & set(
         re.findall(r'"(\w+)"', " ".join(listed))

@@ -1,5 +1,6 @@
-//! Whether `infra/openapi.yaml` says what the functions do: every golden answer is documented, everything documented is shown by a golden
-//! case, and every example is one. Nothing here names a provider; a folder in `functions` is one.
+//! `infra/openapi.yaml` agrees with the functions: every golden response is documented, a golden
+//! case shows everything documented, and every example is a golden case. Nothing here names a
+//! provider; each folder in `functions` is one.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -18,7 +19,7 @@ use harness::{
 use serde_json::{Value, json};
 use shared::{request::PathParameters, route};
 
-/// What clients and front ends send with every request, whatever the endpoint.
+/// What clients and event sources send with every request, whatever the endpoint.
 const CARRIED: &[&str] = &[
     "accept",
     "accept-encoding",
@@ -33,7 +34,7 @@ const CARRIED: &[&str] = &[
     "x-forwarded-proto",
 ];
 
-/// What stands for a placeholder of a golden case where a value is needed.
+/// Values for the placeholders of golden cases.
 const PLACEHOLDERS: &[(&str, &str)] = &[
     ("{request_id}", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
     ("{canceled_at}", "2024-06-15T10:32:00.000Z"),
@@ -42,18 +43,18 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_golden_answer_is_documented_and_everything_documented_is_shown() {
+fn every_golden_response_is_documented_and_every_documented_one_shown() {
     let document = Document::ours().unwrap();
-    let (mut answers, mut requests) = (0, 0);
+    let (mut responses, mut requests) = (0, 0);
     for provider in providers().unwrap() {
         let operation = document.operation(&provider).unwrap();
         let mut shown = BTreeSet::new();
         for case in cases(&provider).unwrap() {
-            let seen = answer(&document, operation, &case)
-                .with_context(|| format!("{provider}/{}: the answer", case.name))
+            let seen = response(&document, operation, &case)
+                .with_context(|| format!("{provider}/{}: the response", case.name))
                 .unwrap();
             shown.extend(seen);
-            answers += 1;
+            responses += 1;
             if case.then.status == 200 {
                 let seen = request(&document, operation, &case)
                     .with_context(|| format!("{provider}/{}: the request", case.name))
@@ -73,7 +74,7 @@ fn every_golden_answer_is_documented_and_everything_documented_is_shown() {
             documented.len()
         );
     }
-    println!("{answers} answers and {requests} accepted requests, all as documented");
+    println!("{responses} responses and {requests} accepted requests, all as documented");
 }
 
 #[test]
@@ -147,8 +148,12 @@ fn the_document_has_a_path_for_each_provider_and_nothing_that_is_not_used() {
     }
 }
 
-/// Checks a golden answer against the document: what it shows of it.
-fn answer(document: &Document, operation: Operation<'_>, case: &Case) -> Result<BTreeSet<String>> {
+/// Checks a golden response against the document: what it shows of it.
+fn response(
+    document: &Document,
+    operation: Operation<'_>,
+    case: &Case,
+) -> Result<BTreeSet<String>> {
     let then = &case.then;
     let of_the_method = incoming(case)
         .method()
@@ -222,7 +227,7 @@ fn request(document: &Document, operation: Operation<'_>, case: &Case) -> Result
         let name = text(parameter, "name");
         known.insert(name.to_lowercase());
         if let Some(value) = given(&incoming, operation, parameter) {
-            // VTEX: an id that cannot be a payment's is answered as one that is not there, and that is a 200.
+            // VTEX responds to an id that no payment can have as to a missing payment, with 200.
             if case.cancels() {
                 document
                     .validate(&parameter["schema"], &json!(value))
@@ -277,7 +282,8 @@ fn request(document: &Document, operation: Operation<'_>, case: &Case) -> Result
     Ok(shown)
 }
 
-/// All that the document says of an operation, in the words of [`answer`] and [`request`].
+/// Everything that the document declares of an operation, named as [`response`] and [`request`]
+/// name it.
 fn everything(document: &Document, operation: Operation<'_>) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for parameter in parameters(document, operation)? {
@@ -344,7 +350,7 @@ fn given(
         "header" => {
             let lines = incoming.headers().get_all(name).iter();
             let mut lines = lines.filter_map(|line| line.to_str().ok());
-            // A comma in a header that nobody reads separates nothing.
+            // A comma in an ignored header separates nothing.
             if parameter["description"] == json!("Accepted, and ignored.") {
                 return lines.next().map(str::to_owned);
             }
@@ -366,7 +372,7 @@ fn incoming(case: &Case) -> http::Request<Bytes> {
     shared::lambda::read(&case.event()).0
 }
 
-/// The golden case's `value`, its placeholders filled from the example where that has something of the kind.
+/// The golden case's `value`, its placeholders filled from the example where possible.
 fn like(value: &Value, example: &Value) -> Value {
     match (value, example) {
         (Value::String(text), Value::String(example)) => {

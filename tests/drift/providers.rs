@@ -1,4 +1,5 @@
-//! Whether everything that belongs to a provider is there, and nothing that belongs to none. A provider is a folder in `functions`; nothing here names one.
+//! Each provider has all its parts, and no part lacks a provider. A provider is a folder in
+//! `functions`; nothing here names one.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -9,6 +10,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::Value;
@@ -28,16 +30,67 @@ fn nothing_of_a_provider_is_missing_and_nothing_belongs_to_none() {
     assert!(drift.providers >= 5 && drift.cases >= 800 && drift.rows >= 50 && drift.requests >= 20);
 }
 
+/// What a sixth provider touches outside its folders in `functions` and `events`.
+const LISTS: [&str; 9] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "infra/openapi.yaml",
+    "infra/providers/Cargo.toml",
+    "infra/providers/src/lib.rs",
+    "infra/template.yaml",
+    "tests/bench/instructions.json",
+    "tests/fuzz/src/provider.rs",
+];
+
+/// Examples and results, which are complete without a sixth provider.
+const EXAMPLES: [&str; 9] = [
+    "functions/README.md",
+    "infra/admin/tests/admin/payments.rs",
+    "infra/local/README.md",
+    "infra/local/tests/stack.rs",
+    "tests/bench/arms.json",
+    "tests/bench/results.md",
+    "tests/bench/results.svg",
+    "tests/bugs/list.rs",
+    "tests/window/window.test.mjs",
+];
+
+#[test]
+fn no_other_file_lists_all_providers() {
+    let names = folders(&root().join("functions"));
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let files = String::from_utf8(listed.stdout).unwrap();
+    let lists_all = |file: &&str| {
+        let text = fs::read(root().join(file)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).to_lowercase();
+        names.iter().all(|name| text.contains(name))
+    };
+    let found: BTreeSet<_> = files.split_terminator('\0').filter(lists_all).collect();
+    assert_eq!(found, LISTS.into_iter().chain(EXAMPLES).collect());
+}
+
 #[test]
 fn a_panic_in_a_release_unwinds() {
-    // `cargo lambda` sets "abort" where the manifest is silent; a panic would then end the process, and no caller would be answered.
+    // `cargo lambda` sets "abort" if the manifest sets nothing. A panic would then end the process,
+    // and the caller would get no response.
     let manifest = manifest(&root());
     let panic = &manifest["profile"]["release"]["panic"];
     assert_eq!(panic.as_str(), Some("unwind"));
 }
 
 #[test]
-fn whatever_is_missing_or_left_over_is_told() {
+fn missing_and_left_over_parts_are_reported() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drift");
     let _ = fs::remove_dir_all(&copy);
     for part in [
@@ -46,7 +99,6 @@ fn whatever_is_missing_or_left_over_is_told() {
         "events",
         "functions",
         "infra/template.yaml",
-        "infra/local/demo",
     ] {
         copy_all(&root().join(part), &copy.join(part));
     }
@@ -73,11 +125,13 @@ fn whatever_is_missing_or_left_over_is_told() {
     without("infra/template.yaml", &format!("{two}: {{Path"));
     without("Cargo.toml", &format!("= \"{two}\""));
     without("README.md", &format!("functions/{two}/README.md"));
-    fs::remove_file(copy.join(format!("infra/local/demo/{two}.json"))).unwrap();
+    fs::remove_file(copy.join(format!("functions/{two}/demo.json"))).unwrap();
+    let row = "\n\n| when | status | code | message |\n|---|---|---|---|\n\
+        | never | 418 | `teapot` | short and stout |\n";
     edit(&format!("functions/{three}/README.md"), &|text| {
         text.replacen("\n| when ", "\n| when, once ", 1)
-            .replacen("## Errors", "## Errors\n\n| when | status | code | message |\n|---|---|---|---|\n| never | 418 | `teapot` | short and stout |\n", 1)
-            .replacen("## Answers", "## Answers\n\n| when | status | code | message |\n|---|---|---|---|\n| never | 418 | `teapot` | short and stout |\n", 1)
+            .replacen("## Errors", &format!("## Errors{row}"), 1)
+            .replacen("## Responses", &format!("## Responses{row}"), 1)
     });
     edit(&format!("functions/{four}/src/lib.rs"), &|text| {
         text.replacen(
@@ -91,7 +145,7 @@ fn whatever_is_missing_or_left_over_is_told() {
         .join(five)
         .join("refuses_a_unicorn.json");
     fs::write(event, "{}").unwrap();
-    fs::create_dir_all(copy.join("events/nobody")).unwrap();
+    fs::create_dir_all(copy.join("events/unknown")).unwrap();
 
     let complaints = Drift::of(&copy).complaints;
     for expected in [
@@ -99,17 +153,15 @@ fn whatever_is_missing_or_left_over_is_told() {
         format!("infra/template.yaml: no route of {two}"),
         format!("Cargo.toml: the watch router has no route of {two}"),
         format!("README.md: no row of {two}"),
-        format!("infra/local/demo/{two}.json: missing"),
-        format!(
-            "functions/{three}/README.md: no golden case answers 418 teapot \"short and stout\""
-        ),
+        format!("functions/{two}/demo.json: missing"),
+        format!("functions/{three}/README.md: no golden case has 418 teapot \"short and stout\""),
         format!("functions/{four}/src/lib.rs: NAME is not {four}"),
         format!("events/{five}: refuses_a_unicorn.json belongs to no case"),
-        "events/nobody: belongs to no provider".to_owned(),
+        "events/unknown: belongs to no provider".to_owned(),
     ] {
         assert!(
             complaints.contains(&expected),
-            "not told: {expected}\n{complaints:#?}"
+            "not reported: {expected}\n{complaints:#?}"
         );
     }
 }
@@ -154,7 +206,7 @@ fn folders(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A row of a README's table of answers.
+/// A row of a README's table of responses.
 struct Row {
     status: u64,
     /// `None` for null.
@@ -165,7 +217,7 @@ struct Row {
 /// The message in a row.
 enum Message {
     Null,
-    /// Its fixed parts. Between them, where the README has `…` or *italics*, stands anything.
+    /// The fixed parts. Between them, where the README has `…` or *italics*, any text fits.
     Text(Vec<String>),
 }
 
@@ -207,7 +259,7 @@ impl Row {
         rows
     }
 
-    /// Whether the answer is one of this row.
+    /// Whether the response is one of this row.
     fn fits(&self, status: u64, body: &Value) -> bool {
         let code = self.code.as_deref().map_or(Value::Null, Value::from);
         let here = body.get("code") == Some(&code)
@@ -224,7 +276,7 @@ impl Row {
 
 impl Message {
     fn read(cell: &str) -> Self {
-        // What is said about other members comes after a semicolon.
+        // A note on other members follows a semicolon.
         let cell = cell.split("; ").next().unwrap_or(cell);
         if cell == "null" {
             return Self::Null;
@@ -322,7 +374,7 @@ impl Drift {
             Err(fault) => self.tell(format!("{folder}/sources: {fault:#}")),
         }
         self.cases += cases.len();
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for case in &cases {
             let (status, body) = (u64::from(case.then.status), case.then.body.value());
             if !readme.is_empty()
@@ -334,17 +386,20 @@ impl Drift {
                     "{folder}: {name}: {file} has no row for {status} {body}"
                 ));
             }
-            answers.push((status, body));
+            responses.push((status, body));
         }
         if cases.is_empty() {
             return;
         }
         for row in rows {
-            if !answers.iter().any(|(status, body)| row.fits(*status, body)) {
+            if !responses
+                .iter()
+                .any(|(status, body)| row.fits(*status, body))
+            {
                 let code = row.code.as_deref().unwrap_or("null");
                 let message = row.message.shown();
                 self.tell(format!(
-                    "{file}: no golden case answers {} {code} {message}",
+                    "{file}: no golden case has {} {code} {message}",
                     row.status
                 ));
             }
@@ -406,6 +461,6 @@ impl Drift {
         if !self.read(root, "README.md").contains(&link) {
             self.tell(format!("README.md: no row of {provider}"));
         }
-        self.read(root, &format!("infra/local/demo/{provider}.json"));
+        self.read(root, &format!("functions/{provider}/demo.json"));
     }
 }

@@ -1,4 +1,5 @@
-//! SECURITY.md and the tree agree: each test it names is there, and what it says of the manifests is so.
+//! SECURITY.md and the tree agree: each named test exists, and its statements on the manifests
+//! hold.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{

@@ -1,6 +1,8 @@
-//! Whether golden answers fit the schemas of the providers' own specifications, where a specification has an OpenAPI document.
-//!
-//! Where we go beyond one, with a status it does not have, `infra/openapi.yaml` says so and why: `x-beyond-specification`.
+//! Golden responses fit the schemas of the providers' own specifications, where these include an
+//! OpenAPI document.
+//! //!
+//! Each status beyond a specification is marked `x-beyond-specification` in `infra/openapi.yaml`,
+//! with the reason.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -16,9 +18,9 @@ use harness::{
 use serde_json::Value;
 
 #[test]
-fn every_golden_answer_fits_the_schemas_of_its_specification() {
+fn every_golden_response_fits_its_specification() {
     let Some(folder) = folder() else {
-        println!("left out: {WANTED}");
+        println!("left out: {MISSING}");
         return;
     };
     let ours = Document::ours().unwrap();
@@ -30,7 +32,7 @@ fn every_golden_answer_fits_the_schemas_of_its_specification() {
         let Some(specification) = specification(&folder, &provider) else {
             assert!(
                 !goes_beyond,
-                "{provider}: beyond which specification? {WANTED}"
+                "{provider}: beyond which specification? {MISSING}"
             );
             println!("{provider}: its specification has no OpenAPI document");
             continue;
@@ -57,7 +59,8 @@ fn every_golden_answer_fits_the_schemas_of_its_specification() {
             assert_eq!(
                 why.is_some_and(|why| !why.trim().is_empty()),
                 !specified.contains_key(status),
-                "{provider}, {status}: {BEYOND} stands where the specification lacks a status, and says why"
+                "{provider}, {status}: {BEYOND} marks a status that the specification lacks, \
+                 with a reason"
             );
         }
 
@@ -80,7 +83,7 @@ fn every_golden_answer_fits_the_schemas_of_its_specification() {
             let name = schema["$ref"].as_str().and_then(|to| to.rsplit('/').next());
             if schema.is_object() {
                 let fits = specification.validate(&schema, &case.then.body.value());
-                fits.unwrap_or_else(|fault| panic!("{at}: the answer: {fault:#}"));
+                fits.unwrap_or_else(|fault| panic!("{at}: the response: {fault:#}"));
             }
             *validated
                 .entry(name.unwrap_or("no schema").to_owned())
@@ -103,10 +106,11 @@ fn every_golden_answer_fits_the_schemas_of_its_specification() {
 
 const BEYOND: &str = "x-beyond-specification";
 
-const WANTED: &str = "The specifications are not part of this repository: put each provider's page, as Markdown with its OpenAPI document, into \
-    ../shared/seeds as <provider>.txt, or name another folder in SPECIFICATIONS; see tests/README.md";
+const MISSING: &str = "The specifications are not part of this repository: put each provider's \
+    page, as Markdown with its OpenAPI document, into ../shared/seeds as <provider>.txt, or name \
+    another folder in SPECIFICATIONS; see tests/README.md";
 
-/// Where the specifications are: where somebody says that they are, they must be.
+/// The specifications' folder. If `SPECIFICATIONS` names one, it must exist.
 fn folder() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/seeds");
     let Some(named) = env::var_os("SPECIFICATIONS").map(PathBuf::from) else {
@@ -114,13 +118,13 @@ fn folder() -> Option<PathBuf> {
     };
     assert!(
         named.is_dir(),
-        "there is no folder {}. {WANTED}",
+        "there is no folder {}. {MISSING}",
         named.display()
     );
     Some(named)
 }
 
-/// The OpenAPI document that stands in the page of a provider's documentation, as a fenced block.
+/// The OpenAPI document in the page of a provider's documentation, as a fenced block.
 fn specification(folder: &Path, provider: &str) -> Option<Document> {
     let page = fs::read_to_string(folder.join(format!("{provider}.txt"))).ok()?;
     let block = page.split("\n````").find_map(|block| {

@@ -1,4 +1,5 @@
-//! Writes what every target starts from, made of the golden cases: `seeds FOLDER`, with a folder in it for each target.
+//! Writes the seeds of every target from the golden cases: `seeds FOLDER`, with one folder for each
+//! target.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +38,7 @@ fn write(which: usize, provider: &str, folder: &Path) -> Result<()> {
         )?;
         let payment = case.given.payments.first().map(attributes);
         if let Some(item) = payment.filter(|item| items.insert(item.to_string())) {
-            // As the table says it after an update, and after a condition that failed.
+            // As the table returns it after an update, and after a failed condition.
             for choice in [0, 1] {
                 let mut seed = vec![u8::try_from(which + count * choice)?];
                 seed.extend(item.to_string().into_bytes());
@@ -53,7 +54,7 @@ fn write(which: usize, provider: &str, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The case as the target `request` reads it: see `Asked` in `src/request.rs`.
+/// The case as the target `request` reads it: see `Attempt` in `src/request.rs`.
 fn request(
     which: usize,
     statuses: &BTreeMap<String, Vec<String>>,

@@ -1,8 +1,9 @@
-//! Histories in this process, and the proof that an untrue one is noticed. Those through real processes run with each provider's own tests.
+//! Histories in this process, and the proof that an untrue one is detected. Histories of real
+//! processes run with each provider's own tests.
 //!
 //! ```sh
 //! HISTORIES=1_000_000 cargo test --release -p harness --test histories   # as many as that
-//! HISTORY_SEED=17 cargo test -p harness --test histories                 # the one of this seed, again
+//! HISTORY_SEED=17 cargo test -p harness --test histories                 # this seed's, again
 //! ```
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,17 +17,18 @@ use std::{
 };
 
 use harness::history::{
-    Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Seen, Token,
+    Call, Cancellation, Event, Fault, History, Id, Item, Number, Operation, Outcome, Seen, Token,
     check::{check, linearizable},
     memory::{Flaw, STATUSES, flawed, history},
     report, seeds,
 };
 use harness::progress::progress;
 
-/// So many histories unless `HISTORIES` says otherwise.
+/// The default of `HISTORIES`.
 const SAMPLE: u64 = 20_000;
 
-/// Tries the seeds on all processors, each of which makes whole histories: what was seen in how many, or the first untruth met.
+/// Tries the seeds on all processors. Returns how many histories had each remarkable event, or the
+/// first violation.
 fn try_all(seeds: Range<u64>) -> Result<Seen, String> {
     let next = AtomicU64::new(seeds.start);
     let bar = progress("histories in process", seeds.end - seeds.start, SAMPLE);
@@ -65,7 +67,7 @@ fn try_all(seeds: Range<u64>) -> Result<Seen, String> {
 }
 
 #[test]
-fn in_no_history_is_any_client_told_an_untruth() {
+fn no_history_has_an_untrue_outcome() {
     let seeds = seeds("HISTORIES", SAMPLE);
     let number = seeds.end - seeds.start;
     let began = Instant::now();
@@ -88,13 +90,13 @@ const REMARKABLE: [&str; 23] = [
     "a request is doubled",
     "a request is late",
     "a request is lost",
-    "an answer is lost",
+    "a response is lost",
     "an attempt is refused",
     "an undecided call cancels the payment",
     "an undecided call changes the payment",
-    "an undecided call is repeated with its key",
+    "an undecided call is retried with its key",
     "canceled",
-    "canceled, and its first answer was lost",
+    "canceled, and its first response was lost",
     "key reused",
     "moved",
     "not cancelable, because canceled",
@@ -159,42 +161,42 @@ fn canceled(number: Number, key: usize) -> Item {
     }
 }
 
-fn cancel(key: usize, fingerprint: usize) -> Asked {
-    Asked::Cancel {
+fn cancel(key: usize, fingerprint: usize) -> Operation {
+    Operation::Cancel {
         token: Token::Key(key),
         fingerprint,
     }
 }
 
-fn made(item: Item) -> Answer {
-    Answer::Canceled {
+fn made(item: Item) -> Outcome {
+    Outcome::Canceled {
         item,
         replayed: false,
     }
 }
 
-fn replayed(item: Item) -> Answer {
-    Answer::Canceled {
+fn replayed(item: Item) -> Outcome {
+    Outcome::Canceled {
         item,
         replayed: true,
     }
 }
 
-/// A history made by hand, each call a client's of its own.
-fn by_hand<const CALLS: usize>(asked: [Asked; CALLS], events: &[Event]) -> History {
-    let calls = asked.into_iter().enumerate();
+/// A hand-made history; each call has its own client.
+fn by_hand<const CALLS: usize>(operations: [Operation; CALLS], events: &[Event]) -> History {
+    let calls = operations.into_iter().enumerate();
     History {
         statuses: STATUSES,
         first: Some(OPEN),
         anonymous: false,
         calls: calls
-            .map(|(client, asked)| Call { client, asked })
+            .map(|(client, operation)| Call { client, operation })
             .collect(),
         events: events.to_vec(),
     }
 }
 
-/// Rejected, for that reason; and as no order of the calls explains it, where `linear` says that none does.
+/// Rejected for that reason; with `linear`, also because no order of the calls explains it.
 #[track_caller]
 fn rejected(history: &History, reason: &str, linear: bool) {
     assert_eq!(check(history), Err(reason.to_owned()), "\n{history}");
@@ -203,7 +205,7 @@ fn rejected(history: &History, reason: &str, linear: bool) {
 
 #[test]
 fn what_happens_as_it_should_is_accepted() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let item = canceled(0, 1);
     let history = by_hand(
         [
@@ -211,20 +213,20 @@ fn what_happens_as_it_should_is_accepted() {
             cancel(1, 0),
             cancel(1, 1),
             cancel(2, 0),
-            Asked::Capture,
+            Operation::Capture,
         ],
         &[
             Called(0),
             Called(1),
             Wrote(0, item),
-            Answered(1, replayed(item)),
-            Answered(0, made(item)),
+            Responded(1, replayed(item)),
+            Responded(0, made(item)),
             Called(2),
             Called(3),
             Called(4),
-            Answered(4, Answer::Refused(Some(item))),
-            Answered(2, Answer::KeyReused),
-            Answered(3, Answer::NotCancelable(item)),
+            Responded(4, Outcome::Refused(Some(item))),
+            Responded(2, Outcome::KeyReused),
+            Responded(3, Outcome::NotCancelable(item)),
         ],
     );
     assert_eq!(check(&history), Ok(()));
@@ -232,37 +234,40 @@ fn what_happens_as_it_should_is_accepted() {
 
 #[test]
 fn an_undecided_call_may_have_happened_or_not_or_may_happen_later() {
-    use Event::{Answered, Befell, Called, Undecided, Wrote};
+    use Event::{Befell, Called, Responded, Undecided, Wrote};
     let item = canceled(0, 1);
     let begin = [Called(0), Befell(0, Fault::Late)];
-    let told = [Called(1), Answered(1, Answer::NotCancelable(item))];
+    let reported = [Called(1), Responded(1, Outcome::NotCancelable(item))];
     let wrote = [Wrote(0, item)];
     let undecided = [Undecided(0)];
-    let moved = [Called(1), Wrote(1, CAPTURED), Answered(1, Answer::Moved)];
-    for (asked, events) in [
+    let moved = [Called(1), Wrote(1, CAPTURED), Responded(1, Outcome::Moved)];
+    for (operation, events) in [
         (
             cancel(2, 0),
-            [&begin[..], &wrote, &undecided, &told].concat(),
+            [&begin[..], &wrote, &undecided, &reported].concat(),
         ),
         (
             cancel(2, 0),
-            [&begin[..], &undecided, &wrote, &told].concat(),
+            [&begin[..], &undecided, &wrote, &reported].concat(),
         ),
-        (Asked::Capture, [&begin[..], &undecided, &moved].concat()),
+        (
+            Operation::Capture,
+            [&begin[..], &undecided, &moved].concat(),
+        ),
     ] {
-        assert_eq!(check(&by_hand([cancel(1, 0), asked], &events)), Ok(()));
+        assert_eq!(check(&by_hand([cancel(1, 0), operation], &events)), Ok(()));
     }
 }
 
 #[test]
 fn a_false_conflict_is_rejected() {
-    use Event::{Answered, Befell, Called, Wrote};
+    use Event::{Befell, Called, Responded, Wrote};
     let item = canceled(0, 1);
     let events = [
         Called(0),
-        Befell(0, Fault::AnswerLost),
+        Befell(0, Fault::ResponseLost),
         Wrote(0, item),
-        Answered(0, Answer::NotCancelable(item)),
+        Responded(0, Outcome::NotCancelable(item)),
     ];
     let reason = "#0 was refused, and changed the payment";
     rejected(&by_hand([cancel(1, 0)], &events), reason, false);
@@ -270,17 +275,17 @@ fn a_false_conflict_is_rejected() {
 
 #[test]
 fn a_conflict_with_the_cancel_of_ones_own_key_is_rejected() {
-    use Event::{Answered, Befell, Called, Undecided, Wrote};
+    use Event::{Befell, Called, Responded, Undecided, Wrote};
     let item = canceled(0, 1);
     let events = [
         Called(0),
-        Befell(0, Fault::AnswerLost),
+        Befell(0, Fault::ResponseLost),
         Wrote(0, item),
         Undecided(0),
         Called(1),
-        Answered(1, Answer::NotCancelable(item)),
+        Responded(1, Outcome::NotCancelable(item)),
     ];
-    let reason = "#1 was told of a conflict with its own key's cancel";
+    let reason = "#1 got a conflict with its own key's cancel";
     rejected(
         &by_hand([cancel(1, 0), cancel(1, 0)], &events),
         reason,
@@ -290,15 +295,15 @@ fn a_conflict_with_the_cancel_of_ones_own_key_is_rejected() {
 
 #[test]
 fn a_second_transition_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let [first, second] = [canceled(0, 1), canceled(1, 2)];
     let events = [
         Called(0),
         Called(1),
         Wrote(0, first),
-        Answered(0, made(first)),
+        Responded(0, made(first)),
         Wrote(1, second),
-        Answered(1, made(second)),
+        Responded(1, made(second)),
     ];
     let reason = "#1 changed a payment that was not open to it";
     rejected(
@@ -310,19 +315,19 @@ fn a_second_transition_is_rejected() {
 
 #[test]
 fn a_cancel_and_a_capture_that_both_win_are_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let item = canceled(1, 1);
     let events = [
         Called(0),
         Called(1),
         Wrote(0, CAPTURED),
-        Answered(0, Answer::Moved),
+        Responded(0, Outcome::Moved),
         Wrote(1, item),
-        Answered(1, made(item)),
+        Responded(1, made(item)),
     ];
     let reason = "#1 changed a payment that was not open to it";
     rejected(
-        &by_hand([Asked::Capture, cancel(1, 0)], &events),
+        &by_hand([Operation::Capture, cancel(1, 0)], &events),
         reason,
         false,
     );
@@ -330,17 +335,17 @@ fn a_cancel_and_a_capture_that_both_win_are_rejected() {
 
 #[test]
 fn success_where_nothing_was_canceled_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let events = [
         Called(0),
-        Answered(0, made(canceled(0, 1))),
+        Responded(0, made(canceled(0, 1))),
         Called(1),
         Wrote(1, CAPTURED),
-        Answered(1, Answer::Moved),
+        Responded(1, Outcome::Moved),
     ];
-    let reason = "#0 was told that it canceled the payment, and it did not";
+    let reason = "#0 reported canceled, but did not cancel the payment";
     rejected(
-        &by_hand([cancel(1, 0), Asked::Capture], &events),
+        &by_hand([cancel(1, 0), Operation::Capture], &events),
         reason,
         false,
     );
@@ -348,25 +353,25 @@ fn success_where_nothing_was_canceled_is_rejected() {
 
 #[test]
 fn a_replay_that_was_none_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let item = canceled(0, 1);
-    let events = [Called(0), Wrote(0, item), Answered(0, replayed(item))];
-    let reason = "#0 was told of a replay, and was none";
+    let events = [Called(0), Wrote(0, item), Responded(0, replayed(item))];
+    let reason = "#0 reported a replay, but made the transition itself";
     rejected(&by_hand([cancel(1, 0)], &events), reason, false);
 }
 
 #[test]
 fn a_replay_of_another_keys_cancel_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let item = canceled(0, 1);
     let events = [
         Called(0),
         Wrote(0, item),
-        Answered(0, made(item)),
+        Responded(0, made(item)),
         Called(1),
-        Answered(1, replayed(item)),
+        Responded(1, replayed(item)),
     ];
-    let reason = "#1 was told of a replay of what no other request with its key had done";
+    let reason = "#1 reported a replay, but no earlier request with its key had canceled";
     rejected(
         &by_hand([cancel(1, 0), cancel(2, 0)], &events),
         reason,
@@ -375,29 +380,29 @@ fn a_replay_of_another_keys_cancel_is_rejected() {
 }
 
 #[test]
-fn a_replay_with_another_cancellation_than_the_first_answers_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+fn a_replay_with_another_cancellation_than_the_first_is_rejected() {
+    use Event::{Called, Responded, Wrote};
     let events = [
         Called(2),
         Called(0),
         Wrote(0, canceled(0, 1)),
-        Answered(0, made(canceled(0, 1))),
+        Responded(0, made(canceled(0, 1))),
         Called(1),
-        Answered(1, replayed(canceled(2, 1))),
+        Responded(1, replayed(canceled(2, 1))),
     ];
-    let reason = "#1 was told of a payment that was never so while it asked";
+    let reason = "#1 reported a payment state that never existed during the call";
     let three = [cancel(1, 0), cancel(1, 0), cancel(1, 0)];
     rejected(&by_hand(three, &events), reason, false);
 }
 
 #[test]
 fn a_refusal_after_which_the_payment_is_canceled_all_the_same_is_rejected() {
-    use Event::{Answered, Befell, Called, Wrote};
+    use Event::{Befell, Called, Responded, Wrote};
     let item = canceled(0, 1);
     let events = [
         Called(0),
         Befell(0, Fault::Late),
-        Answered(0, Answer::NotCancelable(CAPTURED)),
+        Responded(0, Outcome::NotCancelable(CAPTURED)),
         Wrote(0, item),
     ];
     let reason = "#0 was refused, and changed the payment";
@@ -406,17 +411,17 @@ fn a_refusal_after_which_the_payment_is_canceled_all_the_same_is_rejected() {
 
 #[test]
 fn a_status_that_was_only_true_later_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let events = [
         Called(0),
-        Answered(0, Answer::NotCancelable(CAPTURED)),
+        Responded(0, Outcome::NotCancelable(CAPTURED)),
         Called(1),
         Wrote(1, CAPTURED),
-        Answered(1, Answer::Moved),
+        Responded(1, Outcome::Moved),
     ];
-    let reason = "#0 was told of a payment that was never so while it asked";
+    let reason = "#0 reported a payment state that never existed during the call";
     rejected(
-        &by_hand([cancel(1, 0), Asked::Capture], &events),
+        &by_hand([cancel(1, 0), Operation::Capture], &events),
         reason,
         false,
     );
@@ -424,17 +429,17 @@ fn a_status_that_was_only_true_later_is_rejected() {
 
 #[test]
 fn a_payment_that_was_no_longer_so_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let events = [
         Called(0),
         Wrote(0, CAPTURED),
-        Answered(0, Answer::Moved),
+        Responded(0, Outcome::Moved),
         Called(1),
-        Answered(1, Answer::Refused(Some(OPEN))),
+        Responded(1, Outcome::Refused(Some(OPEN))),
     ];
-    let reason = "#1 was told of a payment that was never so while it asked";
+    let reason = "#1 reported a payment state that never existed during the call";
     rejected(
-        &by_hand([Asked::Capture, Asked::Fail], &events),
+        &by_hand([Operation::Capture, Operation::Fail], &events),
         reason,
         false,
     );
@@ -442,18 +447,18 @@ fn a_payment_that_was_no_longer_so_is_rejected() {
 
 #[test]
 fn a_key_reused_for_the_same_request_is_rejected() {
-    use Event::{Answered, Called, Wrote};
+    use Event::{Called, Responded, Wrote};
     let item = canceled(0, 1);
-    for (asked, of) in [(cancel(1, 0), "the same"), (cancel(2, 1), "another key's")] {
+    for (operation, of) in [(cancel(1, 0), "the same"), (cancel(2, 1), "another key's")] {
         let events = [
             Called(0),
             Wrote(0, item),
-            Answered(0, made(item)),
+            Responded(0, made(item)),
             Called(1),
-            Answered(1, Answer::KeyReused),
+            Responded(1, Outcome::KeyReused),
         ];
-        let reason = "#1 was told that its key was another request's, and it was not";
-        let history = by_hand([cancel(1, 0), asked], &events);
+        let reason = "#1 reported a reused key, but no other request had used it";
+        let history = by_hand([cancel(1, 0), operation], &events);
         assert_eq!(check(&history), Err(reason.to_owned()), "{of}");
         assert!(linearizable(&history).is_err(), "{of}");
     }
@@ -461,17 +466,17 @@ fn a_key_reused_for_the_same_request_is_rejected() {
 
 #[test]
 fn a_payment_that_is_not_found_though_it_is_there_is_rejected() {
-    use Event::{Answered, Called};
-    let events = [Called(0), Answered(0, Answer::NotFound)];
-    let reason = "#0 was told of no payment, and there it was";
+    use Event::{Called, Responded};
+    let events = [Called(0), Responded(0, Outcome::NotFound)];
+    let reason = "#0 reported not found, but the payment existed";
     rejected(&by_hand([cancel(1, 0)], &events), reason, false);
 }
 
 #[test]
 fn a_cancelable_payment_that_is_refused_is_rejected() {
-    use Event::{Answered, Called};
-    let events = [Called(0), Answered(0, Answer::NotCancelable(OPEN))];
-    let reason = "#0 was refused a cancelable payment";
+    use Event::{Called, Responded};
+    let events = [Called(0), Responded(0, Outcome::NotCancelable(OPEN))];
+    let reason = "#0 reported not cancelable, but the payment was cancelable";
     rejected(&by_hand([cancel(1, 0)], &events), reason, false);
 }
 

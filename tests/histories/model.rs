@@ -1,17 +1,21 @@
-//! The protocol of a cancel as a model, and every state that it can come to.
+//! The protocol of a cancel as a model, and every state that it can reach.
 //!
-//! Clients ask, and ask again until they are told something definite. A function takes each request to the store in up to three attempts. The network loses,
-//! doubles and delays, the store refuses attempts; a function crashes at any moment; another service captures the payment, or re-opens it. The actions bear the code's names, and what the function and the
-//! store do in them is `shared::cancel` and the one write's condition, line by line.
+//! Clients request a cancel, and retry until the outcome is definite. A function sends each request
+//! to the store in up to three attempts. The network loses, duplicates and delays; the store is
+//! busy; a function crashes at any moment; another service captures or re-opens the payment. The
+//! actions have the code's names. What the function and the store do in them follows
+//! `shared::cancel` and the one write's condition line by line.
 //!
 //! ```sh
-//! cargo test -p harness --test histories model -- --nocapture                            # tells the number of states
-//! MODEL_FAULTS=5 cargo test --release -p harness --test histories model -- --nocapture   # with more that goes wrong
+//! # Prints the number of states.
+//! cargo test -p harness --test histories model -- --nocapture
+//! # With more faults.
+//! MODEL_FAULTS=5 cargo test --release -p harness --test histories model -- --nocapture
 //! ```
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and tells what it did where somebody asks"
+    reason = "a test fails by panicking, and prints its counts with --nocapture"
 )]
 
 use std::{cmp::Reverse, collections::BTreeSet, env, thread};
@@ -29,21 +33,22 @@ type Name = usize;
 #[derive(Debug, Clone)]
 struct Cancels {
     clients: Vec<Asks>,
-    /// How many faults befall, in all. Every run has an end because they have: a network that loses everything for ever owes nobody an answer. So what is promised
-    /// to whoever asks again is promised under a network that at some time is sound for long enough.
+    /// How many faults occur in all. The number is finite, because a network that loses everything
+    /// forever permits no outcome. So a retry is promised an outcome only if the network works for
+    /// long enough at some time.
     faults: u8,
     world: World,
     flaw: Option<Flaw>,
 }
 
-/// What a client asks for, whenever it does.
+/// What a client requests.
 #[derive(Debug, Clone, Copy)]
 struct Asks {
     /// Under this idempotency key.
     key: Option<u8>,
     /// With a request that is this one of several.
     fingerprint: u8,
-    /// Until it was told so many definite answers.
+    /// It stops after this many definite outcomes.
     times: u8,
 }
 
@@ -52,9 +57,9 @@ struct Asks {
 enum World {
     /// It is open, until one of them captures it.
     Captures,
-    /// It is in a word that is not cancelable, until one of them moves it to one that is.
+    /// Its status is not cancelable, until one of them makes it cancelable.
     Opens,
-    /// It is open. Once it is canceled, one of them opens it again, one time.
+    /// It is open. Once it is canceled, one of them re-opens it, one time.
     Reopens,
 }
 
@@ -65,17 +70,17 @@ enum Flaw {
     TokenIgnored,
     /// The write has no condition.
     ConditionDropped,
-    /// Every attempt has an id of its own, so it cannot tell itself from an earlier request.
+    /// Every attempt has its own id, so its cancel looks like an earlier request's.
     IdOfTheAttempt,
-    /// No answer is taken for a refusal.
+    /// No response is taken for a refusal.
     SilenceIsRefusal,
     /// The fingerprint is not compared.
     FingerprintIgnored,
     /// After silence the function gives up for good, and the client with it.
-    NoRepetition,
-    /// The condition does not know the payment's token.
+    NoRetry,
+    /// The condition ignores the payment's token.
     TokenNotInTheCondition,
-    /// What the last attempt met decides, whatever became of the others.
+    /// The last attempt's error decides, although an earlier response was lost.
     LastAttemptDecides,
 }
 
@@ -133,9 +138,9 @@ struct Client {
     invocations: u8,
     /// The function that works on the last of them.
     running: Option<Function>,
-    /// What it was told, and to which of its requests.
-    told: Vec<(u8, Outcome)>,
-    /// The requests to which it was told that nothing was written.
+    /// The outcomes it got, and for which of its requests.
+    outcomes: Vec<(u8, Outcome)>,
+    /// Its requests that were unavailable: nothing was written.
     unavailable: Vec<u8>,
 }
 
@@ -143,10 +148,10 @@ struct Client {
 struct Function {
     /// The attempt that it waits for.
     attempt: u8,
-    /// An attempt before that had no answer.
+    /// An earlier attempt had no response.
     lost: bool,
-    /// The store's answer to it, on its way back.
-    verdict: Option<Verdict>,
+    /// The store's response to it, on its way back.
+    result: Option<StoreResult>,
 }
 
 /// One `UpdateItem` request.
@@ -158,9 +163,9 @@ struct Attempt {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Verdict {
-    Made(Payment),
-    Refused(Payment),
+enum StoreResult {
+    Transitioned(Payment),
+    ConditionFailed(Payment),
     /// It was throttled or conflicting, and nothing was written.
     Busy,
 }
@@ -176,16 +181,16 @@ enum Outcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
-    /// The client asks, for the first time or again, and a function sends its first attempt.
+    /// The client sends its request or retries it, and a function sends its first attempt.
     Cancel(Name),
     /// An attempt reaches the store, which decides on it.
     Transition(Attempt),
-    /// The store's answer reaches the function, and the function's the client.
+    /// The store's response reaches the function, and the function's the client.
     Made(Name),
     Refused(Name),
-    /// The function has waited in vain, and makes the next attempt.
-    Repeat(Name),
-    /// It has waited in vain for the last one, or was refused by a busy store.
+    /// The attempt times out, and the function makes the next one.
+    Retry(Name),
+    /// The last attempt times out, or is refused by a busy store.
     Undecided(Name),
     /// Another service has the payment.
     Capture,
@@ -194,14 +199,14 @@ enum Action {
     /// What goes wrong.
     RequestLost(Attempt),
     Busy(Attempt),
-    AnswerLost(Name),
+    StoreResponseLost(Name),
     Doubled(Attempt),
     /// The function waits no longer, and the attempt is still on its way.
     Late(Name),
     /// The function ends at once, whatever is on its way.
     Crash(Name),
-    /// The function's answer does not reach the client.
-    ReplyLost(Name),
+    /// The function's response does not reach the client.
+    FunctionResponseLost(Name),
 }
 
 impl Cancels {
@@ -230,64 +235,61 @@ impl Cancels {
 
     /// The one write.
     fn transition(&self, state: &mut State, attempt: Attempt) {
-        let wanted = self.cancellation(attempt);
+        let ours = self.cancellation(attempt);
         let made = state.payment.cancellation;
-        let known = made.is_some_and(|made| made.token == wanted.token)
+        let known = made.is_some_and(|made| made.token == ours.token)
             && self.flaw != Some(Flaw::TokenNotInTheCondition);
         let condition = state.payment.status == Status::Open && !known
             || self.flaw == Some(Flaw::ConditionDropped);
-        let verdict = if condition {
+        let result = if condition {
             state.payment = Payment {
                 status: Status::Canceled,
-                cancellation: Some(wanted),
+                cancellation: Some(ours),
                 transitions: state.payment.transitions + 1,
                 ..state.payment
             };
-            Verdict::Made(state.payment)
+            StoreResult::Transitioned(state.payment)
         } else {
-            Verdict::Refused(state.payment)
+            StoreResult::ConditionFailed(state.payment)
         };
-        Self::answer(state, attempt, verdict);
+        Self::respond(state, attempt, result);
     }
 
-    /// The store's answer, which nobody hears if nobody waits for that attempt.
-    fn answer(state: &mut State, attempt: Attempt, verdict: Verdict) {
+    /// The response to an attempt that has timed out is dropped.
+    fn respond(state: &mut State, attempt: Attempt, result: StoreResult) {
         let client = &mut state.clients[attempt.client];
         if let Some(function) = &mut client.running
             && (client.invocations, function.attempt) == (attempt.invocation, attempt.attempt)
-            && function.verdict.is_none()
+            && function.result.is_none()
         {
-            function.verdict = Some(verdict);
+            function.result = Some(result);
         }
     }
 
-    /// What the function makes of the store's answer.
-    fn outcome(&self, wanted: Cancellation, verdict: Verdict) -> Option<Outcome> {
-        match verdict {
-            Verdict::Made(payment) => Some(Outcome::Canceled {
+    /// What the function makes of the store's response.
+    fn outcome(&self, ours: Cancellation, result: StoreResult) -> Option<Outcome> {
+        match result {
+            StoreResult::Transitioned(payment) => Some(Outcome::Canceled {
                 payment,
                 replayed: false,
             }),
-            Verdict::Refused(payment) => Some(self.refused(payment, wanted)),
-            Verdict::Busy => None,
+            StoreResult::ConditionFailed(payment) => Some(self.refused(payment, ours)),
+            StoreResult::Busy => None,
         }
     }
 
-    fn refused(&self, payment: Payment, wanted: Cancellation) -> Outcome {
+    fn refused(&self, payment: Payment, ours: Cancellation) -> Outcome {
         if [Status::Open, Status::Canceled].contains(&payment.status)
-            && let Some(made) = payment
-                .cancellation
-                .filter(|made| made.token == wanted.token)
+            && let Some(made) = payment.cancellation.filter(|made| made.token == ours.token)
             && self.flaw != Some(Flaw::TokenIgnored)
         {
-            if made.fingerprint != wanted.fingerprint && self.flaw != Some(Flaw::FingerprintIgnored)
-            {
+            if made.fingerprint != ours.fingerprint && self.flaw != Some(Flaw::FingerprintIgnored) {
                 return Outcome::KeyReused;
             }
             if payment.status == Status::Open {
                 return Outcome::Reopened(payment);
             }
-            let replayed = made.id != wanted.id;
+            let replayed = made.id != ours.id;
             return Outcome::Canceled { payment, replayed };
         }
         Outcome::NotCancelable(payment)
@@ -310,30 +312,30 @@ impl Cancels {
         })
     }
 
-    /// The function ends with an answer to the client.
+    /// The function ends with a response to the client.
     fn end(&self, state: &mut State, client: Name) {
         if let Some((
             attempt,
             Function {
-                verdict: Some(verdict),
+                result: Some(result),
                 ..
             },
         )) = Self::awaited(state, client)
         {
-            let outcome = self.outcome(self.cancellation(attempt), verdict);
+            let outcome = self.outcome(self.cancellation(attempt), result);
             let client = &mut state.clients[client];
-            let told = outcome.map(|outcome| (client.invocations, outcome));
-            client.told.extend(told);
+            let outcomes = outcome.map(|outcome| (client.invocations, outcome));
+            client.outcomes.extend(outcomes);
             client.running = None;
         }
     }
 
     /// The function makes its next attempt, or has made its last.
-    fn repeat(&self, state: &mut State, client: Name) {
+    fn retry(&self, state: &mut State, client: Name) {
         let Some((attempt, function)) = Self::awaited(state, client) else {
             return;
         };
-        let busy = function.verdict == Some(Verdict::Busy);
+        let busy = function.result == Some(StoreResult::Busy);
         let lost = function.lost || !busy;
         if function.attempt + 1 < ATTEMPTS {
             let attempt = Attempt {
@@ -344,7 +346,7 @@ impl Cancels {
             state.clients[client].running = Some(Function {
                 attempt: attempt.attempt,
                 lost,
-                verdict: None,
+                result: None,
             });
             return;
         }
@@ -355,7 +357,7 @@ impl Cancels {
         }
         if self.flaw == Some(Flaw::SilenceIsRefusal) {
             let refused = Outcome::NotCancelable(state.payment);
-            client.told.push((client.invocations, refused));
+            client.outcomes.push((client.invocations, refused));
         }
     }
 
@@ -386,7 +388,7 @@ impl Model for Cancels {
         let client = Client {
             invocations: 0,
             running: None,
-            told: Vec::new(),
+            outcomes: Vec::new(),
             unavailable: Vec::new(),
         };
         vec![State {
@@ -418,28 +420,30 @@ impl Model for Cancels {
         for (client, asks) in self.clients.iter().enumerate() {
             let Some((attempt, function)) = Self::awaited(state, client) else {
                 let one = &state.clients[client];
-                let gives_up = self.flaw == Some(Flaw::NoRepetition)
-                    && one.told.len() < usize::from(one.invocations);
-                if one.told.len() < usize::from(asks.times) && !gives_up {
+                let gives_up = self.flaw == Some(Flaw::NoRetry)
+                    && one.outcomes.len() < usize::from(one.invocations);
+                if one.outcomes.len() < usize::from(asks.times) && !gives_up {
                     actions.push(Action::Cancel(client));
                 }
                 continue;
             };
             let last = function.attempt + 1 == ATTEMPTS;
-            match function.verdict {
-                Some(Verdict::Made(_)) => actions.push(Action::Made(client)),
-                Some(Verdict::Refused(_)) => actions.push(Action::Refused(client)),
+            match function.result {
+                Some(StoreResult::Transitioned(_)) => actions.push(Action::Made(client)),
+                Some(StoreResult::ConditionFailed(_)) => actions.push(Action::Refused(client)),
                 None if state.network.contains(&attempt) => {}
-                None | Some(Verdict::Busy) if last => actions.push(Action::Undecided(client)),
-                None | Some(Verdict::Busy) => actions.push(Action::Repeat(client)),
+                None | Some(StoreResult::Busy) if last => actions.push(Action::Undecided(client)),
+                None | Some(StoreResult::Busy) => actions.push(Action::Retry(client)),
             }
             if state.faults > 0 {
                 actions.push(Action::Crash(client));
-                match function.verdict {
-                    Some(Verdict::Busy) => {}
-                    Some(Verdict::Made(_) | Verdict::Refused(_)) => {
-                        actions.extend([Action::AnswerLost(client), Action::ReplyLost(client)])
-                    }
+                match function.result {
+                    Some(StoreResult::Busy) => {}
+                    Some(StoreResult::Transitioned(_) | StoreResult::ConditionFailed(_)) => actions
+                        .extend([
+                            Action::StoreResponseLost(client),
+                            Action::FunctionResponseLost(client),
+                        ]),
                     None if state.network.contains(&attempt) => actions.push(Action::Late(client)),
                     None => {}
                 }
@@ -466,7 +470,7 @@ impl Model for Cancels {
                 one.running = Some(Function {
                     attempt: 0,
                     lost: false,
-                    verdict: None,
+                    result: None,
                 });
                 state.network.insert(Attempt {
                     client,
@@ -479,7 +483,7 @@ impl Model for Cancels {
                 self.transition(&mut state, attempt);
             }
             Action::Made(client) | Action::Refused(client) => self.end(&mut state, client),
-            Action::Repeat(client) | Action::Undecided(client) => self.repeat(&mut state, client),
+            Action::Retry(client) | Action::Undecided(client) => self.retry(&mut state, client),
             Action::Capture => state.payment.status = Status::Captured,
             Action::Open => state.payment.status = Status::Open,
             Action::Reopen => {
@@ -489,12 +493,12 @@ impl Model for Cancels {
             Action::RequestLost(attempt) => drop(state.network.remove(&attempt)),
             Action::Busy(attempt) => {
                 state.network.remove(&attempt);
-                Self::answer(&mut state, attempt, Verdict::Busy);
+                Self::respond(&mut state, attempt, StoreResult::Busy);
             }
             Action::Doubled(attempt) => self.transition(&mut state, attempt),
-            Action::Late(client) => self.repeat(&mut state, client),
-            Action::AnswerLost(client) => self.repeat(&mut state, client),
-            Action::Crash(client) | Action::ReplyLost(client) => {
+            Action::Late(client) => self.retry(&mut state, client),
+            Action::StoreResponseLost(client) => self.retry(&mut state, client),
+            Action::Crash(client) | Action::FunctionResponseLost(client) => {
                 state.clients[client].running = None
             }
         }
@@ -504,9 +508,9 @@ impl Model for Cancels {
                 | Action::Busy(_)
                 | Action::Doubled(_)
                 | Action::Late(_)
-                | Action::AnswerLost(_)
+                | Action::StoreResponseLost(_)
                 | Action::Crash(_)
-                | Action::ReplyLost(_)
+                | Action::FunctionResponseLost(_)
         ) {
             state.faults -= 1;
         }
@@ -534,18 +538,20 @@ impl Model for Cancels {
                 Self::no_refusal_without_cause,
             ),
             Property::always(
-                "a replay equals the first answer",
+                "a replay equals the first response",
                 Self::replays_are_replays,
             ),
             Property::always(
                 "only another request reuses a key",
                 Self::reused_keys_are_reused,
             ),
-            // The checker follows a run no further where it comes to a state that another has been in, and so can miss that something never happens on the one.
-            // Not here: what was told stays told, and no run goes round, so a run on which something is never told ends in a state that says so.
+            // The checker does not continue from a state that another run has reached, and so can
+            // miss that something never happens on the first run. Here it cannot: outcomes are
+            // never removed and no run has a cycle, so a run without some outcome ends in a state
+            // that shows it.
             Property::eventually(
-                "whoever asks again is told something definite",
-                Self::all_told,
+                "a client that retries gets a definite outcome",
+                Self::all_have_outcomes,
             ),
             // Without these the rest could hold because nothing happens.
             Property::sometimes("made", Self::is_made),
@@ -553,7 +559,7 @@ impl Model for Cancels {
         ];
         let keyed = self.clients.iter().any(|asks| asks.key.is_some());
         if self.world == World::Reopens {
-            // A refusal is not the last word here: see the end of this file.
+            // A refusal is not final here: see the end of this file.
             if keyed {
                 let since = "a key is used up by a payment that is open again";
                 properties.push(Property::sometimes(since, Self::is_reopened));
@@ -567,7 +573,7 @@ impl Model for Cancels {
         }
         if keyed {
             properties.push(Property::sometimes("replayed", Self::is_replayed));
-            let found = "a repetition finds done what was left undecided";
+            let found = "a retry finds an undecided cancel done";
             properties.push(Property::sometimes(found, Self::is_found_done));
         }
         if self.shares_a_key_for_two_requests() {
@@ -578,7 +584,7 @@ impl Model for Cancels {
 }
 
 impl Cancels {
-    /// And one more of a payment that is re-opened, but for another token.
+    /// A payment that was re-opened may have one more, under another token.
     fn one_transition(&self, state: &State) -> bool {
         let Payment {
             cancellation,
@@ -606,17 +612,17 @@ impl Cancels {
     }
 
     fn no_false_conflict(&self, state: &State) -> bool {
-        self.told(state).all(|(wanted, outcome)| match outcome {
+        self.outcomes(state).all(|(ours, outcome)| match outcome {
             Outcome::NotCancelable(payment) => {
                 let made = payment.cancellation;
-                made.is_none_or(|made| made.token != wanted.token)
+                made.is_none_or(|made| made.token != ours.token)
             }
             Outcome::Canceled { .. } | Outcome::KeyReused | Outcome::Reopened(_) => true,
         })
     }
 
     fn no_false_success(&self, state: &State) -> bool {
-        self.told(state).all(|(_, outcome)| match outcome {
+        self.outcomes(state).all(|(_, outcome)| match outcome {
             Outcome::Canceled { payment, .. } => {
                 let mut all = state.payment.all_made();
                 payment.status == Status::Canceled
@@ -627,49 +633,50 @@ impl Cancels {
     }
 
     fn no_refusal_undone(&self, state: &State) -> bool {
-        self.told(state).all(|(wanted, outcome)| match outcome {
+        self.outcomes(state).all(|(ours, outcome)| match outcome {
             Outcome::NotCancelable(_) | Outcome::KeyReused => {
                 let made = state.payment.cancellation;
-                made.is_none_or(|made| !made.is_of_the_invocation(wanted))
+                made.is_none_or(|made| !made.is_of_the_invocation(ours))
             }
             Outcome::Canceled { .. } | Outcome::Reopened(_) => true,
         })
     }
 
     fn no_refusal_without_cause(&self, state: &State) -> bool {
-        self.told(state).all(|(wanted, outcome)| match outcome {
+        self.outcomes(state).all(|(ours, outcome)| match outcome {
             Outcome::NotCancelable(payment) => payment.status != Status::Open,
             Outcome::Reopened(payment) => {
                 let made = payment.undone;
-                made.is_some_and(|made| made.token == wanted.token)
+                made.is_some_and(|made| made.token == ours.token)
             }
             Outcome::Canceled { .. } | Outcome::KeyReused => true,
         })
     }
 
     fn replays_are_replays(&self, state: &State) -> bool {
-        self.told(state).all(|(wanted, outcome)| match outcome {
+        self.outcomes(state).all(|(ours, outcome)| match outcome {
             Outcome::Canceled { payment, replayed } => payment.cancellation.is_some_and(|made| {
-                made.is_of_the_invocation(wanted) != replayed
-                    && (made.token, made.fingerprint) == (wanted.token, wanted.fingerprint)
+                made.is_of_the_invocation(ours) != replayed
+                    && (made.token, made.fingerprint) == (ours.token, ours.fingerprint)
             }),
             Outcome::NotCancelable(_) | Outcome::KeyReused | Outcome::Reopened(_) => true,
         })
     }
 
     fn reused_keys_are_reused(&self, state: &State) -> bool {
-        self.told(state).all(|(wanted, outcome)| match outcome {
+        self.outcomes(state).all(|(ours, outcome)| match outcome {
             Outcome::KeyReused => state
                 .payment
                 .all_made()
-                .any(|made| made.token == wanted.token && made.fingerprint != wanted.fingerprint),
+                .any(|made| made.token == ours.token && made.fingerprint != ours.fingerprint),
             Outcome::Canceled { .. } | Outcome::NotCancelable(_) | Outcome::Reopened(_) => true,
         })
     }
 
-    fn all_told(&self, state: &State) -> bool {
-        let told = |(client, asks): (&Client, &Asks)| client.told.len() >= usize::from(asks.times);
-        state.clients.iter().zip(&self.clients).all(told)
+    fn all_have_outcomes(&self, state: &State) -> bool {
+        let has_all =
+            |(client, asks): (&Client, &Asks)| client.outcomes.len() >= usize::from(asks.times);
+        state.clients.iter().zip(&self.clients).all(has_all)
     }
 
     fn is_made(&self, state: &State) -> bool {
@@ -682,21 +689,21 @@ impl Cancels {
                 }
             )
         };
-        self.told(state).any(|(_, outcome)| made(outcome))
+        self.outcomes(state).any(|(_, outcome)| made(outcome))
     }
 
     fn is_replayed(&self, state: &State) -> bool {
         let replayed = |outcome| matches!(outcome, Outcome::Canceled { replayed: true, .. });
-        self.told(state).any(|(_, outcome)| replayed(outcome))
+        self.outcomes(state).any(|(_, outcome)| replayed(outcome))
     }
 
-    /// Told of a replay before it was told of the first.
+    /// It got a replay before the first response.
     fn is_found_done(&self, state: &State) -> bool {
         state
             .clients
             .iter()
             .enumerate()
-            .any(|(name, client)| match client.told.first() {
+            .any(|(name, client)| match client.outcomes.first() {
                 Some((
                     _,
                     Outcome::Canceled {
@@ -712,17 +719,17 @@ impl Cancels {
 
     fn is_refused(&self, state: &State) -> bool {
         let refused = |outcome| matches!(outcome, Outcome::NotCancelable(_));
-        self.told(state).any(|(_, outcome)| refused(outcome))
+        self.outcomes(state).any(|(_, outcome)| refused(outcome))
     }
 
     fn is_reused(&self, state: &State) -> bool {
-        self.told(state)
+        self.outcomes(state)
             .any(|(_, outcome)| outcome == Outcome::KeyReused)
     }
 
     fn is_reopened(&self, state: &State) -> bool {
         let reopened = |outcome| matches!(outcome, Outcome::Reopened(_));
-        self.told(state).any(|(_, outcome)| reopened(outcome))
+        self.outcomes(state).any(|(_, outcome)| reopened(outcome))
     }
 
     /// The function had left it undecided, or had crashed.
@@ -731,18 +738,18 @@ impl Cancels {
             let Client {
                 invocations,
                 running,
-                told,
+                outcomes,
                 ..
             } = &state.clients[made.id.client];
-            running.is_none() && told.is_empty() && *invocations == made.id.invocation
+            running.is_none() && outcomes.is_empty() && *invocations == made.id.invocation
         })
     }
 
-    /// What was told, and what had been wanted.
-    fn told(&self, state: &State) -> impl Iterator<Item = (Cancellation, Outcome)> {
+    /// The outcomes, each with the cancellation that its request would have made.
+    fn outcomes(&self, state: &State) -> impl Iterator<Item = (Cancellation, Outcome)> {
         let clients = state.clients.iter().enumerate();
         clients.flat_map(move |(client, one)| {
-            one.told.iter().map(move |(invocation, outcome)| {
+            one.outcomes.iter().map(move |(invocation, outcome)| {
                 let attempt = Attempt {
                     client,
                     invocation: *invocation,
@@ -821,7 +828,7 @@ fn check(model: Cancels) -> impl Checker<Cancels> {
 }
 
 #[test]
-fn in_no_state_is_anybody_told_an_untruth_and_in_the_end_everybody_is_told() {
+fn no_state_has_an_untrue_outcome_and_every_client_gets_one() {
     let faults = env::var("MODEL_FAULTS").map_or(3, |text| text.parse().expect("MODEL_FAULTS"));
     let mut states = 0;
     let companies = companies();
@@ -847,7 +854,8 @@ fn in_no_state_is_anybody_told_an_untruth_and_in_the_end_everybody_is_told() {
     }
     drop(bar);
     println!("{states} states, all there are");
-    // So many there are with three faults. A change of the model changes the number; so does an action that has become impossible.
+    // The number of states with three faults. A change of the model changes it; so does an action
+    // that can no longer happen.
     assert!(faults != 3 || states == 830_351, "{states} states");
 }
 
@@ -869,7 +877,7 @@ fn bites(flaw: Flaw, clients: Vec<Asks>, faults: u8, promise: &'static str) {
 }
 
 #[test]
-fn with_the_token_ignored_a_lost_answer_becomes_a_false_conflict() {
+fn with_the_token_ignored_a_lost_response_becomes_a_false_conflict() {
     bites(
         Flaw::TokenIgnored,
         vec![KEYED],
@@ -901,17 +909,17 @@ fn with_the_condition_dropped_there_are_two_transitions() {
 }
 
 #[test]
-fn with_an_id_for_each_attempt_ones_own_cancel_is_told_as_a_replay() {
+fn with_an_id_for_each_attempt_the_own_cancel_looks_like_a_replay() {
     bites(
         Flaw::IdOfTheAttempt,
         vec![KEYLESS],
         1,
-        "a replay equals the first answer",
+        "a replay equals the first response",
     );
 }
 
 #[test]
-fn with_silence_taken_for_a_refusal_an_open_payment_is_refused_and_canceled_later() {
+fn with_silence_as_refusal_a_refused_payment_is_canceled_later() {
     let after_three = 3;
     for promise in [
         "no refusal of an open payment",
@@ -922,7 +930,7 @@ fn with_silence_taken_for_a_refusal_an_open_payment_is_refused_and_canceled_late
 }
 
 #[test]
-fn with_the_fingerprint_ignored_another_request_is_told_as_a_replay() {
+fn with_the_fingerprint_ignored_another_request_gets_a_replay() {
     let other_request = Asks {
         fingerprint: 1,
         ..KEYED
@@ -932,17 +940,17 @@ fn with_the_fingerprint_ignored_another_request_is_told_as_a_replay() {
         Flaw::FingerprintIgnored,
         clients,
         0,
-        "a replay equals the first answer",
+        "a replay equals the first response",
     );
 }
 
 #[test]
-fn without_repetition_somebody_is_never_told() {
+fn without_retries_some_client_gets_no_outcome() {
     bites(
-        Flaw::NoRepetition,
+        Flaw::NoRetry,
         vec![KEYED],
         3,
-        "whoever asks again is told something definite",
+        "a client that retries gets a definite outcome",
     );
 }
 
@@ -957,7 +965,7 @@ fn with_the_token_not_in_the_condition_a_key_cancels_a_reopened_payment_again() 
 }
 
 #[test]
-fn where_the_last_attempt_decides_a_write_is_told_as_none() {
+fn if_the_last_attempt_decides_a_write_is_reported_as_none() {
     bites(
         Flaw::LastAttemptDecides,
         vec![KEYED],
@@ -966,11 +974,12 @@ fn where_the_last_attempt_decides_a_write_is_told_as_none() {
     );
 }
 
-/// Where the promise ends. A refusal is definite because every word that is not cancelable is taken to stay so. Where another service moves a payment out of such
-/// a word, an attempt that was thought lost can arrive after the refusal that its repetition met, and cancel the payment then. It is one transition, and the
-/// same request asked again is told of it; but the refusal was not the last word.
+/// The limit of the promise. A refusal is definite because a status that is not cancelable is
+/// assumed to stay so. If another service later makes such a payment cancelable, an attempt that
+/// was thought lost can arrive after its retry was refused, and cancel the payment. It is still one
+/// transition, and a retry of the request reports it; but the refusal was not final.
 #[test]
-fn a_payment_that_becomes_cancelable_after_a_refusal_can_be_canceled_by_a_late_attempt() {
+fn after_a_refusal_a_late_attempt_can_cancel_a_reopened_payment() {
     let model = |faults| Cancels {
         clients: vec![KEYED],
         faults,

@@ -1,4 +1,4 @@
-"""What schemathesis cannot make up: the demo credentials, a signature where one is wanted, and ids of payments that are there."""
+"""What schemathesis cannot invent: demo credentials, signatures, and ids of demo payments."""
 
 import atexit
 import collections
@@ -24,12 +24,16 @@ class Provider:
     """An operation of the document, with the demo data of its provider."""
 
     def __init__(self, path, operation):
-        demo = json.loads((INFRA / f"local/demo/{operation['tags'][0]}.json").read_text())
+        demo = json.loads((INFRA.parent / "functions" / operation['tags'][0] / "demo.json").read_text())
         self.parameter = re.search("{(.*)}", path)[1]
         self.url = re.compile(re.sub("{.*}", "[^/]*", path) + "$")
         self.payments = [payment["pk"].split("#", 2)[2] for payment in demo["payments"]]
         self.secret = demo["cancel"].get("signing_secret", "").encode()
-        schemes = (DOCUMENT["components"]["securitySchemes"][name] for one in operation["security"] for name in one)
+        schemes = (
+            DOCUMENT["components"]["securitySchemes"][name]
+            for one in operation["security"]
+            for name in one
+        )
         self.schemes = {scheme.get("name", "Authorization").lower() for scheme in schemes}
         lines = (line.split(": ", 1) for line in demo["cancel"]["headers"])
         self.ways = len(operation["security"])
@@ -37,9 +41,14 @@ class Provider:
 
     def headers(self, body):
         timestamp = str(time.time_ns() // 1_000_000)
-        signature = hmac.new(self.secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        signature = hmac.new(
+            self.secret, timestamp.encode() + b"." + body, hashlib.sha256
+        ).hexdigest()
         fill = {"{timestamp}": timestamp, "{signature}": signature}
-        return {name: re.sub("{.*?}", lambda found: fill[found[0]], value) for name, value in self.credential.items()}
+        return {
+            name: re.sub("{.*?}", lambda found: fill[found[0]], value)
+            for name, value in self.credential.items()
+        }
 
 
 PROVIDERS = {path: Provider(path, item["post"]) for path, item in DOCUMENT["paths"].items()}
@@ -48,7 +57,7 @@ PROVIDERS = {path: Provider(path, item["post"]) for path, item in DOCUMENT["path
 class Credential(requests.auth.AuthBase):
     """The demo credential, for four requests of five; the fifth keeps what was made up.
 
-    It is set when the request is about to be sent, because a signature covers the bytes of the body.
+    It is set just before the request is sent, because a signature covers the body's bytes.
     """
 
     number = itertools.count()
@@ -61,7 +70,9 @@ class Credential(requests.auth.AuthBase):
                 for name in provider.schemes:
                     request.headers.pop(name, None)
                 body = request.body or b""
-                request.headers.update(provider.headers(body.encode() if isinstance(body, str) else body))
+                request.headers.update(
+                    provider.headers(body.encode() if isinstance(body, str) else body)
+                )
         return request
 
 
@@ -89,21 +100,25 @@ def before_call(context, case, kwargs):
     Credential.left_out = provider.ways == 1 and not provider.schemes <= given
 
 
-ANSWERS = collections.Counter()
+STATUSES = collections.Counter()
 
 
 @schemathesis.hook
 def after_call(context, case, response):
-    ANSWERS[response.status_code] += 1
+    STATUSES[response.status_code] += 1
 
 
 @atexit.register
 def report():
-    pathlib.Path(os.environ["ANSWERS"]).write_text(json.dumps(ANSWERS))
+    pathlib.Path(os.environ["STATUSES"]).write_text(json.dumps(STATUSES))
 
 
 @schemathesis.hook
 def filter_case(context, case):
-    """A header that comes twice with one value has that value, which no schema of the value says."""
-    lists = [value.split(",") for value in (case.headers or {}).values() if isinstance(value, str) and "," in value]
+    """A header that comes twice with one value has that value, which no schema can express."""
+    lists = [
+        value.split(",")
+        for value in (case.headers or {}).values()
+        if isinstance(value, str) and "," in value
+    ]
     return not any(len({part.strip() for part in parts}) == 1 for parts in lists)

@@ -1,4 +1,7 @@
-"""Runs schemathesis against the one-machine stack on free ports, and says which answers it got. Arguments go to `st run`."""
+"""Runs schemathesis against the one-machine stack, and prints the statuses it got.
+
+Arguments go to `st run`.
+"""
 
 import contextlib
 import json
@@ -23,7 +26,10 @@ def stack():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             ready = (re.match(r"ready +(http\S+)", line) for line in process.stdout)
-            yield next(found[1] for found in ready if found)
+            url = next(found[1] for found in ready if found)
+            # It prints a line for each request, and would wait for somebody to read them.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            yield url
         finally:
             process.terminate()
 
@@ -36,7 +42,12 @@ def progress(what):
     def show():
         began = time.monotonic()
         while not over.wait(0.5):
-            print(f"\r{what}, {time.monotonic() - began:.0f} s \033[K", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{what}, {time.monotonic() - began:.0f} s \033[K",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     if not sys.stderr.isatty():
@@ -52,20 +63,37 @@ def progress(what):
 
 
 def attempt(provider, url, which):
-    """Runs schemathesis on a provider's operation alone, so that none is starved by the others: whether all was well."""
-    answers = WORK / f"{provider}.json"
-    answers.unlink(missing_ok=True)
-    command = [pathlib.Path(sys.executable).with_name("st"), "--config-file", HERE / "schemathesis.toml", "run", ROOT / "infra/openapi.yaml"]
+    """Runs schemathesis on a provider's operation alone, so that each gets its share: success?"""
+    statuses = WORK / f"{provider}.json"
+    statuses.unlink(missing_ok=True)
+    command = [
+        pathlib.Path(sys.executable).with_name("st"),
+        "--config-file",
+        HERE / "schemathesis.toml",
+        "run",
+        ROOT / "infra/openapi.yaml",
+    ]
     command += ["--url", url, "--include-tag", provider, *sys.argv[1:]]
-    environment = os.environ | {"PYTHONPATH": str(HERE), "ANSWERS": str(answers)}
+    environment = os.environ | {"PYTHONPATH": str(HERE), "STATUSES": str(statuses)}
     with progress(f"{provider}, {which}"):
-        run = subprocess.run(command, cwd=WORK, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    counts = json.loads(answers.read_text()) if answers.exists() else {}
+        run = subprocess.run(
+            command,
+            cwd=WORK,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    counts = json.loads(statuses.read_text()) if statuses.exists() else {}
     # A run that never got past a refusal has shown nothing.
     missing = [status for status in ("200", "400", "401", "405") if status not in counts]
     if run.returncode or missing:
         print(run.stdout)
-        print(f"{provider}: schemathesis ended with {run.returncode}; statuses that no request was answered with: {missing}", flush=True)
+        print(
+            f"{provider}: schemathesis ended with {run.returncode}; "
+            f"statuses that no request got: {missing}",
+            flush=True,
+        )
         return False
     statuses = "  ".join(f"{status}: {number}" for status, number in sorted(counts.items()))
     print(f"{provider:14} {sum(counts.values()):5} requests, no failure   {statuses}", flush=True)

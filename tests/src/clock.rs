@@ -6,8 +6,8 @@ use tokio::{
     time::Instant,
 };
 
-/// A runtime whose clock stands still while anything runs, and moves to the next timer at once when nothing does. There
-/// must be no socket in it: what the kernel is about to deliver does not keep the clock from moving.
+/// A runtime whose clock stops while anything runs, and jumps to the next timer when nothing does.
+/// It must have no socket: the clock does not wait for what the kernel has yet to deliver.
 ///
 /// # Panics
 /// If the operating system gives no runtime.
@@ -20,7 +20,7 @@ pub fn paused() -> Runtime {
     runtime.expect("a runtime")
 }
 
-/// A clock that stands still.
+/// A fixed clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Still(pub Timestamp);
 

@@ -3,13 +3,13 @@
 mod crash;
 mod cut_points;
 mod deadlines;
+mod isolation;
 mod lifecycle;
 mod limits;
 mod logs;
 mod races;
 mod requests;
 mod side_by_side;
-mod strangers;
 mod transports;
 
 use std::{
@@ -25,19 +25,20 @@ use tokio::runtime::Runtime;
 
 use crate::{
     clock::paused,
-    front_ends,
+    event_sources,
     golden::{Case, cases, delivered},
     history::wire::histories,
     openapi,
     stage::Stage,
 };
 
-/// Runs every test there is for the provider `P`, whose binary lies at `binary`: the `main` of its `tests/contract.rs`.
+/// Runs every test of the provider `P`, whose binary is at `binary`: the `main` of its
+/// `tests/contract.rs`.
 #[must_use]
 pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     let arguments = Arguments::from_args();
     let cases = cases(P::NAME).expect("the provider has golden cases");
-    let requests = delivered(P::NAME).expect("the provider has requests for every front end");
+    let requests = delivered(P::NAME).expect("the provider has requests for every event source");
     let mut trials = Vec::new();
 
     for (kind, path) in [("service", None), ("binary", Some(binary))] {
@@ -49,7 +50,7 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
         }
         for (request, events) in requests.clone() {
             let place = Arc::clone(&place);
-            let name = format!("front_ends::{kind}::{request}");
+            let name = format!("event_sources::{kind}::{request}");
             trials.push(trial(name, move || {
                 events
                     .iter()
@@ -66,13 +67,13 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
 
 type Test = fn(&[Case], &'static str) -> Result<()>;
 
-/// The tests that have a stage of their own: in memory, on the paused clock, or else with processes and sockets. What a
-/// process does is judged by order and counts, never by time.
+/// The tests with their own stage: in memory on the paused clock, or with processes and sockets.
+/// Processes are checked by order and counts, never by time.
 fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
     vec![
         (
             "every_event_source_gets_the_same_response_to_every_golden_case",
-            |cases, _| paused().block_on(transports::every_front_end::<P>(cases)),
+            |cases, _| paused().block_on(transports::every_event_source::<P>(cases)),
         ),
         (
             "every_event_gets_the_providers_response_and_ends_no_process",
@@ -95,7 +96,7 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
         ),
         (
             "another_merchants_payment_is_byte_identical_to_a_missing_one",
-            |cases, _| paused().block_on(strangers::foreign::<P>(cases)),
+            |cases, _| paused().block_on(isolation::another_merchants::<P>(cases)),
         ),
         (
             "one_log_line_a_request_with_listed_fields_and_no_credential",
@@ -111,10 +112,10 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
         ),
         (
             "no_other_merchant_cancels_or_learns_anything",
-            |cases, _| paused().block_on(strangers::strangers::<P>(cases)),
+            |cases, _| paused().block_on(isolation::isolation::<P>(cases)),
         ),
         ("no_response_is_untrue_at_any_cut_point", |cases, _| {
-            paused().block_on(cut_points::no_answer_is_untrue::<P>(cases))
+            paused().block_on(cut_points::no_response_is_untrue::<P>(cases))
         }),
         (
             "every_response_leaves_100_ms_before_the_deadline",
@@ -149,7 +150,8 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
     ]
 }
 
-/// Where the golden cases are played, one after another, and every request as each front end delivers it.
+/// Where the golden cases run, one after another, and every request as each event source delivers
+/// it.
 struct Place<P: Provider> {
     path: Option<&'static str>,
     /// In this order, so that a process ends before what it polls.
@@ -173,10 +175,10 @@ impl<P: Provider> Place<P> {
                 ready.insert((stage, runtime))
             }
         };
-        let answer = runtime.block_on(stage.play(case));
-        let answer = answer.with_context(|| case.name.clone())?;
+        let response = runtime.block_on(stage.play(case));
+        let response = response.with_context(|| case.name.clone())?;
         match literal {
-            true => front_ends::check_form(&case.name, &answer),
+            true => event_sources::check_form(&case.name, &response),
             false => Ok(()),
         }
     }

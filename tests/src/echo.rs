@@ -1,4 +1,5 @@
-//! A DynamoDB behind TLS, as it is spoken to on AWS, that can give its last answers again, so that what is measured is not the store.
+//! A DynamoDB behind TLS, as on AWS, that can replay its last responses, so that a measurement
+//! excludes the store.
 
 use std::{
     collections::HashMap,
@@ -48,11 +49,11 @@ struct Inside {
 
 #[derive(Debug, Default)]
 struct Said {
-    /// Whether the answers are given again, instead of asking the store.
+    /// Whether responses are replayed instead of calling the store.
     again: bool,
     /// The last one of each operation.
-    answers: HashMap<String, (response::Parts, Bytes)>,
-    /// Operations and HTTP statuses that the store was asked for and gave.
+    responses: HashMap<String, (response::Parts, Bytes)>,
+    /// The operations that the store got, and their HTTP statuses.
     log: Vec<(String, u16)>,
 }
 
@@ -100,12 +101,12 @@ impl Echo {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// From now on gives the last answer of each operation again, or asks the store again.
+    /// From now on replays the last response of each operation, or calls the store again.
     pub fn again(&self, again: bool) {
         self.inside.said().again = again;
     }
 
-    /// The operations that the store was asked for since the last call of this, with the HTTP status of its answer.
+    /// The operations that the store got since the last call of this, with their HTTP statuses.
     #[must_use]
     pub fn take(&self) -> Vec<(String, u16)> {
         std::mem::take(&mut self.inside.said().log)
@@ -119,15 +120,23 @@ impl Inside {
 
     fn echo(&self, operation: &str) -> Option<(response::Parts, Bytes)> {
         let said = self.said();
-        said.answers.get(operation).filter(|_| said.again).cloned()
+        said.responses
+            .get(operation)
+            .filter(|_| said.again)
+            .cloned()
     }
 
-    async fn ask(&self, operation: String, request: Request) -> Result<(response::Parts, Bytes)> {
+    async fn pass_on(
+        &self,
+        operation: String,
+        request: Request,
+    ) -> Result<(response::Parts, Bytes)> {
         let (head, body) = self.client.request(request).await?.into_parts();
         let body = to_bytes(Body::new(body), usize::MAX).await?;
         let mut said = self.said();
         said.log.push((operation.clone(), head.status.as_u16()));
-        said.answers.insert(operation, (head.clone(), body.clone()));
+        said.responses
+            .insert(operation, (head.clone(), body.clone()));
         Ok((head, body))
     }
 }
@@ -145,7 +154,7 @@ async fn pass(State(inside): State<Arc<Inside>>, mut request: Request) -> Respon
     }
     let uri = format!("http://{}/", inside.store).parse::<Uri>();
     *request.uri_mut() = uri.unwrap_or_default();
-    match inside.ask(operation, request).await {
+    match inside.pass_on(operation, request).await {
         Ok((head, body)) => Response::from_parts(head, Body::from(body)),
         Err(failure) => (StatusCode::BAD_GATEWAY, failure.to_string()).into_response(),
     }

@@ -1,12 +1,12 @@
-//! A proxy between the real SDK and DynamoDB that breaks attempts as a network does: at any byte of the request or of
-//! the response, before the store has done its work or after.
+//! A proxy between the real SDK and DynamoDB that breaks attempts as a network does: at any byte of
+//! the request or of the response, before the store has done its work or after.
 //!
 //! ```text
 //! let proxy = FaultProxy::in_memory(&tables);        // an SDK in this process: proxy.config()
-//! let proxy = FaultProxy::listening(&tables).await?; // a process of its own: proxy.url()
-//! proxy.script([Fault::Answer { after: 0, how: Cut::Reset }]);   // the first attempt; those after the script pass
+//! let proxy = FaultProxy::listening(&tables).await?; // another process: proxy.url()
+//! proxy.script([Fault::Response { after: 0, how: Cut::Reset }]); // the first; later ones pass
 //! …
-//! proxy.deliver_late().await;                        // what `Fault::Late` held back reaches the store now
+//! proxy.deliver_late().await;                        // what `Fault::Late` delayed arrives
 //! proxy.take()                                       // what the store really did
 //! ```
 
@@ -33,37 +33,41 @@ use crate::{
     tables::Tables,
 };
 
-/// What befalls one attempt.
+/// What happens to one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing.
     None,
-    /// The connection is cut after that many bytes of the request, at the most all of them; the store sees none of it.
+    /// The connection is cut after this many bytes of the request, at most all of them; the store
+    /// sees none of it.
     Request {
         /// Bytes.
         after: usize,
         /// How.
         how: Cut,
     },
-    /// The store does its work, and the connection is cut after that many bytes of its answer, at the most all but one.
-    Answer {
+    /// The store does its work, and the connection is cut after this many bytes of its response, at
+    /// most all but one.
+    Response {
         /// Bytes.
         after: usize,
         /// How.
         how: Cut,
     },
-    /// Somebody on the way answers in the store's place, when it has done its work or without asking it.
+    /// An intermediary responds instead of the store, after the store has done its work or without
+    /// calling it.
     Instead {
         /// What.
-        answer: Instead,
+        response: Instead,
         /// Whether the store has done its work.
         committed: bool,
     },
-    /// The store gets the request twice, and its second answer is passed on.
+    /// The store gets the request twice, and its second response is passed on.
     Twice,
-    /// The connection is cut, and the request reaches the store much later: at [`FaultProxy::deliver_late`].
+    /// The connection is cut, and the request reaches the store much later: at
+    /// [`FaultProxy::deliver_late`].
     Late(Cut),
-    /// The store does its work at once, and its answer takes this long.
+    /// The store does its work at once, and its response takes this long.
     Slow(Duration),
 }
 
@@ -74,18 +78,18 @@ pub enum Cut {
     Reset,
     /// With an orderly end of the stream.
     Close,
-    /// Not at all: nothing is said any more.
+    /// Not at all: the peer goes silent.
     Hang,
 }
 
-/// An answer that is not the store's.
+/// A response that is not the store's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instead {
-    /// HTTP 500, as DynamoDB says it.
+    /// HTTP 500, as DynamoDB sends it.
     InternalServerError,
-    /// HTTP 502, as a proxy says it.
+    /// HTTP 502, as a proxy sends it.
     BadGateway,
-    /// HTTP 503, as DynamoDB says it.
+    /// HTTP 503, as DynamoDB sends it.
     ServiceUnavailable,
     /// HTTP 400, `ProvisionedThroughputExceededException`.
     Throttled,
@@ -97,12 +101,12 @@ pub enum Instead {
     Garbage,
 }
 
-/// One thing that the store did.
+/// One operation of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// `UpdateItem`, `GetItem`, …
     pub operation: String,
-    /// The key that it was asked for.
+    /// The requested key.
     pub pk: String,
     /// The store's HTTP status: 200 where an update was made.
     pub status: u16,
@@ -110,7 +114,7 @@ pub struct Done {
     pub trace: Option<String>,
 }
 
-/// The proxy; it stands for one store and one script.
+/// The proxy of one store with one script.
 #[derive(Debug, Clone)]
 pub struct FaultProxy {
     address: Option<SocketAddr>,
@@ -136,6 +140,7 @@ struct State {
     script: VecDeque<Fault>,
     then: Option<Fault>,
     attempts: usize,
+    connections: usize,
     refuse: usize,
     refused: usize,
     late: Vec<Vec<u8>>,
@@ -212,8 +217,8 @@ impl FaultProxy {
         config.into_builder().http_client(client).build()
     }
 
-    /// What befalls the next attempts, one each; those after them pass. The count of [`attempts`](Self::attempts), the
-    /// [log](Self::take) and what was held back start anew.
+    /// The faults of the next attempts, in order; later attempts pass. Resets the count of
+    /// [`attempts`](Self::attempts), the [log](Self::take) and the delayed requests.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.inside.change(|state| {
             *state = State {
@@ -224,13 +229,13 @@ impl FaultProxy {
         });
     }
 
-    /// What befalls every attempt from now on.
+    /// The fault of every attempt from now on.
     pub fn always(&self, fault: Fault) {
         self.script([]);
         self.then(fault);
     }
 
-    /// What befalls every attempt after the script.
+    /// The fault of every attempt after the script.
     pub fn then(&self, fault: Fault) {
         self.inside.change(|state| state.then = Some(fault));
     }
@@ -244,7 +249,8 @@ impl FaultProxy {
         });
     }
 
-    /// Ends every connection, and refuses so many new ones. Only where it does not listen.
+    /// Ends every connection, and refuses this many new ones. Only for a proxy that does not
+    /// listen.
     pub fn refuse(&self, connections: usize) {
         self.inside.change(|state| state.refuse = connections);
         lock(&self.inside.connections).abort_all();
@@ -260,6 +266,12 @@ impl FaultProxy {
     #[must_use]
     pub fn attempts(&self) -> usize {
         lock(&self.inside.state).attempts
+    }
+
+    /// How many connections have been made since the last script.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        lock(&self.inside.state).connections
     }
 
     /// Returns once this many attempts have arrived, and the store has changed an item this often.
@@ -295,7 +307,7 @@ impl FaultProxy {
     pub async fn deliver_late(&self) {
         let late = std::mem::take(&mut lock(&self.inside.state).late);
         for request in late {
-            let _ = self.inside.ask(&request).await;
+            let _ = self.inside.pass_on(&request).await;
         }
     }
 }
@@ -314,12 +326,14 @@ impl Inside {
             state.refused += 1;
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
+        drop(state);
         let (theirs, ours) = Pipe::pair();
         self.spawn(ours);
         Ok(theirs)
     }
 
     fn spawn(self: &Arc<Self>, connection: impl Connection) {
+        lock(&self.state).connections += 1;
         let inside = Arc::clone(self);
         let mut connections = lock(&self.connections);
         while connections.try_join_next().is_some() {}
@@ -345,33 +359,36 @@ impl Inside {
             }
             let request = read_request(&mut connection, usize::MAX).await?;
             match fault {
-                Fault::None => connection.write_all(&self.ask(&request).await?).await?,
-                Fault::Answer { after, how } => {
-                    let answer = self.ask(&request).await?;
-                    let part = answer
-                        .get(..after.min(answer.len() - 1))
+                Fault::None => connection.write_all(&self.pass_on(&request).await?).await?,
+                Fault::Response { after, how } => {
+                    let response = self.pass_on(&request).await?;
+                    let part = response
+                        .get(..after.min(response.len() - 1))
                         .unwrap_or_default();
                     connection.write_all(part).await?;
                     return cut(connection, how).await;
                 }
-                Fault::Instead { answer, committed } => {
+                Fault::Instead {
+                    response,
+                    committed,
+                } => {
                     if committed {
-                        self.ask(&request).await?;
+                        self.pass_on(&request).await?;
                     }
-                    connection.write_all(answer.bytes().as_bytes()).await?;
+                    connection.write_all(response.bytes().as_bytes()).await?;
                 }
                 Fault::Twice => {
-                    self.ask(&request).await?;
-                    connection.write_all(&self.ask(&request).await?).await?;
+                    self.pass_on(&request).await?;
+                    connection.write_all(&self.pass_on(&request).await?).await?;
                 }
                 Fault::Late(how) => {
                     self.change(|state| state.late.push(request));
                     return cut(connection, how).await;
                 }
                 Fault::Slow(delay) => {
-                    let answer = self.ask(&request).await?;
+                    let response = self.pass_on(&request).await?;
                     sleep(delay).await;
-                    connection.write_all(&answer).await?;
+                    connection.write_all(&response).await?;
                 }
                 Fault::Request { .. } => return Ok(()),
             }
@@ -379,7 +396,7 @@ impl Inside {
     }
 
     /// The store's response, byte for byte.
-    async fn ask(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+    async fn pass_on(&self, request: &[u8]) -> io::Result<Vec<u8>> {
         let text = String::from_utf8_lossy(request);
         let operation = header(&text, "x-amz-target").and_then(|target| target.rsplit('.').next());
         let operation = operation.unwrap_or_default();
@@ -411,7 +428,8 @@ impl fmt::Debug for Inside {
     }
 }
 
-/// What the DynamoDB there responds. A connection each, which it ends, so that the response's end is the stream's.
+/// The response of the DynamoDB at `store`. Each request has its own connection, which DynamoDB
+/// closes, so that the response ends with the stream.
 async fn forward(store: SocketAddr, request: &[u8]) -> io::Result<(u16, String)> {
     let head = request.windows(2).position(|bytes| bytes == b"\r\n");
     let (line, rest) = request.split_at(head.unwrap_or_default());
@@ -432,7 +450,8 @@ async fn forward(store: SocketAddr, request: &[u8]) -> io::Result<(u16, String)>
 fn response(status: impl fmt::Display, body: &str) -> String {
     let length = body.len();
     format!(
-        "HTTP/1.1 {status} \r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status} \r\ncontent-type: application/x-amz-json-1.0\r\n\
+         content-length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -471,21 +490,21 @@ async fn read_request(
     at_most: usize,
 ) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
-    let mut wanted = usize::MAX;
-    while request.len() < wanted.min(at_most) {
-        let mut buffer = vec![0; (wanted.min(at_most) - request.len()).min(16 * 1024)];
+    let mut whole = usize::MAX;
+    while request.len() < whole.min(at_most) {
+        let mut buffer = vec![0; (whole.min(at_most) - request.len()).min(16 * 1024)];
         let read = connection.read(&mut buffer).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         request.extend_from_slice(buffer.get(..read).unwrap_or_default());
-        if wanted == usize::MAX
+        if whole == usize::MAX
             && let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n")
         {
             let head = String::from_utf8_lossy(request.get(..end).unwrap_or_default()).into_owned();
             let length =
                 header(&head, "content-length").and_then(|length| length.parse::<usize>().ok());
-            wanted = end + 4 + length.unwrap_or_default();
+            whole = end + 4 + length.unwrap_or_default();
         }
     }
     Ok(request)
@@ -519,7 +538,8 @@ async fn cut(connection: BufReader<impl Connection>, how: Cut) -> io::Result<()>
         Cut::Close => connection.shutdown().await?,
         Cut::Hang => {}
     }
-    // Reads on, so that no unread byte turns the end into a reset, and says nothing until the peer goes.
+    // Reads on, so that no unread byte turns the end into a reset, and stays silent until the peer
+    // closes.
     let mut buffer = [0; 4096];
     while connection.read(&mut buffer).await? > 0 {}
     Ok(())

@@ -1,4 +1,4 @@
-//! A [golden case](::golden) as the tests play it: its event, and the comparison of what came of it.
+//! A [golden case](::golden) for the tests: its event, and the comparison of the outcome.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use golden::{Sign, source};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::transport::Answer;
+use crate::transport::ProviderResponse;
 
 /// One case.
 #[derive(Debug, Clone)]
@@ -28,10 +28,10 @@ pub struct Case {
     sign: Option<Sign>,
 }
 
-/// Puts the items into their tables, over whatever was there.
+/// Puts the items into their tables, and replaces existing ones.
 ///
 /// # Errors
-/// Where DynamoDB refuses or does not answer.
+/// If DynamoDB refuses or does not respond.
 pub async fn put(given: &Given, tables: &Client) -> Result<()> {
     for item in &given.credentials {
         embedded::put(tables, "credentials", item).await?;
@@ -111,7 +111,7 @@ impl Case {
         self.sign.is_some()
     }
 
-    /// The event as it is sent: with a signature made this moment where the case asks for one.
+    /// The event as it is sent: signed now, if the case is signed.
     #[must_use]
     pub fn event(&self) -> String {
         self.event_at(Timestamp::now())
@@ -146,15 +146,15 @@ impl Case {
         event.to_string()
     }
 
-    /// Compares the answer and the table afterwards with what the case says.
+    /// Compares the response and the table afterwards with the case.
     ///
     /// # Errors
     /// The first difference.
-    pub fn check(&self, call: &Call, answer: &Answer, table: &[Value]) -> Result<()> {
+    pub fn check(&self, call: &Call, response: &ProviderResponse, table: &[Value]) -> Result<()> {
         let table = by_key(table)?;
         let known = self.placeholders(call, &table)?;
 
-        self.check_answer(&known, answer)?;
+        self.check_response(&known, response)?;
 
         let mut expected = by_key(&self.given.payments)?;
         expected.extend(by_key(
@@ -172,33 +172,33 @@ impl Case {
         )
     }
 
-    /// Compares the answer alone, where the placeholders stand for what is `known`.
+    /// Compares the response alone, with the placeholders' values in `known`.
     ///
     /// # Errors
     /// The first difference.
-    pub fn check_answer(
+    pub fn check_response(
         &self,
         known: &BTreeMap<&'static str, String>,
-        answer: &Answer,
+        response: &ProviderResponse,
     ) -> Result<()> {
         ensure!(
-            answer.status == self.then.status,
+            response.status == self.then.status,
             "status {} instead of {}: {}",
-            answer.status,
+            response.status,
             self.then.status,
-            answer.body
+            response.body
         );
-        shared::json::Object::parse(&answer.body).map_err(|fault| {
+        shared::json::Object::parse(&response.body).map_err(|fault| {
             anyhow::anyhow!("the body is not a clean JSON object: {}", fault.message)
         })?;
         // Byte for byte: members in another order are another body.
         let body = filled(&self.then.body.to_string(), known);
         ensure!(
-            answer.body == body,
+            response.body == body,
             "body\n  is        {}\n  should be {body}",
-            answer.body
+            response.body
         );
-        let headers = serde_json::to_value(&answer.headers)?;
+        let headers = serde_json::to_value(&response.headers)?;
         same(
             "headers",
             &headers,

@@ -1,8 +1,8 @@
-//! What tests all providers alike.
-//!
-//! A provider's `tests/contract.rs` hands its type and its binary to [`contract()`]; nothing here names a provider. Behind every test stand the
-//! real AWS SDK and an embedded DynamoDB, with a [proxy](faults) in between that counts what goes over the wire, and
-//! breaks it where asked to.
+//! Tests for all providers alike.
+//! //!
+//! A provider's `tests/contract.rs` passes its type and its binary to [`contract()`]; nothing here
+//! names a provider. Behind every test are the real AWS SDK and an embedded DynamoDB, with a
+//! [proxy](faults) between them that counts the requests and can break them.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -12,8 +12,8 @@
 pub mod clock;
 mod contract;
 pub mod echo;
+pub mod event_sources;
 pub mod faults;
-pub mod front_ends;
 pub mod golden;
 pub mod history;
 pub mod measure;

@@ -1,6 +1,7 @@
 //! What a function's process costs in instructions, counted by valgrind's callgrind.
 //!
-//! The process runs as it is shipped, behind the Runtime API, and speaks TLS with an embedded DynamoDB.
+//! The process runs as it is shipped, behind the Runtime API, and speaks TLS with an embedded
+//! DynamoDB.
 
 use std::{
     fmt, fs,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Nothing takes longer under valgrind.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a run is tried that a busy machine spoils.
 const TRIES: usize = 5;
 /// What a figure may grow by, in percent.
@@ -65,7 +66,7 @@ impl Ground {
             ("SSL_CERT_FILE", certificates.clone()),
             ("NODE_EXTRA_CA_CERTS", certificates.clone()),
             ("AWS_CA_BUNDLE", certificates.clone()),
-            // strace looks for an interpreter itself.
+            // strace searches for an interpreter itself.
             ("PATH", std::env::var("PATH").unwrap_or_default()),
         ]
     }
@@ -89,32 +90,34 @@ impl Ground {
     /// Puts the items of `case` as they were before it.
     ///
     /// # Errors
-    /// Where DynamoDB refuses or does not answer.
+    /// If DynamoDB refuses or does not respond.
     pub async fn give(&self, case: &Case) -> Result<()> {
         put(&case.given, &self.tables).await
     }
 
-    /// Asks once, and takes nothing but a cancel for an answer. The time is what the Runtime API saw.
+    /// Sends the case once, and accepts only a cancel as the response. The time is the Runtime
+    /// API's.
     ///
     /// # Errors
-    /// Where there is no answer, or another.
+    /// If there is no response, or another one.
     pub async fn cancel(&self, function: &Function, case: &Case) -> Result<Duration> {
         let event = case.event();
         let call = Call::begin();
         let began = Instant::now();
-        let answer = function.invoke(&call.request_id, &event, PATIENCE).await?;
+        let response = function.invoke(&call.request_id, &event, TIMEOUT).await?;
         let took = began.elapsed();
-        let answer: Value =
-            serde_json::from_str(&answer).with_context(|| format!("no answer: {answer}"))?;
+        let response: Value =
+            serde_json::from_str(&response).with_context(|| format!("no response: {response}"))?;
         ensure!(
-            answer["statusCode"] == case.then.status,
-            "not {}: {answer}",
+            response["statusCode"] == case.then.status,
+            "not {}: {response}",
             case.then.status
         );
         Ok(took)
     }
 
-    /// How many instructions a process takes from exec to its first poll, without the connection to DynamoDB.
+    /// How many instructions a process takes from exec to its first poll, without the connection to
+    /// DynamoDB.
     ///
     /// # Errors
     /// Where valgrind is missing, or the process does not poll.
@@ -127,7 +130,8 @@ impl Ground {
         self.counted()
     }
 
-    /// How many instructions a warm process takes for a request, everything included: the mean of `requests`, each canceling the payment anew.
+    /// How many instructions a warm process takes for a request, everything included: the mean of
+    /// `requests`, each with a new payment to cancel.
     ///
     /// # Errors
     /// Where valgrind is missing, or the machine is so busy that the store seems slow.
@@ -161,22 +165,25 @@ impl Ground {
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
             function.end()?;
-            // Another look at the store, or an answer given up on, would be in the count. Some programs to compare with have no store.
-            let asked = self.echo.take().len() as u64;
-            if last.is_none() && (asked == requests || asked == 0) {
+            // A second call to the store, or a timed-out one, would be in the count. Some programs
+            // have no store.
+            let calls = self.echo.take().len() as u64;
+            if last.is_none() && (calls == requests || calls == 0) {
                 return Ok(self.counted()? / requests);
             }
         }
-        let last = last.unwrap_or_else(|| anyhow::anyhow!("the store was asked more than once"));
+        let last =
+            last.unwrap_or_else(|| anyhow::anyhow!("the store got more than one call per request"));
         Err(last.context(format!(
-            "in {TRIES} tries no run was without a time-out; is the machine busy?"
+            "in {TRIES} tries no run was without a timeout; is the machine busy?"
         )))
     }
 
-    /// How many system calls a warm request takes: the difference between a run of some and one of twice as many, under strace.
+    /// How many system calls a warm request takes: the difference between two runs under strace,
+    /// one with twice as many requests.
     ///
     /// # Errors
-    /// Where strace is missing, or a request is not answered as it should be.
+    /// If strace is missing, or a response is not the expected one.
     pub async fn system_calls(&self, command: &[&str], case: &Case) -> Result<u64> {
         let out = self.folder.join("strace.out");
         let file = out.display().to_string();
@@ -190,10 +197,10 @@ impl Ground {
         .await
     }
 
-    /// How many allocations on the heap a warm request makes, in the same way under valgrind.
+    /// How many heap allocations a warm request makes, measured in the same way under valgrind.
     ///
     /// # Errors
-    /// Where valgrind is missing, or a request is not answered as it should be.
+    /// If valgrind is missing, or a response is not the expected one.
     pub async fn allocations(&self, command: &[&str], case: &Case) -> Result<u64> {
         let out = self.folder.join("memcheck.out");
         let log = format!("--log-file={}", out.display());
@@ -271,7 +278,8 @@ pub fn resident_kilobytes(id: u32) -> Result<u64> {
     size.context("the process has no memory")
 }
 
-/// The part of a processor that Lambda gives a function of 128 MB, which is 128/1769 of one, in slices of 20 ms.
+/// The part of a processor that Lambda gives a function of 128 MB: 128/1769 of one, in slices of 20
+/// ms.
 pub struct Quota {
     folder: PathBuf,
 }
@@ -312,7 +320,8 @@ impl Drop for Quota {
     }
 }
 
-/// How long something took, in milliseconds, many times: shown as the median and, in brackets, the first and third quartile.
+/// A duration in milliseconds, measured many times: shown as the median and, in brackets, the first
+/// and third quartile.
 #[derive(Debug, Clone)]
 pub struct Spread(Vec<f64>);
 
@@ -325,7 +334,7 @@ impl Spread {
         Self(sorted)
     }
 
-    /// The time below which that part of them lies; not a number where there are none.
+    /// The time below which this part of them is; NaN if there are none.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -390,7 +399,7 @@ pub fn machine() -> String {
     )
 }
 
-/// What became of a figure.
+/// The change of a figure.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
     before: u64,

@@ -1,4 +1,5 @@
-//! A provider over tables in memory that record their requests: for tests that need a million requests, or none at all.
+//! A provider over tables in memory that record their requests, for tests with a million requests
+//! or with none.
 
 use std::{
     collections::BTreeMap,
@@ -132,7 +133,7 @@ impl Credentials for Recorder {
     }
 }
 
-/// The provider `P` over `tables`, at a time that stands still, with credentials cached for `ttl`.
+/// The provider `P` over `tables` at a fixed time, with credentials cached for `ttl`.
 #[must_use]
 pub fn service<P: Provider>(
     tables: &Recorder,

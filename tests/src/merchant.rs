@@ -1,4 +1,5 @@
-//! A merchant for tests that start below the service. Authentication alone can make one, in tests as everywhere.
+//! A merchant for tests that start below the service. Only authentication can make one, in tests
+//! too.
 
 use std::time::Duration;
 

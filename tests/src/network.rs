@@ -1,7 +1,8 @@
-//! A network in memory: connections between an SDK client and whatever serves them, with no socket in between.
-//!
-//! Tokio's paused clock moves on when nothing can run any more. A socket would be something that only the kernel knows
-//! of, and the clock would run past it; over these connections it moves exactly when a peer is silent, and at once.
+//! A network in memory: connections between an SDK client and its server, without a socket.
+//! //!
+//! Tokio's paused clock advances when nothing can run. Only the kernel knows of a socket's data, so
+//! the clock would run past it. Over these connections the clock advances exactly when a peer is
+//! silent.
 
 use std::{
     fmt, io,
@@ -124,7 +125,8 @@ impl Metadata for Pipe {
     }
 }
 
-/// What an SDK client speaks through in place of TCP: its own pool of connections, which `connect` makes.
+/// The HTTP client of an SDK client in place of TCP: its own pool of connections, which `connect`
+/// makes.
 pub fn http_client(
     connect: impl Fn() -> io::Result<Pipe> + Clone + Send + Sync + 'static,
 ) -> SharedHttpClient {
@@ -156,8 +158,8 @@ impl<F: Fn() -> io::Result<Pipe>> Service<Uri> for Dial<F> {
     }
 }
 
-/// The SDK's own connector, but for the dialing, which it keeps to itself: the same pool, the same read timeout, and
-/// connections that it can take out of use.
+/// The SDK's own connector with another way to connect, which its own does not accept: the same
+/// pool, the same read timeout, and connections that it can discard.
 struct Connector<F> {
     client: Client<Dial<F>, SdkBody>,
     read_timeout: Option<Duration>,
@@ -181,8 +183,8 @@ where
             }
         };
         let captured = capture_connection(&mut request);
-        if let Some(asked) = request.extensions().get::<CaptureSmithyConnection>() {
-            asked.set_connection_retriever(move || {
+        if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+            capture.set_connection_retriever(move || {
                 captured.connection_metadata().as_ref()?;
                 let captured = captured.clone();
                 let metadata = ConnectionMetadata::builder()

@@ -1,4 +1,5 @@
-//! OpenAPI documents, as far as tests must understand them: our own `infra/openapi.yaml`, and those within the providers' specifications.
+//! OpenAPI documents, as far as tests need them: our own `infra/openapi.yaml`, and those in the
+//! providers' specifications.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -33,7 +34,7 @@ impl Document {
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 
-    /// Reads YAML. OpenAPI 3.0's `nullable`, which JSON Schema does not know, becomes what it means.
+    /// Reads YAML. OpenAPI 3.0's `nullable`, which JSON Schema lacks, becomes its equivalent.
     ///
     /// # Errors
     /// Where it is not YAML.
@@ -83,7 +84,7 @@ impl Document {
         Ok(operation)
     }
 
-    /// What a node is once its `$ref`, if it has one, has been followed; and where that is, as a JSON pointer.
+    /// A node with its `$ref` followed, if it has one, and its place as a JSON pointer.
     ///
     /// # Errors
     /// Where a reference leads nowhere.
@@ -117,7 +118,8 @@ impl Document {
         Ok(())
     }
 
-    /// The places of a schema that `value` shows: the fields it has, and of a choice the one it took. Without a value, all there are to show.
+    /// The places of a schema that `value` shows: its fields, and the chosen branch of each choice.
+    /// Without a value, all of them.
     ///
     /// # Errors
     /// Where a reference leads nowhere.
@@ -164,7 +166,8 @@ impl Document {
     }
 }
 
-/// Whether our document has the provider `P` as its code does: the path, the method, and the status words.
+/// Whether our document describes the provider `P` as its code does: the path, the method and the
+/// statuses.
 ///
 /// # Errors
 /// The first difference.

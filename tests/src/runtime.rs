@@ -1,7 +1,7 @@
 //! A fake of the AWS Lambda Runtime API, and the real binary that polls it.
-//!
-//! The API is the one AWS documents for custom runtimes (2018-06-01): the process long-polls `next`, and posts a `response` or an `error`
-//! under the invocation's id.
+//! //!
+//! The API is the documented one for custom runtimes (2018-06-01): the process long-polls `next`,
+//! and posts a `response` or an `error` under the invocation's id.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,10 +31,10 @@ use tokio::{
 /// The trace that every invocation belongs to.
 pub const TRACE: &str = "1-5bef4de7-ad49b0e87f6ef6c87fc2e700";
 
-/// What Lambda is told of an invocation: the function's answer, or the error it ended in.
+/// An invocation's result: the function's response, or its error.
 type Ended = Result<String, String>;
 
-/// Nothing that is waited for here takes this long, on whatever machine: a process that does not come to it hangs.
+/// Nothing here takes this long on any machine: a process that does not finish by then hangs.
 const HANG: Duration = Duration::from_secs(600);
 
 #[derive(Default)]
@@ -151,7 +151,7 @@ impl Function {
         Ok(polled.map_or(Duration::ZERO, |at| at - self.started))
     }
 
-    /// Returns once so many polls wait for an event at the same time.
+    /// Returns once this many polls wait for an event at the same time.
     ///
     /// # Errors
     /// If the process ends or hangs before.
@@ -171,7 +171,7 @@ impl Function {
         }
     }
 
-    /// How many invocations it has had in hand or asked for at once, at most.
+    /// The most invocations that it has had in flight or polled for at once.
     #[must_use]
     pub fn most_at_once(&self) -> usize {
         self.invocations.most_at_once.load(Ordering::Relaxed)
@@ -189,21 +189,22 @@ impl Function {
     /// Where the process cannot be ended.
     pub fn end(mut self) -> Result<()> {
         let id = self.process.id();
-        // strace is the parent of what it watches, and ends with it; valgrind is the process itself.
+        // strace is the parent of the traced process, and ends with it; valgrind is the process
+        // itself.
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
         let children = children.unwrap_or_default();
         let ended = children.split_whitespace().next().map(str::to_owned);
         let ended = ended.unwrap_or_else(|| id.to_string());
-        let asked = Command::new("kill").args(["-TERM", &ended]).status()?;
-        anyhow::ensure!(asked.success(), "cannot end process {ended}");
+        let status = Command::new("kill").args(["-TERM", &ended]).status()?;
+        anyhow::ensure!(status.success(), "cannot end process {ended}");
         self.process.wait()?;
         Ok(())
     }
 
-    /// Invokes the function as Lambda does with a time-out of `allowed`.
+    /// Invokes the function as Lambda does with a timeout of `allowed`.
     ///
     /// # Errors
-    /// The Lambda error where the function reports one, or that it did not answer in time.
+    /// The function's Lambda error, or its timeout.
     pub async fn invoke(&self, request_id: &str, event: &str, allowed: Duration) -> Result<String> {
         let (ended, end) = oneshot::channel();
         let invocation = Invocation {
@@ -219,8 +220,8 @@ impl Function {
             .push_back(invocation);
         self.invocations.more.notify_one();
         let ended = self.unless_ended(timeout(allowed, end)).await?;
-        match ended.with_context(|| format!("the function did not answer within {allowed:?}"))? {
-            Ok(Ok(answer)) => Ok(answer),
+        match ended.with_context(|| format!("the function did not respond within {allowed:?}"))? {
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => bail!("the function ended in a Lambda error: {error}"),
             Err(_) => bail!("the invocation was dropped"),
         }

@@ -1,4 +1,4 @@
-//! A provider that also says in one word what the outcome is.
+//! A provider that also reports the outcome's name.
 
 use std::marker::PhantomData;
 
@@ -14,7 +14,7 @@ use shared::{
 /// The header in which it does.
 pub const OUTCOME: &str = "x-outcome";
 
-/// The provider `P` with the outcome's word in the header [`OUTCOME`] of its responses.
+/// The provider `P` with the outcome's name in the header [`OUTCOME`] of its responses.
 #[derive(Debug)]
 pub struct Spy<P>(PhantomData<fn() -> P>);
 

@@ -9,13 +9,13 @@ use crate::{
     faults::{Cut, Done, Fault, FaultProxy, unreachable},
     golden::{Call, Case},
     tables::Tables,
-    transport::{Answer, Transport},
+    transport::{ProviderResponse, Transport},
 };
 
 /// Long enough that no credential leaves the cache during a test.
 pub(crate) const WARM: Duration = Duration::from_secs(3600);
 
-/// How often a process may be held up for so long that it gives an attempt up, before that is no accident.
+/// How often a process may be so slow that an attempt times out, before that is a fault.
 const STALLS: usize = 5;
 
 /// A provider with its tables: DynamoDB's engine, a proxy before it, and the provider before that.
@@ -58,9 +58,9 @@ impl<P: Provider> Stage<P> {
         })
     }
 
-    /// One golden case, from empty tables. A process's limits are real time: where it was held up so long that it made
-    /// an attempt a second time, the case is played again.
-    pub(crate) async fn play(&self, case: &Case) -> Result<Answer> {
+    /// One golden case, from empty tables. A process's limits are real time: if it was so slow that
+    /// it retried an attempt, the case runs again.
+    pub(crate) async fn play(&self, case: &Case) -> Result<ProviderResponse> {
         for _ in 0..STALLS {
             self.tables.empty()?;
             self.tables.give(&case.given)?;
@@ -78,20 +78,20 @@ impl<P: Provider> Stage<P> {
                 self.proxy.then(Fault::Request { after, how });
             }
             let call = Call::begin();
-            let answer = provider.invoke(&call.request_id, &case.event()).await?;
+            let response = provider.invoke(&call.request_id, &case.event()).await?;
             let done = self.proxy.take();
             self.proxy.calm();
             if !lossy && retried(&done) && matches!(provider, Transport::Binary(_)) {
                 continue;
             }
-            case.check(&call, &answer, &self.tables.scan("payments")?)?;
+            case.check(&call, &response, &self.tables.scan("payments")?)?;
             ensure!(
                 lossy || writes(&done) == case.then.writes,
                 "{} writes instead of {}: {done:?}",
                 writes(&done),
                 case.then.writes
             );
-            return Ok(answer);
+            return Ok(response);
         }
         bail!(
             "{}: an attempt was made twice, {STALLS} times over",
@@ -99,13 +99,13 @@ impl<P: Provider> Stage<P> {
         )
     }
 
-    pub(crate) async fn ask(&self, case: &Case) -> Result<(Call, Answer)> {
+    pub(crate) async fn call(&self, case: &Case) -> Result<(Call, ProviderResponse)> {
         let call = Call::begin();
-        let answer = self
+        let response = self
             .provider
             .invoke(&call.request_id, &case.event())
             .await?;
-        Ok((call, answer))
+        Ok((call, response))
     }
 
     /// Ends the process: all that it has logged.
@@ -139,7 +139,8 @@ pub(crate) fn canceling(cases: &[Case]) -> Result<&Case> {
         .context("no case cancels a payment")
 }
 
-/// The shortest of them that names its payment twice, in the path and as its parameter: room to make it longer.
+/// The shortest of them that names its payment twice, in the path and as its parameter, so that it
+/// can be made longer.
 pub(crate) fn shortest(cases: &[Case]) -> Result<&Case> {
     let plain = cases.iter().filter(|case| {
         case.cancels()

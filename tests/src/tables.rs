@@ -1,4 +1,5 @@
-//! Both tables in DynamoDB's engine, without a server: what a test puts there and finds there costs no request, and no time.
+//! Both tables in DynamoDB's engine, without a server: a test reads and writes them without a
+//! request.
 
 use std::collections::HashMap;
 
@@ -111,8 +112,8 @@ impl Tables {
         Ok(())
     }
 
-    /// Moves a payment to `status` as another service must: under the condition that it is still in the status `seen`.
-    /// `Err` has the payment as it was.
+    /// Moves a payment to `status` as another service must: on condition that it is still in the
+    /// status `seen`. `Err` has the payment as it was.
     ///
     /// # Errors
     /// If the engine fails.
@@ -135,8 +136,8 @@ impl Tables {
         }
     }
 
-    /// What DynamoDB responds to a request over HTTP: status and body. A function needs these two operations, and has
-    /// the right to no other.
+    /// DynamoDB's response to a request over HTTP: status and body. A function needs these two
+    /// operations, and has no right to others.
     ///
     /// # Errors
     /// If the request is neither.
@@ -178,7 +179,7 @@ fn stored(value: &Value) -> AttributeValue {
     }
 }
 
-/// The way back. Sets and binaries, which no plain JSON is stored as, come back as DynamoDB writes them.
+/// The inverse. Sets and binaries, which plain JSON lacks, stay as DynamoDB writes them.
 fn plain(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => json!(text),

@@ -1,4 +1,5 @@
-//! The two ways a test reaches a provider: its service in this process, and its real binary behind the Lambda Runtime API.
+//! Two ways to a provider: its service in this process, and its real binary behind the Lambda
+//! Runtime API.
 
 use std::{
     collections::BTreeMap,
@@ -21,21 +22,21 @@ use tower_service::Service;
 
 use crate::runtime::Function;
 
-/// The Lambda timeout of a process under test: out of the way, because its own limits are what answers.
+/// The Lambda timeout of a process under test: so long that only its own limits matter.
 pub const ALLOWED: Duration = Duration::from_secs(900);
 
 /// A provider behind one of the transports.
 pub enum Transport<P: Provider> {
-    /// The very service that Lambda runs, event in, answer out.
+    /// The very service that Lambda runs, event in, response out.
     Service(Handler<CancelService<P, DynamoDb>>),
     /// The real binary.
     Binary(Function),
 }
 
-/// A provider's answer, out of the form that the event's source takes.
+/// A provider's response, out of the form that the event's source takes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Form")]
-pub struct Answer {
+pub struct ProviderResponse {
     /// HTTP status.
     pub status: u16,
     /// All header lines.
@@ -46,7 +47,7 @@ pub struct Answer {
     pub source: EventSource,
 }
 
-/// An answer as the event's source gets it.
+/// A response as the event's source gets it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Form {
@@ -59,7 +60,7 @@ struct Form {
     cookies: Option<[String; 0]>,
 }
 
-impl TryFrom<Form> for Answer {
+impl TryFrom<Form> for ProviderResponse {
     type Error = &'static str;
 
     fn try_from(form: Form) -> Result<Self, &'static str> {
@@ -74,10 +75,10 @@ impl TryFrom<Form> for Answer {
             (headers, Some(lines), None) if headers == lines => {
                 (headers, EventSource::LoadBalancer)
             }
-            _ => return Err("no event source takes an answer of this form"),
+            _ => return Err("no event source takes a response of this form"),
         };
         let None = form.status_description else {
-            return Err("the answer has a status description");
+            return Err("the response has a status description");
         };
         if form.is_base64_encoded {
             return Err("the body is said to be base64");
@@ -91,16 +92,17 @@ impl TryFrom<Form> for Answer {
     }
 }
 
-/// What `handler` answers to `event`, with that Lambda request id and a deadline in Unix milliseconds.
+/// The response of `handler` to `event`, with this Lambda request id and a deadline in Unix
+/// milliseconds.
 ///
 /// # Errors
-/// Where the answer is not of the form that a front end takes.
+/// If the response has no event source's format.
 pub async fn call<P, S>(
     handler: &Handler<CancelService<P, S>>,
     request_id: &str,
     deadline: u64,
     event: &str,
-) -> Result<Answer>
+) -> Result<ProviderResponse>
 where
     P: Provider,
     S: Store,
@@ -109,13 +111,13 @@ where
     context.request_id = request_id.to_owned();
     context.deadline = deadline;
     let event = LambdaEvent::new(RawValue::from_string(event.to_owned())?, context);
-    let Ok(answer) = handler.clone().call(event).await;
-    Ok(serde_json::from_value(serde_json::to_value(&answer)?)?)
+    let Ok(response) = handler.clone().call(event).await;
+    Ok(serde_json::from_value(serde_json::to_value(&response)?)?)
 }
 
 impl<P: Provider> Transport<P> {
-    /// The service over the DynamoDB of that SDK configuration, with credentials cached for `ttl`, at the time that
-    /// `clock` shows.
+    /// The service over the DynamoDB of this SDK configuration, with credentials cached for `ttl`,
+    /// and the time of `clock`.
     pub fn service(config: &SdkConfig, ttl: Duration, clock: impl Clock) -> Self {
         let settings = Settings {
             credential_ttl: ttl,
@@ -125,7 +127,7 @@ impl<P: Provider> Transport<P> {
         Self::Service(Handler(CancelService::with_clock(store, &settings, clock)))
     }
 
-    /// The binary over the DynamoDB at `url`, with credentials remembered for `ttl`.
+    /// The binary over the DynamoDB at `url`, with credentials cached for `ttl`.
     ///
     /// # Errors
     /// Where the process does not start.
@@ -136,20 +138,20 @@ impl<P: Provider> Transport<P> {
             ("CREDENTIAL_TTL_SECONDS", &ttl),
         ];
         let function = Function::start(path, &environment).await?;
-        // So that what it asks the store before its first event is not taken for a request's.
+        // So that its store requests before the first event are not counted as a request's.
         function.polled().await?;
         Ok(Self::Binary(function))
     }
 
-    /// The answer to a Lambda event.
+    /// The response to a Lambda event.
     ///
     /// # Errors
     /// Where there is none, or it is not of the form that API Gateway takes.
-    pub async fn invoke(&self, request_id: &str, event: &str) -> Result<Answer> {
+    pub async fn invoke(&self, request_id: &str, event: &str) -> Result<ProviderResponse> {
         match self {
             Self::Binary(function) => {
-                let answer = function.invoke(request_id, event, ALLOWED).await?;
-                serde_json::from_str(&answer).with_context(|| format!("no answer: {answer}"))
+                let response = function.invoke(request_id, event, ALLOWED).await?;
+                serde_json::from_str(&response).with_context(|| format!("no response: {response}"))
             }
             Self::Service(handler) => {
                 let deadline = (SystemTime::now() + ALLOWED).duration_since(UNIX_EPOCH)?;

@@ -49,21 +49,21 @@ enum Store {
 impl Payments for Store {
     async fn transition(
         &self,
-        wanted: &Transition,
+        transition: &Transition,
         budget: &Budget,
     ) -> Result<TransitionResult, StoreError> {
         match self {
-            Self::DynamoDb(store, _) => store.transition(wanted, budget).await,
-            Self::Memory(store) => store.transition(wanted, budget).await,
+            Self::DynamoDb(store, _) => store.transition(transition, budget).await,
+            Self::Memory(store) => store.transition(transition, budget).await,
         }
     }
 }
 
 impl Signatures for Store {
-    async fn claim(&self, wanted: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
+    async fn claim(&self, signature: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
         match self {
-            Self::DynamoDb(store, _) => store.claim(wanted, budget).await,
-            Self::Memory(store) => store.claim(wanted, budget).await,
+            Self::DynamoDb(store, _) => store.claim(signature, budget).await,
+            Self::Memory(store) => store.claim(signature, budget).await,
         }
     }
 }
@@ -125,11 +125,11 @@ impl Store {
                     cancelable: &["authorized"],
                     canceled: "succeeded",
                 };
-                let wanted = Transition {
+                let transition = Transition {
                     statuses: capture,
                     ..transition(&merchant("p"), "capture")
                 };
-                let made = store.transition(&wanted, &soon()).await.unwrap();
+                let made = store.transition(&transition, &soon()).await.unwrap();
                 matches!(made, TransitionResult::Transitioned(_))
             }
             Self::DynamoDb(_, tables) => {
@@ -148,7 +148,7 @@ fn dynamodb(proxy: &FaultProxy) -> DynamoDb {
     DynamoDb::new(&proxy.config(), dynamodb::Tables::default())
 }
 
-/// A request under this key, or under a Lambda request id of its own.
+/// A request with this key, or with its own Lambda request id.
 fn request(key: Option<&str>, reason: &str) -> Cancel {
     Cancel {
         key: PaymentKey::new("p", &merchant("p"), "pay".into()),
@@ -173,7 +173,8 @@ fn payment(status: &str, manual: bool) -> Payment {
 
 fn item(status: &str) -> Value {
     json!({
-        "pk": PK, "status": status, "amount": 6540, "currency": "USD", "created_at": "2024-01-01T00:00:00.000Z",
+        "pk": PK, "status": status, "amount": 6540, "currency": "USD",
+        "created_at": "2024-01-01T00:00:00.000Z",
         "details": {"method": {"card": ["visa", 1, true, null]}},
     })
 }
@@ -204,16 +205,16 @@ async fn a_cancelable_payment_moves_and_comes_back_as_it_is_now() {
     for store in Store::both() {
         for status in STATUSES.cancelable {
             store.put(status, false);
-            let wanted = transition(&merchant, "token");
+            let transition = transition(&merchant, "token");
             let expected = Payment {
                 status: "canceled".into(),
-                updated_at: wanted.at.as_str().into(),
-                canceled_at: wanted.at.as_str().into(),
-                cancellation: Some(wanted.cancellation.clone()),
+                updated_at: transition.at.as_str().into(),
+                canceled_at: transition.at.as_str().into(),
+                cancellation: Some(transition.cancellation.clone()),
                 ..payment(status, false)
             };
             assert_eq!(
-                store.transition(&wanted, &soon()).await,
+                store.transition(&transition, &soon()).await,
                 Ok(TransitionResult::Transitioned(expected))
             );
             assert_eq!(store.status().as_deref(), Some("canceled"));
@@ -222,12 +223,12 @@ async fn a_cancelable_payment_moves_and_comes_back_as_it_is_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_status_a_manual_payment_and_a_missing_one_are_refused_as_they_were() {
+async fn non_cancelable_manual_and_missing_payments_are_refused_unchanged() {
     let merchant = merchant("p");
     for store in Store::both() {
-        let wanted = transition(&merchant, "token");
+        let transition = transition(&merchant, "token");
         assert_eq!(
-            store.transition(&wanted, &soon()).await,
+            store.transition(&transition, &soon()).await,
             Ok(TransitionResult::ConditionFailed(None))
         );
         for (status, manual) in [
@@ -238,7 +239,7 @@ async fn another_status_a_manual_payment_and_a_missing_one_are_refused_as_they_w
         ] {
             store.put(status, manual);
             assert_eq!(
-                store.transition(&wanted, &soon()).await,
+                store.transition(&transition, &soon()).await,
                 Ok(TransitionResult::ConditionFailed(Some(payment(
                     status, manual
                 ))))
@@ -255,10 +256,10 @@ async fn of_64_concurrent_cancels_exactly_one_wins() {
         let outcomes = join_all((0..64).map(|_| store.cancel(None, "same"))).await;
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
         for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-            assert!(
-                matches!(refused, CancelError::NotCancelable(payment) if payment.status == "canceled"),
-                "{refused:?}"
-            );
+            let CancelError::NotCancelable(payment) = refused else {
+                panic!("{refused:?}");
+            };
+            assert_eq!(payment.status, "canceled");
         }
     }
 }
@@ -288,7 +289,7 @@ async fn of_64_concurrent_cancels_with_one_key_one_wins_and_the_rest_replay_it()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_racing_a_capture_has_exactly_one_winner_and_both_are_told_truly() {
+async fn a_cancel_racing_a_capture_has_one_winner_and_true_outcomes() {
     for store in Store::both() {
         let mut canceled = 0;
         for round in 0..200 {
@@ -353,30 +354,31 @@ async fn a_key_replays_its_own_request_and_refuses_another() {
     }
 }
 
-/// A store whose first answer is lost on the way, and which is then asked the same once more: what an SDK's retry does.
-struct LosesTheFirstAnswer(Store);
+/// A store whose first response is lost, and which then gets the same request again, as from an
+/// SDK's retry.
+struct LosesTheFirstResponse(Store);
 
-impl Payments for LosesTheFirstAnswer {
+impl Payments for LosesTheFirstResponse {
     async fn transition(
         &self,
-        wanted: &Transition,
+        transition: &Transition,
         budget: &Budget,
     ) -> Result<TransitionResult, StoreError> {
-        self.0.transition(wanted, budget).await?;
-        self.0.transition(wanted, budget).await
+        self.0.transition(transition, budget).await?;
+        self.0.transition(transition, budget).await
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_does_not_become_a_conflict_that_did_not_happen() {
+async fn a_lost_response_does_not_become_a_false_conflict() {
     for store in Store::both() {
         store.put("pending", false);
-        let lossy = LosesTheFirstAnswer(store);
+        let lossy = LosesTheFirstResponse(store);
         let outcome = cancel(&lossy, request(None, ""), &soon()).await.unwrap();
         assert_eq!(outcome.payment.status, "canceled");
         assert!(
             !outcome.replayed,
-            "it is the first answer that this caller gets"
+            "it is the first response that this caller gets"
         );
     }
 }
@@ -457,12 +459,12 @@ async fn of_64_concurrent_claims_for_two_payments_one_payments_are_granted() {
         for round in 0..20 {
             let digest = round.to_string();
             let claims = (0..64).map(|n| {
-                let wanted = claim(&digest, if (n + round) % 2 == 0 { "1" } else { "2" });
+                let signature = claim(&digest, if (n + round) % 2 == 0 { "1" } else { "2" });
                 let store = &store;
                 async move {
                     (
-                        store.claim(&wanted, &soon()).await.unwrap(),
-                        wanted.payment_id,
+                        store.claim(&signature, &soon()).await.unwrap(),
+                        signature.payment_id,
                     )
                 }
             });
@@ -533,13 +535,14 @@ async fn an_item_that_lacks_what_the_response_needs_is_refused_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_is_read_as_it_is_stored_and_refused_where_it_breaks_the_data_model() {
+async fn credentials_are_read_as_stored_and_refused_if_invalid() {
     let store = Store::dynamodb();
     let Store::DynamoDb(_, tables) = &store else {
         unreachable!()
     };
     let whole = json!({
-        "pk": "p#key", "merchant_id": "m", "secret_sha256": "00ff", "signing_secret": "s", "active": true,
+        "pk": "p#key", "merchant_id": "m", "secret_sha256": "00ff", "signing_secret": "s",
+        "active": true,
         "expires_at": "2030-01-01T00:00:00.000Z", "api_version": "2026-02-18",
     });
     tables.put("credentials", &whole).unwrap();
@@ -577,8 +580,8 @@ async fn a_store_that_refuses_connections_and_a_missing_table_write_nothing() {
     let tables = Tables::new().unwrap();
     let proxy = FaultProxy::in_memory(&tables);
     proxy.refuse(usize::MAX);
-    let nobody = Store::DynamoDb(dynamodb(&proxy), tables.clone());
-    let outcome = nobody.cancel(None, "reason").await;
+    let unreachable = Store::DynamoDb(dynamodb(&proxy), tables.clone());
+    let outcome = unreachable.cancel(None, "reason").await;
     assert_eq!(outcome, Err(CancelError::Unavailable));
 
     tables.drop_table("payments").unwrap();

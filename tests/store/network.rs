@@ -1,5 +1,5 @@
-//! The SDK's own HTTP client over real sockets: what it makes of a network that breaks. Its limits are minutes here, so
-//! that nothing depends on how fast the machine is.
+//! The SDK's own HTTP client over real sockets, on a network that breaks. The timeouts are minutes,
+//! so that nothing depends on the machine's speed.
 
 use std::{future::pending as never, time::Duration};
 
@@ -39,37 +39,57 @@ async fn what_a_real_network_breaks_is_retried_and_is_no_conflict() {
     let mut faults = Vec::new();
     for how in [Cut::Reset, Cut::Close] {
         faults.extend([0, 1, 200, usize::MAX].map(|after| Fault::Request { after, how }));
-        faults.extend([0, 1, 40, usize::MAX].map(|after| Fault::Answer { after, how }));
+        faults.extend([0, 1, 40, usize::MAX].map(|after| Fault::Response { after, how }));
     }
-    let answers = [
+    let responses = [
         Instead::InternalServerError,
         Instead::BadGateway,
         Instead::ServiceUnavailable,
         Instead::Throttled,
     ];
-    for answer in answers {
-        faults.extend([true, false].map(|committed| Fault::Instead { answer, committed }));
+    for response in responses {
+        faults.extend([true, false].map(|committed| Fault::Instead {
+            response,
+            committed,
+        }));
     }
     faults.push(Fault::Instead {
-        answer: Instead::Conflict,
+        response: Instead::Conflict,
         committed: false,
     });
     for fault in faults {
         tables.put("payments", &pending()).unwrap();
         proxy.script([fault]);
-        let wanted = transition();
+        let transition = transition();
         let budget = Budget::until(Instant::now() + Duration::from_secs(600));
-        // A client of its own, for a retry budget of its own.
+        // Its own client, and so its own retry budget.
         let store = DynamoDb::new(&config, dynamodb::Tables::default());
-        let outcome = store.transition(&wanted, &budget).await;
+        let outcome = store.transition(&transition, &budget).await;
         let payment = match &outcome {
             Ok(TransitionResult::Transitioned(payment)) => Some(payment),
             Ok(TransitionResult::ConditionFailed(found)) => found.as_ref(),
             Err(_) => None,
         };
         let made = payment.and_then(|payment| payment.cancellation.as_ref());
-        let canceled = made == Some(&wanted.cancellation);
+        let canceled = made == Some(&transition.cancellation);
         assert!(canceled, "{fault:?}: {outcome:?}");
         assert_eq!((proxy.attempts(), proxy.transitions()), (2, 1), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn after_a_failure_of_the_store_the_retry_takes_another_connection() {
+    let tables = Tables::new().unwrap();
+    tables.put("payments", &pending()).unwrap();
+    let proxy = FaultProxy::listening(&tables).await.unwrap();
+    let config = proxy.config().into_builder().sleep_impl(Patient).build();
+    proxy.script([Fault::Instead {
+        response: Instead::InternalServerError,
+        committed: false,
+    }]);
+    let store = DynamoDb::new(&config, dynamodb::Tables::default());
+    let budget = Budget::until(Instant::now() + Duration::from_secs(600));
+    let outcome = store.transition(&transition(), &budget).await;
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert_eq!((proxy.attempts(), proxy.connections()), (2, 2));
 }

@@ -51,7 +51,10 @@ fn stage() -> (Tables, FaultProxy) {
 }
 
 pub(crate) fn pending() -> Value {
-    json!({"pk": "p#m#pay", "status": "pending", "amount": 1, "currency": "USD", "created_at": "2024-01-01T00:00:00.000Z"})
+    json!({
+        "pk": "p#m#pay", "status": "pending", "amount": 1, "currency": "USD",
+        "created_at": "2024-01-01T00:00:00.000Z",
+    })
 }
 
 /// Runs an outage of 300 calls, and the first call after it.
@@ -70,7 +73,7 @@ async fn outage(fault: Fault, error: StoreError) {
     }
     let requests = proxy.attempts() - drained;
     println!("{fault:?}: {drained} requests in the first 50 calls, {requests} in the 250 after");
-    assert!(drained > 50, "nothing was ever repeated");
+    assert!(drained > 50, "nothing was ever retried");
     assert!(
         requests * 10 <= 250 * 11,
         "{requests} requests in 250 calls"
@@ -87,16 +90,16 @@ async fn outage(fault: Fault, error: StoreError) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_fails_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
+async fn a_failing_store_gets_one_attempt_per_call_and_recovers_at_once() {
     let fault = Fault::Instead {
-        answer: Instead::InternalServerError,
+        response: Instead::InternalServerError,
         committed: false,
     };
     outage(fault, StoreError::Undecided).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_up_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
+async fn a_store_that_hangs_up_gets_one_attempt_per_call_and_recovers() {
     let fault = Fault::Request {
         after: 0,
         how: Cut::Reset,
@@ -105,9 +108,9 @@ async fn a_store_that_hangs_up_is_asked_once_per_call_and_again_at_once_when_it_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_throttles_is_asked_once_per_call_and_again_at_once_when_it_is_back() {
+async fn a_throttling_store_gets_one_attempt_per_call_and_recovers_at_once() {
     let fault = Fault::Instead {
-        answer: Instead::Throttled,
+        response: Instead::Throttled,
         committed: false,
     };
     outage(fault, StoreError::Unavailable).await;
@@ -135,7 +138,7 @@ async fn a_refused_connection_is_tried_again_and_is_certainly_no_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_attempt_is_given_up_after_its_second_and_repeated() {
+async fn a_silent_attempt_times_out_after_a_second_and_is_retried() {
     let (_, proxy) = stage();
     let payments = dynamodb(&proxy);
     let hang = Fault::Request {
@@ -174,7 +177,7 @@ async fn no_attempt_starts_that_cannot_finish() {
     let (_, proxy) = stage();
     let payments = dynamodb(&proxy);
     proxy.always(Fault::Instead {
-        answer: Instead::InternalServerError,
+        response: Instead::InternalServerError,
         committed: false,
     });
 

@@ -1,7 +1,8 @@
-//! The functions with the feature `opentelemetry`, in front of a collector: `cargo run -p harness --example traces`.
+//! The functions with the feature `opentelemetry`, in front of a collector: `cargo run -p harness
+//! --example traces`.
 //!
 //! Builds them first, because an ordinary build has none of it.
-#![expect(clippy::print_stdout, reason = "a command's answer")]
+#![expect(clippy::print_stdout, reason = "a command's output")]
 
 use std::{
     env,
@@ -16,7 +17,7 @@ use axum::{Router, body::Bytes, extract::State, routing::post};
 use harness::{
     golden::{Call, Case, cases, providers, put},
     runtime::{Function, TRACE},
-    transport::{ALLOWED, Answer},
+    transport::{ALLOWED, ProviderResponse},
 };
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span,
@@ -67,7 +68,7 @@ async fn main() -> Result<()> {
         let case = case.context("no case cancels a payment")?;
         let spans = traced(binary, case, &collector, &sent).await?;
         println!("{provider}: {spans} spans");
-        nobody_listens(binary, case).await?;
+        collector_is_silent(binary, case).await?;
     }
     println!("{} passed, 0 failed", 2 * providers.len());
     Ok(())
@@ -79,7 +80,8 @@ async fn receive(State(sent): State<Sent>, body: Bytes) {
         .push(body);
 }
 
-/// One cancel: its span is within Lambda's trace, and has the call, its one attempt and the outcome in it, and no secret.
+/// One cancel: its span is within Lambda's trace and contains the call, its one attempt and the
+/// outcome, and no secret.
 async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Result<usize> {
     let store = store(case).await?;
     let environment = [
@@ -90,9 +92,9 @@ async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Resu
     let function = Function::start(binary, &environment).await?;
     let call = Call::begin();
     let event = case.event();
-    let answer = function.invoke(&call.request_id, &event, ALLOWED).await?;
-    let answer: Answer = serde_json::from_str(&answer)?;
-    ensure!(answer.status == case.then.status, "{answer:?}");
+    let response = function.invoke(&call.request_id, &event, ALLOWED).await?;
+    let response: ProviderResponse = serde_json::from_str(&response)?;
+    ensure!(response.status == case.then.status, "{response:?}");
 
     let spans = until_sent(sent).await?;
     let named = |name: &str| {
@@ -122,7 +124,7 @@ async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Resu
     let look = named("DynamoDB.GetItem")?;
     ensure!(
         look.parent_span_id == request.span_id,
-        "the look-up is not the request's"
+        "the lookup is not the request's"
     );
     let attempts = spans.iter().filter(|span| span.name == "try_attempt");
     ensure!(attempts.count() == 2, "not one attempt each");
@@ -150,8 +152,8 @@ async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Resu
     Ok(spans.len())
 }
 
-/// A collector that takes connections and says nothing costs no answer, and the next request a second at most.
-async fn nobody_listens(binary: &str, case: &Case) -> Result<()> {
+/// A silent collector delays no response, and the next request by a second at most.
+async fn collector_is_silent(binary: &str, case: &Case) -> Result<()> {
     let store = store(case).await?;
     let silent = TcpListener::bind("127.0.0.1:0").await?;
     let collector = format!("http://{}", silent.local_addr()?);
@@ -169,14 +171,14 @@ async fn nobody_listens(binary: &str, case: &Case) -> Result<()> {
     let took = began.elapsed();
     ensure!(
         took < Duration::from_millis(900),
-        "the answer waited for the collector: {took:?}"
+        "the response waited for the collector: {took:?}"
     );
-    let first: Answer = serde_json::from_str(&first)?;
+    let first: ProviderResponse = serde_json::from_str(&first)?;
     ensure!(first.status == case.then.status, "{first:?}");
     let second = function
         .invoke(&Call::begin().request_id, &event, ALLOWED)
         .await?;
-    let second: Answer = serde_json::from_str(&second)?;
+    let second: ProviderResponse = serde_json::from_str(&second)?;
     ensure!(second.status < 500, "{second:?}");
     let took = began.elapsed();
     ensure!(took < Duration::from_secs(4), "the second waited {took:?}");
@@ -192,7 +194,7 @@ async fn store(case: &Case) -> Result<String> {
 
 /// The spans that have been sent, once there are any.
 async fn until_sent(sent: &Sent) -> Result<Vec<Span>> {
-    let patience = Instant::now() + ALLOWED;
+    let deadline = Instant::now() + ALLOWED;
     loop {
         let bodies = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !bodies.is_empty() {
@@ -205,7 +207,7 @@ async fn until_sent(sent: &Sent) -> Result<Vec<Span>> {
             return Ok(scopes.flat_map(|scope| scope.spans).collect());
         }
         ensure!(
-            Instant::now() < patience,
+            Instant::now() < deadline,
             "nothing was sent to the collector"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -11,7 +11,7 @@ import { PROVIDERS, ROOT, bash } from './stack.mjs';
 const readme = readFileSync(`${ROOT}infra/local/README.md`, 'utf8');
 const [, section] = readme.match(/\n## Events for `cargo lambda`\n([^]*?)\n## /);
 // What `cargo run` would build once more, with other features, is there already.
-const blocks = [...section.matchAll(/```sh\n([^]*?)```/g)].map(([, block]) => block.replaceAll(/cargo run (-q )?-p local --/g, 'target/debug/local'));
+const blocks = [...section.matchAll(/```sh cargo-lambda\n([^]*?)```/g)].map(([, block]) => block.replaceAll(/cargo run (-q )?-p local --/g, 'target/debug/local'));
 const started = [];
 
 after(() => Promise.all(started.map(async (child) => {

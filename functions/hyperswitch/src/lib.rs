@@ -151,8 +151,8 @@ fn error(refused: &CancelError) -> Response<String> {
     )
 }
 
-/// One object for two kinds of reader: the flat members are the specification's, the nested ones are
-/// what real clients read.
+/// One object for two kinds of reader: the flat members are the specification's, the nested ones
+/// are what real clients read.
 #[derive(Serialize)]
 struct Envelope<'a> {
     error: Error<'a>,

@@ -30,7 +30,7 @@ struct Data<'a> {
     reference_id: Json,
     description: Json,
     metadata: Json,
-    /// Null once canceled, whatever is stored: nobody is to pay any more.
+    /// Null once canceled, whatever is stored: the payment can no longer be paid.
     client_secret: Option<()>,
     /// Null once canceled, too.
     next_action: Option<()>,

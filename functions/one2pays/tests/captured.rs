@@ -1,4 +1,4 @@
-//! What a captured request is good for: within its window, outside it, and where one signature may serve one payment only.
+//! Replays of a captured request: within its window, outside it, and with `SIGNATURE_SINGLE_USE`.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use harness::{
     memory::{Recorder, credential, request, respond},
     runtime::Function,
     tables::Tables,
-    transport::{ALLOWED, Answer},
+    transport::{ALLOWED, ProviderResponse},
 };
 use http::Response;
 use one2pays::One2Pays;
@@ -31,9 +31,9 @@ use shared::{
 
 const THIS: &str = "550e8400-e29b-41d4-a716-446655440000";
 const OTHER: &str = "550e8400-e29b-41d4-a716-446655440020";
-const GUARDED: [(&str, &str); 1] = [("SIGNATURE_SINGLE_USE", "true")];
+const SINGLE_USE: [(&str, &str); 1] = [("SIGNATURE_SINGLE_USE", "true")];
 
-/// A request as somebody on the way has seen it, to cancel [`THIS`], and the tables that it is for: a golden case.
+/// A captured request that cancels [`THIS`], and its tables: a golden case.
 struct Captured {
     event: String,
     given: Given,
@@ -95,22 +95,24 @@ impl Stage {
         }
     }
 
-    /// The answer of the `n`-th process, modulo their number. Every request has a Lambda request id of its own.
-    async fn send(&self, n: usize, event: &str) -> Answer {
+    /// The response of the `n`-th process, modulo their number. Each request has its own request
+    /// id.
+    async fn send(&self, n: usize, event: &str) -> ProviderResponse {
         let process = &self.processes[n % self.processes.len()];
         let id = Call::begin().request_id;
-        let answer = process.invoke(&id, event, ALLOWED).await.unwrap();
-        serde_json::from_str(&answer).unwrap()
+        let response = process.invoke(&id, event, ALLOWED).await.unwrap();
+        serde_json::from_str(&response).unwrap()
     }
 
-    /// All processes at once, and each one request after another: one that waits would use up its Lambda time-out.
-    async fn send_1000_times(&self, event: &str) -> Vec<Answer> {
+    /// All processes at once, each with one request after another, so that none waits until its
+    /// Lambda timeout.
+    async fn send_1000_times(&self, event: &str) -> Vec<ProviderResponse> {
         let each = (0..self.processes.len()).map(|process| async move {
-            let mut answers = Vec::new();
+            let mut responses = Vec::new();
             for _ in 0..1000 / self.processes.len() {
-                answers.push(self.send(process, event).await);
+                responses.push(self.send(process, event).await);
             }
-            answers
+            responses
         });
         join_all(each).await.concat()
     }
@@ -155,7 +157,7 @@ impl InProcess {
     }
 
     async fn send(&self, event: &str) -> Response<String> {
-        ask(&self.service, event).await
+        deliver(&self.service, event).await
     }
 
     fn operations(&self) -> Vec<String> {
@@ -172,8 +174,8 @@ fn statuses(tables: &Tables) -> [String; 2] {
     })
 }
 
-fn body(answer: &Answer) -> Value {
-    serde_json::from_str(&answer.body).unwrap()
+fn body(response: &ProviderResponse) -> Value {
+    serde_json::from_str(&response.body).unwrap()
 }
 
 /// The documented refusal.
@@ -183,16 +185,17 @@ fn unauthenticated() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_captured_request_sent_1000_times_inside_its_window_makes_one_transition() {
-    for environment in [&[], GUARDED.as_slice()] {
+async fn a_captured_request_sent_1000_times_makes_one_transition() {
+    for environment in [&[], SINGLE_USE.as_slice()] {
         let stage = Stage::set(2, environment).await;
-        let answers = stage.send_1000_times(&stage.captured.event).await;
-        let replayed =
-            |answer: &&Answer| answer.headers.get("idempotent-replayed") == Some(&"true".into());
-        assert_eq!(answers.len(), 1000);
-        assert_eq!(answers.iter().filter(replayed).count(), 999);
-        for answer in &answers {
-            assert_eq!((answer.status, &answer.body), (200, &answers[0].body));
+        let responses = stage.send_1000_times(&stage.captured.event).await;
+        let replayed = |response: &&ProviderResponse| {
+            response.headers.get("idempotent-replayed") == Some(&"true".into())
+        };
+        assert_eq!(responses.len(), 1000);
+        assert_eq!(responses.iter().filter(replayed).count(), 999);
+        for response in &responses {
+            assert_eq!((response.status, &response.body), (200, &responses[0].body));
         }
         assert_eq!(stage.transitions(), 1);
         assert_eq!(stage.statuses(), ["canceled", "processing"]);
@@ -209,13 +212,13 @@ impl Clock for ManualClock {
     }
 }
 
-/// A store in memory, as the captured request wants it.
+/// A store in memory with the items of the captured request.
 fn memory() -> Recorder {
     let given = Captured::now().given;
     Recorder::with(&given.credentials, &given.payments).unwrap()
 }
 
-async fn ask<S: Store>(service: &CancelService<One2Pays, S>, event: &str) -> Response<String> {
+async fn deliver<S: Store>(service: &CancelService<One2Pays, S>, event: &str) -> Response<String> {
     let mut request = request(event);
     request.extensions_mut().insert(Invocation {
         request_id: Call::begin().request_id,
@@ -225,7 +228,7 @@ async fn ask<S: Store>(service: &CancelService<One2Pays, S>, event: &str) -> Res
     respond(service, request).await
 }
 
-fn guarded() -> Settings {
+fn single_use() -> Settings {
     Settings {
         signature_single_use: true,
         ..Settings::default()
@@ -244,48 +247,48 @@ async fn outside_its_window_a_captured_request_is_worth_nothing_1000_times() {
     for n in 0..500 {
         for off in [-300_001 - n, 300_001 + n * 1000] {
             clock.0.store(sent + off, Ordering::Relaxed);
-            let refused = ask(&service, &captured.event).await;
-            let told: Value = serde_json::from_str(refused.body()).unwrap();
+            let refused = deliver(&service, &captured.event).await;
+            let body: Value = serde_json::from_str(refused.body()).unwrap();
             let status = refused.status().as_u16();
-            assert_eq!((status, told), (401, unauthenticated()), "{off} ms");
+            assert_eq!((status, body), (401, unauthenticated()), "{off} ms");
         }
     }
-    // It was the time alone: at both ends of the window the same request is heard.
+    // Only the time was wrong: at both ends of the window the same request is accepted.
     for (off, replayed) in [(-300_000, false), (300_000, true)] {
         clock.0.store(sent + off, Ordering::Relaxed);
-        let heard = ask(&service, &captured.event).await;
-        assert_eq!(heard.status(), 200);
+        let accepted = deliver(&service, &captured.event).await;
+        assert_eq!(accepted.status(), 200);
         assert_eq!(
-            heard.headers().contains_key("idempotent-replayed"),
+            accepted.headers().contains_key("idempotent-replayed"),
             replayed
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn unless_guarded_one_signature_serves_every_payment_as_the_protocol_has_it() {
+async fn by_default_a_signature_cancels_any_payment_as_the_protocol_allows() {
     let stage = InProcess::set(Settings::default());
     assert_eq!(stage.send(&stage.captured.event).await.status(), 200);
     assert_eq!(stage.send(&stage.captured.diverted()).await.status(), 200);
     assert_eq!(statuses(&stage.tables), ["canceled", "canceled"]);
-    // And there is no trace of a guard.
+    // And no used signature is stored.
     assert_eq!(stage.operations(), ["GetItem", "UpdateItem", "UpdateItem"]);
     assert_eq!(stage.tables.scan("payments").unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarded_a_cancel_is_one_write_more_and_a_diverted_one_asks_for_no_payment() {
-    let stage = InProcess::set(guarded());
+async fn single_use_costs_one_write_and_diverted_requests_reach_no_payment() {
+    let stage = InProcess::set(single_use());
     assert_eq!(stage.send(&stage.captured.event).await.status(), 200);
-    // The credential's look-up, the claim, the cancel.
+    // The credential's lookup, the claim, the cancel.
     assert_eq!(stage.operations(), ["GetItem", "UpdateItem", "UpdateItem"]);
     assert_eq!(stage.send(&stage.captured.diverted()).await.status(), 401);
     assert_eq!(stage.operations(), ["UpdateItem"]);
 }
 
 #[tokio::test]
-async fn guarded_a_signature_serves_one_payment_and_an_honest_retry_passes() {
-    let stage = Stage::set(2, &GUARDED).await;
+async fn single_use_allows_one_payment_and_its_retries() {
+    let stage = Stage::set(2, &SINGLE_USE).await;
     let event = stage.captured.with_key("k");
     let first = stage.send(0, &event).await;
     assert_eq!(first.status, 200);
@@ -330,21 +333,21 @@ async fn guarded_a_signature_serves_one_payment_and_an_honest_retry_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guarded_of_64_requests_to_two_payments_under_one_signature_one_payment_is_canceled() {
-    let stage = Stage::set(4, &GUARDED).await;
+async fn single_use_lets_64_requests_to_two_payments_cancel_one() {
+    let stage = Stage::set(4, &SINGLE_USE).await;
     let events = [stage.captured.event.clone(), stage.captured.diverted()];
-    let answers = join_all((0..64).map(|n| stage.send(n / 2, &events[n % 2]))).await;
+    let responses = join_all((0..64).map(|n| stage.send(n / 2, &events[n % 2]))).await;
     let statuses = stage.statuses();
     let won = statuses.iter().position(|status| status == "canceled");
     let won = won.expect("one is canceled");
     assert_eq!(statuses[1 - won], "processing");
     for n in 0..64 {
         if n % 2 == won {
-            assert_eq!(answers[n].status, 200);
-            assert_eq!(answers[n].body, answers[won].body);
+            assert_eq!(responses[n].status, 200);
+            assert_eq!(responses[n].body, responses[won].body);
         } else {
             assert_eq!(
-                (answers[n].status, body(&answers[n])),
+                (responses[n].status, body(&responses[n])),
                 (401, unauthenticated())
             );
         }
@@ -353,20 +356,20 @@ async fn guarded_of_64_requests_to_two_payments_under_one_signature_one_payment_
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarded_in_each_of_many_races_exactly_one_payment_is_canceled_on_both_stores() {
+async fn single_use_lets_every_race_cancel_exactly_one_payment() {
     async fn race<S>(store: S, captured: &Captured) -> [usize; 2]
     where
         S: Store,
     {
-        let service = CancelService::<One2Pays, _>::new(store, &guarded());
+        let service = CancelService::<One2Pays, _>::new(store, &single_use());
         let events = [captured.event.clone(), captured.diverted()];
         let tasks = (0..64).map(|n| {
             let (service, event) = (service.clone(), events[n % 2].clone());
-            tokio::spawn(async move { (n % 2, ask(&service, &event).await.status().as_u16()) })
+            tokio::spawn(async move { (n % 2, deliver(&service, &event).await.status().as_u16()) })
         });
         let mut canceled = [0, 0];
-        for told in join_all(tasks).await {
-            let (which, status) = told.unwrap();
+        for outcome in join_all(tasks).await {
+            let (which, status) = outcome.unwrap();
             assert!([200, 401].contains(&status), "{status}");
             canceled[which] += usize::from(status == 200);
         }
@@ -375,7 +378,7 @@ async fn guarded_in_each_of_many_races_exactly_one_payment_is_canceled_on_both_s
     for round in 0..120 {
         let mut captured = Captured::now();
         if round % 2 == 1 {
-            // Who is asked first, changes.
+            // The two payments swap places in each round.
             captured.event = captured.diverted().replace(OTHER, THIS);
         }
         let canceled = if round % 10 == 0 {
@@ -392,35 +395,35 @@ async fn guarded_in_each_of_many_races_exactly_one_payment_is_canceled_on_both_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn guarded_a_lost_claim_is_undecided_and_leaves_the_payment_alone() {
-    let stage = InProcess::set(guarded());
+async fn single_use_without_a_response_leaves_the_payment_untouched() {
+    let stage = InProcess::set(single_use());
     // Warm: the credential is known, the signature is not yet used.
-    let foreign = stage.captured.event.replace(THIS, "none");
-    assert_eq!(stage.send(&foreign).await.status(), 400);
+    let other = stage.captured.event.replace(THIS, "none");
+    assert_eq!(stage.send(&other).await.status(), 400);
     let before = statuses(&stage.tables);
     for fault in [
         Fault::Request {
             after: 0,
             how: Cut::Reset,
         },
-        Fault::Answer {
+        Fault::Response {
             after: 0,
             how: Cut::Reset,
         },
     ] {
         stage.proxy.always(fault);
-        let answer = stage.send(&stage.captured.event).await;
-        assert_eq!(answer.status(), 503, "{fault:?}: {}", answer.body());
-        assert!(answer.headers()["retry-after"] == "1");
+        let response = stage.send(&stage.captured.event).await;
+        assert_eq!(response.status(), 503, "{fault:?}: {}", response.body());
+        assert!(response.headers()["retry-after"] == "1");
         assert_eq!(statuses(&stage.tables), before, "{fault:?}");
     }
     // On a sound network the same request is decided, though the claim had been made.
     stage.proxy.calm();
     assert_eq!(stage.send(&stage.captured.event).await.status(), 200);
-    // And one lost answer of the claim is repeated, which finds it made for this very payment.
-    let fresh = InProcess::set(guarded());
-    assert_eq!(fresh.send(&foreign).await.status(), 400);
-    fresh.proxy.script([Fault::Answer {
+    // One lost response of the claim is retried. The retry finds the claim made for this payment.
+    let fresh = InProcess::set(single_use());
+    assert_eq!(fresh.send(&other).await.status(), 400);
+    fresh.proxy.script([Fault::Response {
         after: 0,
         how: Cut::Reset,
     }]);
@@ -428,19 +431,20 @@ async fn guarded_a_lost_claim_is_undecided_and_leaves_the_payment_alone() {
 }
 
 #[tokio::test]
-async fn guarded_merchants_do_not_use_up_each_others_signatures() {
-    // Two merchants with one secret, each with a payment of its own: the same bytes are signed, so the signature is the same.
+async fn single_use_is_counted_for_each_merchant() {
+    // Two merchants with one secret and a payment each. They sign the same bytes, so the signature
+    // is the same.
     let store = memory();
     let twin = json!({"merchant_id": "m_demo_2", "signing_secret": "sk_test_demo", "active": true});
     let twin = credential(&twin).unwrap();
     store.put_credential("one2pays#pk_test_twin", twin);
     let payment = store.payment(&format!("one2pays#m_demo#{OTHER}")).unwrap();
     store.put(&format!("one2pays#m_demo_2#{OTHER}"), payment);
-    let service = CancelService::<One2Pays, _>::new(store, &guarded());
+    let service = CancelService::<One2Pays, _>::new(store, &single_use());
     let captured = Captured::now();
     let twins = captured.diverted().replace("pk_test_demo", "pk_test_twin");
-    assert_eq!(ask(&service, &captured.event).await.status(), 200);
-    assert_eq!(ask(&service, &twins).await.status(), 200);
+    assert_eq!(deliver(&service, &captured.event).await.status(), 200);
+    assert_eq!(deliver(&service, &twins).await.status(), 200);
 }
 
 #[tokio::test]
@@ -453,7 +457,7 @@ async fn a_misspelled_switch_starts_no_function() {
         .await
         .unwrap();
     let event = Captured::now().event;
-    let answer = function.invoke("r", &event, ALLOWED).await;
-    let failure = answer.unwrap_err().to_string();
+    let response = function.invoke("r", &event, ALLOWED).await;
+    let failure = response.unwrap_err().to_string();
     assert!(failure.contains("the process has ended"), "{failure}");
 }

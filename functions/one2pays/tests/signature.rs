@@ -1,4 +1,4 @@
-//! The signature to the millisecond and to the bit, on a clock that stands still.
+//! The signature to the millisecond and to the bit, on a fixed clock.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ impl Endpoint {
         Self(service(&store, Duration::from_secs(60), now))
     }
 
-    async fn ask(&mut self, timestamp: &str, signature: &str, body: &[u8]) -> (u16, Value) {
+    async fn send(&mut self, timestamp: &str, signature: &str, body: &[u8]) -> (u16, Value) {
         let request = http::Request::post(format!("/api/v1/payments/{ID}/cancel"))
             .header("X-API-Key", "pk_test_demo")
             .header("X-Timestamp", timestamp)
@@ -45,17 +45,17 @@ impl Endpoint {
     }
 
     async fn cancels(&mut self, timestamp: &str, signature: &str, body: &[u8]) {
-        let (status, answer) = self.ask(timestamp, signature, body).await;
-        assert_eq!(status, 200, "{timestamp} {signature}: {answer}");
-        assert_eq!(answer["data"]["status"], "canceled");
+        let (status, response) = self.send(timestamp, signature, body).await;
+        assert_eq!(status, 200, "{timestamp} {signature}: {response}");
+        assert_eq!(response["data"]["status"], "canceled");
     }
 
     async fn refuses(&mut self, timestamp: &str, signature: &str, body: &[u8]) {
         let message = "Invalid signature or expired timestamp";
         let error = json!({"code": "INVALID_CREDENTIALS", "message": message});
         let refused = json!({"success": false, "error": error});
-        let answer = self.ask(timestamp, signature, body).await;
-        assert_eq!(answer, (401, refused), "{timestamp} {signature}");
+        let response = self.send(timestamp, signature, body).await;
+        assert_eq!(response, (401, refused), "{timestamp} {signature}");
     }
 }
 

@@ -67,7 +67,7 @@ impl Provider for Vtex {
             Err(CancelError::NotCancelable(payment)) if payment.status == STATUSES.canceled => {
                 success(exchange.request, payment)
             }
-            // The same requestId has the same answer for ever, whatever others do to the payment.
+            // A requestId always gets the same response, even after others change the payment.
             Err(CancelError::KeyReused(KeyReuse::Reopened(payment))) => {
                 success(exchange.request, payment)
             }

@@ -8,7 +8,8 @@ use aws_sdk_dynamodb::{
     Client,
     config::{Credentials, http::HttpResponse},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    types::AttributeValue,
+    operation::put_item::PutItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use clap::{Args, builder::NonEmptyStringValueParser};
 use hyper::Uri;
@@ -24,11 +25,13 @@ pub(crate) struct Place {
     stack: Option<String>,
 
     /// The payments table [default: the stack's, else $PAYMENTS_TABLE, else payments]
-    #[arg(long, global = true, value_name = "TABLE", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, global = true, value_name = "TABLE")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     payments_table: Option<String>,
 
     /// The credentials table [default: the stack's, else $CREDENTIALS_TABLE, else credentials]
-    #[arg(long, global = true, value_name = "TABLE", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, global = true, value_name = "TABLE")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     credentials_table: Option<String>,
 
     /// The AWS Region [default: from the environment or the profile]
@@ -45,7 +48,7 @@ pub(crate) struct Place {
     endpoint_url: Option<String>,
 }
 
-/// The tables, and everything else that an operator asks AWS about.
+/// The tables, and the clients of all other AWS services.
 pub(crate) struct Account {
     /// For the clients of the other services.
     pub(crate) config: SdkConfig,
@@ -113,14 +116,21 @@ impl Stack {
             .send()
             .await
             .map_err(|failure| {
-                // CloudFormation has no error code of its own for it.
+                // CloudFormation has no error code for a missing stack.
                 let missing = failure
                     .message()
                     .is_some_and(|message| message.contains("does not exist"));
                 if missing {
-                    anyhow!("there is no stack {name} in this account and Region; check --stack and --region")
+                    anyhow!(
+                        "there is no stack {name} in this account and Region; check --stack and \
+                         --region"
+                    )
                 } else {
-                    explain(&failure, "cloudformation:DescribeStacks", &format!("the stack {name}"))
+                    explain(
+                        &failure,
+                        "cloudformation:DescribeStacks",
+                        &format!("the stack {name}"),
+                    )
                 }
             })?;
         let stack = found.stacks.unwrap_or_default().into_iter().next();
@@ -136,7 +146,7 @@ impl Stack {
 }
 
 impl Place {
-    /// Region and keys from wherever the AWS tools have them: variables, profiles, roles.
+    /// Region and keys as the AWS tools find them: variables, profiles, roles.
     pub(crate) async fn account(&self) -> Result<Account> {
         let config = self.config().await?;
         let stack = match &self.stack {
@@ -237,6 +247,32 @@ pub(crate) fn is_this_machine(url: &str) -> bool {
     matches!(host, Some("127.0.0.1" | "localhost" | "[::1]"))
 }
 
+/// Stores an item under a new `pk`. Where another item has it, that one is returned.
+pub(crate) async fn put_new(client: &Client, table: &str, item: &Item) -> Result<Option<Item>> {
+    let _waiting = waiting(format!("writing to the table {table}"));
+    let put = client
+        .put_item()
+        .table_name(table)
+        .set_item(Some(item.clone()))
+        .condition_expression("attribute_not_exists(pk)")
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .send()
+        .await;
+    let Err(failure) = put else { return Ok(None) };
+    match failure.as_service_error() {
+        // When a response is lost, the SDK retries the write, which then finds its own item.
+        Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+            let found = refused.item.clone().unwrap_or_default();
+            Ok((found != *item).then_some(found))
+        }
+        _ => Err(explain(
+            &failure,
+            "dynamodb:PutItem",
+            &format!("the table {table}"),
+        )),
+    }
+}
+
 /// What failed, and what to do next. `action` is the right that the call needs, such as
 /// `dynamodb:GetItem`.
 pub(crate) fn explain<E>(failure: &SdkError<E, HttpResponse>, action: &str, subject: &str) -> Error
@@ -252,10 +288,12 @@ where
         .any(|verb| operation.starts_with(verb));
     match (failure, failure.code()) {
         (_, Some("ResourceNotFoundException")) => anyhow!(
-            "{subject} does not exist in this account and Region; check --stack, the table flags and --region"
+            "{subject} does not exist in this account and Region; check --stack, the table flags \
+             and --region"
         ),
         (_, Some("AccessDeniedException" | "AccessDenied")) => anyhow!(
-            "not allowed: {action} on {subject} is needed, and the use of its KMS key where it has one: {cause}"
+            "not allowed: {action} on {subject} is required, and the use of its KMS key, if it has \
+             one: {cause}"
         ),
         (_, Some(code)) if failure.as_service_error().is_some() => anyhow!(
             "{action} was refused: {code}: {}",
@@ -271,14 +309,15 @@ where
             )
         }
         (SdkError::ServiceError(_) | SdkError::ResponseError(_), None) if read_only => {
-            anyhow!("the response to {action} cannot be read; is it AWS that answers? {cause}")
+            anyhow!("the response to {action} cannot be read; is it AWS that responds? {cause}")
         }
         _ if read_only => anyhow!(
             "no response to {action}; check --endpoint-url, --region and the network: {cause}"
         ),
         _ => anyhow!(
-            "no definite response to {action}, so it may or may not have been done; a secret that was not shown is of no use to anybody. \
-             Check --endpoint-url, --region and the network, then look at {subject}: {cause}"
+            "no definite response to {action}, so it may or may not have been done. Check \
+             --endpoint-url, --region and the network, then {subject}. A secret that was not shown \
+             is lost: {cause}"
         ),
     }
 }

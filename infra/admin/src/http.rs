@@ -11,12 +11,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use providers::Provider;
 use serde_json::Value;
 
-use crate::{
-    aws::{Account, Stack},
-    providers::{self, Provider},
-};
+use crate::aws::{Account, Stack};
 
 /// API Gateway gives up after 30 seconds.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -34,7 +32,7 @@ pub(crate) struct Endpoints {
     #[arg(long, value_name = "PROVIDER=URL", value_parser = named_url)]
     url: Vec<(&'static Provider, String)>,
     /// Only this provider; may be repeated [default: all that have a URL]
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: Vec<&'static Provider>,
 }
 
@@ -107,7 +105,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// From the first byte sent to the last one received; the first request of a client also connects.
+    /// From the first byte sent to the last one received; the first request of a client also
+    /// connects.
     pub(crate) took: Duration,
 }
 

@@ -7,7 +7,6 @@ mod doctor;
 mod http;
 mod output;
 mod payments;
-mod providers;
 mod verify;
 
 use std::{
@@ -16,7 +15,11 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use providers::Provider;
 
 use aws::Place;
 use output::{Output, shown_lines};
@@ -36,12 +39,18 @@ struct Arguments {
     command: Command,
 }
 
+/// Reads a provider's name on the command line.
+fn provider() -> impl TypedValueParser<Value = &'static Provider> {
+    PossibleValuesParser::new(providers::names())
+        .try_map(|name| providers::find(&name).ok_or_else(|| format!("unknown provider {name}")))
+}
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; everything that was checked is as it must be
   1  failed: standard error says why, and what to do next
   2  the command line is wrong
-  3  done, and the answer is no: a check found a fault, or a payment's status was another one";
+  3  done, but a check found a fault, or a payment had another status";
 
 #[derive(Subcommand)]
 enum Command {
@@ -60,7 +69,7 @@ enum Command {
     Conformance(conformance::Conformance),
 }
 
-/// The answer to a command that asks something.
+/// The result of a command that checks something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Passed,
@@ -79,7 +88,7 @@ async fn main() -> ExitCode {
         Ok(Verdict::Passed) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::from(3),
         Err(error) => {
-            // Where even this cannot be written, the exit code still says it.
+            // If this cannot be written either, the exit code still reports it.
             let _ = writeln!(
                 io::stderr(),
                 "error: {}",

@@ -1,4 +1,5 @@
-//! What the tool prints: lines for people, or JSON; and progress while something far away is waited for.
+//! What the tool prints: lines for people, or JSON; and progress while something far away is waited
+//! for.
 
 use std::{
     io::{self, Write},
@@ -37,7 +38,9 @@ impl Output {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
-            .context("it was done, but could not be printed; revoke a secret that nobody has seen")
+            .context(
+                "it was done, but could not be printed; revoke the secret, which was never shown",
+            )
     }
 }
 
@@ -66,7 +69,14 @@ fn escaped(text: &str, with: impl Fn(char, &mut String)) -> String {
 /// Controls, and what changes the direction or the place of its neighbors.
 fn is_unseen(it: char) -> bool {
     it.is_control()
-        || matches!(it, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || ['\u{ad}', '\u{61c}', '\u{feff}'].contains(&it)
+        || [
+            '\u{200b}'..='\u{200f}',
+            '\u{2028}'..='\u{202e}',
+            '\u{2060}'..='\u{206f}',
+        ]
+        .iter()
+        .any(|range| range.contains(&it))
 }
 
 /// Rows under their titles.
@@ -96,7 +106,8 @@ pub(crate) fn columns<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -
         .collect()
 }
 
-/// A line on a terminal while something far away is waited for; elsewhere nothing. It goes away with what is returned.
+/// A line on a terminal while something far away is waited for; elsewhere nothing. It goes away
+/// with what is returned.
 pub(crate) fn waiting(what: String) -> ProgressBar {
     bar(
         ProgressBar::new_spinner(),

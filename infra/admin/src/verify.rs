@@ -1,7 +1,7 @@
-//! `admin verify`: does a deployed stack do what it must?
-//!
-//! A canary merchant gets a credential that ends by itself, and a payment, for each provider. All of it is removed at the end, whatever came
-//! of it, Ctrl-C included.
+//! `admin verify`: checks a deployed stack from outside.
+//! //!
+//! For each provider, a canary merchant gets a payment and a credential that expires by itself. All
+//! of it is removed at the end, also after a failure or Ctrl-C.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper::{Request, body::Bytes, http::uri::PathAndQuery};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use providers::{Again, Kind, Provider, Refusal, Scheme};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -30,7 +31,6 @@ use crate::{
     http::{Endpoints, Http, Response},
     output::{Output, columns, progress, shown},
     payments::{Table as Payments, item, put},
-    providers::{Again, Kind, Provider, Refusal, Scheme},
 };
 
 /// Long enough for a verification; after it a forgotten credential is worth nothing.
@@ -45,7 +45,7 @@ pub(crate) struct Verify {
     samples: u32,
 }
 
-/// What came of one provider.
+/// The result for one provider.
 #[derive(Serialize)]
 struct Report {
     provider: &'static str,
@@ -81,7 +81,9 @@ impl Verify {
             let mut canary = Canary::new(provider, url)?;
             let checked = tokio::select! {
                 checked = canary.check(account, self.samples) => checked,
-                _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; what was made is removed")),
+                _ = tokio::signal::ctrl_c() => {
+                    Err(anyhow::anyhow!("interrupted; its items are removed"))
+                }
             };
             let removed = canary.remove(account).await;
             let report = checked.with_context(|| format!("cannot verify {}", provider.name));
@@ -218,7 +220,7 @@ impl Canary {
         self.note(
             "second cancel",
             match again {
-                Again::Refused(refusal) => refusal.faults(&second),
+                Again::Refused(refusal) => refusal_faults(refusal, &second),
                 Again::Same(at) => {
                     let mut faults = response_faults(&second, 200);
                     if second.json().pointer(at) != canceled.json().pointer(at) {
@@ -230,14 +232,14 @@ impl Canary {
         );
 
         let mut random = [0; 32];
-        getrandom::fill(&mut random).context("the system's random generator does not answer")?;
+        getrandom::fill(&mut random).context("the system's random generator fails")?;
         let wrong = key::issue(KeyKind::Secret, random);
         let refused = self.send(&payment, &other, &wrong).await?;
-        self.note("wrong key", unauthenticated.faults(&refused));
+        self.note("wrong key", refusal_faults(unauthenticated, &refused));
 
         let unknown = self.provider.new_payment_id();
         let missing = self.send(&unknown, &other, &secret).await?;
-        self.note("unknown payment", not_found.faults(&missing));
+        self.note("unknown payment", refusal_faults(not_found, &missing));
 
         let mut times = Vec::new();
         for _ in 0..samples {
@@ -277,7 +279,9 @@ impl Canary {
     async fn send(&mut self, payment: &str, key: &str, secret: &str) -> Result<Response> {
         let body = self.provider.body.unwrap_or_default();
         let body = body.replace("{payment_id}", payment).replace("{key}", key);
-        let headers = self.scheme.headers(&self.id, secret, body.as_bytes());
+        let headers = self
+            .scheme
+            .headers(&self.id, secret, body.as_bytes(), Timestamp::now());
         let url = url(&self.url, self.provider, payment)?;
         let mut request = Request::post(url).header("idempotency-key", key);
         if self.provider.body.is_some() {
@@ -305,14 +309,15 @@ impl Canary {
         removed = removed.and(account.delete(&account.credentials, credential).await);
         removed.with_context(|| {
             format!(
-                "the items of {} are not removed; delete them by hand. The credential ends by itself within 15 minutes",
+                "the items of {} could not be removed; delete them by hand. The credential expires \
+                 within 15 minutes",
                 self.merchant
             )
         })
     }
 }
 
-/// Where the trace of a used signature lies, if the functions keep them.
+/// The key of a used signature, if the functions store one.
 fn used_signature(provider: &Provider, merchant: &str, header: &str) -> Option<String> {
     let tag = hex::decode(header.strip_prefix("sha256=")?).ok()?;
     let digest = hex::encode(Sha256::digest(tag));
@@ -335,21 +340,20 @@ pub(crate) fn url(base: &str, provider: &Provider, payment: &str) -> Result<Stri
     Ok(format!("{base}{path}"))
 }
 
-impl Refusal {
-    fn faults(&self, response: &Response) -> Vec<String> {
-        let mut faults = response_faults(response, self.status);
-        let body = response.json();
-        let found = body.pointer(self.at).and_then(Value::as_str);
-        if found != Some(self.code) {
-            faults.push(format!(
-                "{} of the body is {}, expected {}",
-                self.at,
-                found.unwrap_or("missing"),
-                self.code
-            ));
-        }
-        faults
+/// What `response` has other than the refusal.
+fn refusal_faults(refusal: &Refusal, response: &Response) -> Vec<String> {
+    let mut faults = response_faults(response, refusal.status);
+    let body = response.json();
+    let found = body.pointer(refusal.at).and_then(Value::as_str);
+    if found != Some(refusal.code) {
+        faults.push(format!(
+            "{} of the body is {}, expected {}",
+            refusal.at,
+            found.unwrap_or("missing"),
+            refusal.code
+        ));
     }
+    faults
 }
 
 /// What every response must have.

@@ -7,7 +7,8 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 
 import { CancelApi, Options } from '../lib';
 
-// The stacks that `cdk deploy` makes. Their options are in stacks.json, which is committed: what is left out of a command line cannot be lost.
+// The stacks that `cdk deploy` makes. Their options are in stacks.json, which is committed, so that
+// none is forgotten on a command line.
 const file = process.argv[2] ?? join(__dirname, '../../stacks.json');
 const stacks = JSON.parse(readFileSync(file, 'utf8')) as Record<
   string,

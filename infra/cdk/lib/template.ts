@@ -207,6 +207,10 @@ export class CancelTemplate {
           ? { 'Fn::Split': [delimiter, text] }
           : text.split(delimiter);
       }
+      case 'Fn::Select': {
+        const [n, list] = values();
+        return Array.isArray(list) ? list[Number(n)] : { 'Fn::Select': [n, list] };
+      }
       case 'Fn::ToJsonString':
         return '';
       case 'Fn::Sub':

@@ -1,8 +1,14 @@
-//! A DynamoDB in this process, with both tables as `infra` defines them: what the one-machine stack and the tests stand on.
-//!
-//! The engine is dynoxide, DynamoDB's API on SQLite, spoken to over HTTP by the real AWS SDK.
+//! A DynamoDB in this process, with both tables as `infra` defines them, for the one-machine stack
+//! and the tests.
+//! //!
+//! The engine is dynoxide, DynamoDB's API on SQLite. The real AWS SDK calls it over HTTP.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
@@ -16,21 +22,21 @@ use aws_sdk_dynamodb::{
         ScalarAttributeType, TimeToLiveSpecification,
     },
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use shared::store::dynamodb::{behavior_version, http_client};
 use tokio::net::TcpListener;
 
 /// An item of a table, as DynamoDB has it.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// How long a test waits for its own look into the tables, and a new table may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for its own calls to the tables, and for a new table.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends. With `data` the tables are
-/// kept in that folder, otherwise in memory.
+/// Starts DynamoDB on `address` (port 0 for any free one), on this runtime, until the process ends.
+/// With `data` the tables are kept in that folder, otherwise in memory.
 ///
 /// # Errors
-/// Where the address is taken or the folder cannot be used; the message says which.
+/// If the address is taken or the folder cannot be used; the message names it.
 pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAddr> {
     let database = match data {
         None => dynoxide::Database::memory().context("the embedded DynamoDB did not start")?,
@@ -54,18 +60,20 @@ pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAdd
     Ok(address)
 }
 
-/// A DynamoDB on any free port, in memory, with both tables under their default names, and a client to look into them.
+/// A DynamoDB on any free port, in memory, with both tables under their default names, and a client
+/// of it.
 ///
 /// # Errors
-/// Where no port is free.
+/// If no port is free.
 pub async fn with_tables() -> Result<(SocketAddr, Client)> {
     let address = start(SocketAddr::from(([127, 0, 0, 1], 0)), None).await?;
-    // The functions' time-outs are short, and a machine that runs many tests at once may stall for longer.
+    // The functions' timeouts are short, and a machine that runs many tests at once may stall for
+    // longer.
     let patient = TimeoutConfig::builder()
-        .connect_timeout(PATIENCE)
-        .read_timeout(PATIENCE)
-        .operation_attempt_timeout(PATIENCE)
-        .operation_timeout(PATIENCE)
+        .connect_timeout(TIMEOUT)
+        .read_timeout(TIMEOUT)
+        .operation_attempt_timeout(TIMEOUT)
+        .operation_timeout(TIMEOUT)
         .build();
     let config = config(&format!("http://{address}"));
     let config = aws_sdk_dynamodb::config::Builder::from(&config).timeout_config(patient);
@@ -87,11 +95,11 @@ pub fn config(endpoint_url: &str) -> SdkConfig {
         .build()
 }
 
-/// Creates both tables, payments and credentials, where they are not there yet: on demand, partition key `pk`, no sort key. Of the payments, used
-/// signatures end by themselves.
+/// Creates both tables, payments and credentials, if they are missing: on demand, partition key
+/// `pk`, no sort key. DynamoDB deletes expired used signatures.
 ///
 /// # Errors
-/// Where DynamoDB refuses or does not answer.
+/// If DynamoDB refuses or does not respond.
 pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
     let [payments, _] = names;
     for name in names {
@@ -125,7 +133,7 @@ pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
 /// Has the new payments table delete what has a time in `signature_expires_at`, some time after it.
 async fn forget_signatures(client: &Client, payments: &str) -> Result<()> {
     let wait = client.wait_until_table_exists().table_name(payments);
-    wait.wait(PATIENCE)
+    wait.wait(TIMEOUT)
         .await
         .with_context(|| format!("the table {payments} cannot be used"))?;
     let ends = TimeToLiveSpecification::builder()
@@ -142,10 +150,10 @@ async fn forget_signatures(client: &Client, payments: &str) -> Result<()> {
     Ok(())
 }
 
-/// Puts a plain JSON object into a table, over whatever was there.
+/// Puts a plain JSON object into a table, and replaces an existing item.
 ///
 /// # Errors
-/// Where `item` is no object, or DynamoDB refuses or does not answer.
+/// If `item` is not an object, or DynamoDB refuses or does not respond.
 pub async fn put(client: &Client, table: &str, item: &Value) -> Result<()> {
     let AttributeValue::M(item) = from_json(item) else {
         bail!("an item must be a JSON object");
@@ -163,7 +171,7 @@ pub async fn put(client: &Client, table: &str, item: &Value) -> Result<()> {
 /// Removes the item under that partition key, if there is one.
 ///
 /// # Errors
-/// Where DynamoDB refuses or does not answer.
+/// If DynamoDB refuses or does not respond.
 pub async fn delete(client: &Client, table: &str, pk: &str) -> Result<()> {
     let pk = AttributeValue::S(pk.to_owned());
     let deleted = client
@@ -179,7 +187,7 @@ pub async fn delete(client: &Client, table: &str, pk: &str) -> Result<()> {
 /// Every item of a table, as plain JSON, in no order.
 ///
 /// # Errors
-/// Where DynamoDB refuses or does not answer.
+/// If DynamoDB refuses or does not respond.
 pub async fn scan(client: &Client, table: &str) -> Result<Vec<Value>> {
     let items = client
         .scan()
@@ -208,16 +216,21 @@ pub fn to_json(value: &AttributeValue) -> Value {
         AttributeValue::N(number) => number.parse().map_or(Value::Null, Value::Number),
         AttributeValue::Bool(flag) => Value::Bool(*flag),
         AttributeValue::L(list) => list.iter().map(to_json).collect(),
+        // Sorted, because serde_json keeps the order of insertion where any package of a build asks
+        // for that, and the SDK's has none.
         AttributeValue::M(map) => Value::Object(
             map.iter()
                 .map(|(name, value)| (name.clone(), to_json(value)))
-                .collect::<Map<_, _>>(),
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
+                .collect(),
         ),
         _ => Value::Null,
     }
 }
 
-/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
+/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array
+/// `L`, an object `M`, null `NULL`.
 #[must_use]
 pub fn from_json(value: &Value) -> AttributeValue {
     match value {

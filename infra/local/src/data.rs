@@ -26,7 +26,7 @@ const MOST_IN_A_BATCH: usize = 100;
 /// Both tables, under the names that the functions use.
 #[derive(Clone)]
 pub(crate) struct Tables {
-    /// To ask DynamoDB.
+    /// The client of DynamoDB.
     pub(crate) client: Client,
     /// `PAYMENTS_TABLE`.
     pub(crate) payments: String,
@@ -100,8 +100,8 @@ impl Tables {
         }
     }
 
-    /// Whether the store returns the item of a failed condition: without it, every refused cancel
-    /// would be answered with "not found". Asks with an update that changes nothing.
+    /// Whether the store returns the item of a failed condition. Without it, every refused cancel
+    /// would get "not found". Checked with an update that changes nothing.
     pub(crate) async fn returns_refused_items(&self, endpoints: &[Endpoint]) -> Result<bool> {
         let Some(pk) = endpoints.iter().find_map(first_demo_pk) else {
             return Ok(true);
@@ -267,7 +267,7 @@ impl Tables {
 pub(crate) struct NewPayment {
     /// The provider's id of it.
     pub(crate) id: String,
-    /// The provider's own word.
+    /// The provider's own status.
     pub(crate) status: String,
     /// In minor units; the demo payment's where it is not given.
     pub(crate) amount: Option<i64>,

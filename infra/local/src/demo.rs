@@ -185,7 +185,7 @@ impl Demo<'_> {
         let watched = interposer.watch(&endpoint.pk(&id));
         let refused = ordinary(self.dynamodb, &self.tables.payments, endpoint, &id).await?;
         interposer.watched(watched);
-        // Nothing else can be said of a failed condition without a token.
+        // Without a token, a failed condition means nothing else.
         let (status, meaning) = match refused {
             Some(status) => (
                 "409",

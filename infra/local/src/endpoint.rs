@@ -1,4 +1,4 @@
-//! A provider on this machine: its route, its words, its demo data.
+//! A provider on this machine: its route, its statuses, its demo data.
 
 use anyhow::{Context, Result};
 use axum::routing::MethodRouter;
@@ -16,7 +16,7 @@ use crate::{example::Cancel, serve};
 /// Whose the demo payments are.
 const MERCHANT: &str = "m_demo";
 
-/// A provider's file in `demo/`: how to cancel, as whom, and what. The items are plain JSON; a
+/// A provider's `demo.json`: how to cancel, as whom, and what. The items are plain JSON; a
 /// string is `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,24 +38,22 @@ pub(crate) struct Endpoint {
     pub(crate) route: &'static str,
     /// [`Provider::STATUSES`].
     pub(crate) statuses: Statuses,
-    /// Its file in `demo/`.
+    /// Its `demo.json`.
     pub(crate) demo: Demo,
-    /// What answers.
+    /// The service.
     pub(crate) handler: MethodRouter,
 }
 
 impl Endpoint {
     /// The provider `P` over the tables, with its demo data.
-    pub(crate) fn new<P: Provider>(
-        store: &DynamoDb,
-        settings: &Settings,
-        demo: &str,
-    ) -> Result<Self> {
+    pub(crate) fn new<P: Provider>(store: &DynamoDb, settings: &Settings) -> Result<Self> {
+        let demo = providers::of::<P>()?.demo;
         Ok(Self {
             name: P::NAME,
             route: P::ROUTE,
             statuses: P::STATUSES,
-            demo: serde_json::from_str(demo).with_context(|| format!("demo/{}.json", P::NAME))?,
+            demo: serde_json::from_str(demo)
+                .with_context(|| format!("functions/{}/demo.json", P::NAME))?,
             handler: serve::handler::<P>(store, settings),
         })
     }
@@ -113,8 +111,8 @@ impl Endpoint {
         self.statuses.cancelable.contains(&text(item, "status")) && !manual
     }
 
-    /// The provider's status words: those that can be canceled, the one for canceled, and what else
-    /// its demo payments have.
+    /// The provider's statuses: the cancelable ones, the canceled one, and those of its demo
+    /// payments.
     pub(crate) fn words(&self) -> Vec<&str> {
         let mut words = self.statuses.cancelable.to_vec();
         words.push(self.statuses.canceled);
@@ -128,7 +126,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a segment of a route stands for the payment id.
+/// Whether a segment of a route is the payment id's placeholder.
 fn parameter(segment: &str) -> bool {
     segment.starts_with('{')
 }

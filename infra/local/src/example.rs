@@ -1,4 +1,4 @@
-//! One cancel of a demo payment, as its file in `demo/` describes it: a command to paste, or a
+//! One cancel of a demo payment, as its `demo.json` describes it: a command to paste, or a
 //! request to send. Both come from the same text, so they cannot drift apart.
 
 use std::{collections::HashMap, fmt::Write};
@@ -11,15 +11,15 @@ use sha2::Sha256;
 use shared::clock::Timestamp;
 use uuid::Uuid;
 
-/// How a provider is asked to cancel. In the headers and in the body, `{payment_id}` stands for the
-/// payment, `{uuid}` for a new one each time; in the headers, `{timestamp}` for the Unix time in
-/// milliseconds and `{signature}` for the HMAC-SHA256 of `{timestamp}.{body}`.
+/// A cancel as the provider expects it. In the headers and in the body, `{payment_id}` is the
+/// payment, and `{uuid}` a new one each time. In the headers, `{timestamp}` is the Unix time in
+/// milliseconds, and `{signature}` the HMAC-SHA256 of `{timestamp}.{body}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cancel {
     /// Lines of `name: value`.
     pub(crate) headers: Vec<String>,
-    /// The names of those that say who asks.
+    /// The names of those that authenticate.
     pub(crate) credential: Vec<String>,
     /// Sent byte for byte as it is written in the file; nothing where it is absent.
     body: Option<Box<RawValue>>,
@@ -48,7 +48,7 @@ pub(crate) enum Again {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Draft {
-    /// The `Idempotency-Key`, and what stands for `{uuid}`. Without one, no such header is sent.
+    /// The `Idempotency-Key`, also the value of `{uuid}`. Without one, no such header is sent.
     pub(crate) key: Option<String>,
     /// The whole body.
     body: Option<String>,
@@ -172,7 +172,7 @@ pub(crate) fn new_key() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// One word of a shell command.
+/// One argument of a shell command.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

@@ -1,6 +1,6 @@
-//! Who may call this machine's ports. They are on loopback, but any web page in this machine's
-//! browser can send requests to them, and one whose name is made to point at 127.0.0.1 (DNS
-//! rebinding) could read the responses too.
+//! Protects this machine's ports. They are on loopback, but any web page in this machine's browser
+//! can send requests to them. A page whose name resolves to 127.0.0.1 (DNS rebinding) could also
+//! read the responses.
 
 use anyhow::Error;
 use axum::{

@@ -1,6 +1,6 @@
-//! Between the functions' SDK and the embedded DynamoDB: the port that everybody calls. It refuses
-//! web pages, counts what a request of the endpoints asks of the store, and loses the store's
-//! responses when told to, as a network does: the write is made, and nobody hears of it.
+//! The port before the embedded DynamoDB, which the functions' SDK calls. It refuses web pages and
+//! counts the store requests of each cancel. On request it loses the store's responses as a network
+//! does: the write is made, and its response never arrives.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -70,7 +70,7 @@ pub(crate) struct Interposer {
 struct State {
     /// The next request for this payment, by its partition key, loses responses.
     armed: Option<(String, Lose)>,
-    /// The requests that are being answered.
+    /// The requests in progress.
     watched: Vec<Watched>,
 }
 
@@ -79,18 +79,18 @@ struct Watched {
     pk: String,
     lose: Option<Lose>,
     attempts: Vec<Attempt>,
-    /// Whether another request for the payment ran at the same time: whose attempts these are is
-    /// not known then.
+    /// Whether another request for the payment ran at the same time: then these attempts may be
+    /// either's.
     shared: bool,
 }
 
-/// The response was lost. hyper ends the connection on it, without a word.
+/// The response was lost. hyper then closes the connection without a response.
 #[derive(Debug)]
 struct Lost;
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the response is lost, as it was asked for")
+        f.write_str("the response is lost, as configured")
     }
 }
 
@@ -118,7 +118,7 @@ impl Interposer {
         self.state().armed = Some((pk, lose));
     }
 
-    /// Whoever asks the endpoints to cancel the payment is about to be served.
+    /// A request to cancel the payment begins.
     pub(crate) fn watch(&self, pk: &str) -> Uuid {
         let id = Uuid::new_v4();
         let mut state = self.state();
@@ -138,7 +138,7 @@ impl Interposer {
         id
     }
 
-    /// The request was answered: what it asked of the store, where that is known.
+    /// The request has ended: its store requests, if they are known.
     pub(crate) fn watched(&self, id: Uuid) -> Option<Vec<Attempt>> {
         let mut state = self.state();
         let at = state.watched.iter().position(|watched| watched.id == id)?;
@@ -192,7 +192,7 @@ impl Interposer {
 
 async fn serve(listener: TcpListener, interposer: Arc<Interposer>) {
     loop {
-        // A connection that failed before it was taken is nobody's.
+        // A connection that failed before it was accepted has no client.
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
@@ -211,8 +211,8 @@ async fn serve(listener: TcpListener, interposer: Arc<Interposer>) {
     }
 }
 
-/// The embedded DynamoDB, out of web pages' reach: dynoxide answers all of them. Linux and Windows
-/// have sixteen million addresses for loopback; elsewhere, at least nobody is told the port.
+/// The embedded DynamoDB, out of web pages' reach, because dynoxide responds to all of them. Linux
+/// and Windows have sixteen million addresses for loopback; elsewhere, at least the port is secret.
 async fn inner(data: Option<&Path>) -> Result<SocketAddr> {
     let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
     let hidden = Ipv4Addr::new(127, a, b, c.clamp(1, 254));

@@ -1,8 +1,8 @@
 //! The five cancel endpoints on one machine: an embedded DynamoDB, demo payments in it, and the
 //! real URLs in front.
 //!
-//! Each URL is answered by the very [`CancelService`](shared::service::CancelService) that Lambda
-//! runs; nothing here knows how a payment is canceled.
+//! The [`CancelService`](shared::service::CancelService) that Lambda runs serves each URL; nothing
+//! here knows how a payment is canceled.
 
 mod case;
 mod data;
@@ -27,8 +27,11 @@ use std::{
 use anyhow::{Context, Error, Result, bail};
 use aws_config::SdkConfig;
 use clap::Parser;
+use providers::Visitor;
 use shared::{
     lambda::{LambdaSettings, settings},
+    provider::Provider,
+    service::Settings,
     store::dynamodb::DynamoDb,
     telemetry::{self, Targets},
 };
@@ -42,27 +45,35 @@ use endpoint::Endpoint;
 use example::Form;
 use interposer::Interposer;
 use record::Record;
-use store::{about_port, config_elsewhere, here, http_url, in_words, on_this_machine};
+use store::{about_port, config_elsewhere, explained, here, http_url, on_this_machine};
 use window::Window;
 
-/// The providers of this machine. A sixth is one more line here, and its file in `demo/`.
+/// The providers of this machine, over one store.
+struct Endpoints {
+    store: DynamoDb,
+    settings: Settings,
+    all: Vec<Endpoint>,
+}
+
+impl Visitor for Endpoints {
+    fn visit<P: Provider>(&mut self) -> Result<()> {
+        let endpoint = Endpoint::new::<P>(&self.store, &self.settings)?;
+        self.all.push(endpoint);
+        Ok(())
+    }
+}
+
 fn endpoints(config: &SdkConfig) -> Result<Vec<Endpoint>> {
     let LambdaSettings {
         service, tables, ..
     } = settings().map_err(Error::msg)?;
-    let (store, settings) = (&DynamoDb::new(config, tables), &service);
-    macro_rules! demo {
-        ($name:literal) => {
-            include_str!(concat!("../demo/", $name, ".json"))
-        };
-    }
-    Ok(vec![
-        Endpoint::new::<hyperswitch::Hyperswitch>(store, settings, demo!("hyperswitch"))?,
-        Endpoint::new::<hedgepayments::HedgePayments>(store, settings, demo!("hedgepayments"))?,
-        Endpoint::new::<vtex::Vtex>(store, settings, demo!("vtex"))?,
-        Endpoint::new::<walletconnect::WalletConnect>(store, settings, demo!("walletconnect"))?,
-        Endpoint::new::<one2pays::One2Pays>(store, settings, demo!("one2pays"))?,
-    ])
+    let mut endpoints = Endpoints {
+        store: DynamoDb::new(config, tables),
+        settings: service,
+        all: Vec::new(),
+    };
+    providers::visit(&mut endpoints)?;
+    Ok(endpoints.all)
 }
 
 /// Serves the five cancel endpoints on this machine, over an embedded DynamoDB with demo payments.
@@ -85,9 +96,9 @@ struct Arguments {
 
     /// Use the DynamoDB at this URL instead of the embedded one.
     ///
-    /// Creates both tables there, unless they exist, and adds the demo items that are missing.
-    /// Region and credentials come from the environment, as the AWS SDK reads them; where it names
-    /// none, us-east-1 and a dummy key.
+    /// Creates both tables there if they are missing, and adds the demo items that are missing.
+    /// Region and credentials come from the environment, as the AWS SDK reads them [default:
+    /// us-east-1 and a dummy key].
     #[arg(long, value_name = "URL", value_parser = http_url)]
     #[arg(conflicts_with_all = ["data", "dynamodb_port"])]
     endpoint_url: Option<String>,
@@ -152,7 +163,7 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Only the service's faults, unless `RUST_LOG` asks for more.
+    // Only the service's errors by default; `RUST_LOG` sets more.
     let faults = Targets::new().with_target("shared", Level::ERROR);
     // The demo makes its faults itself.
     let faults = if arguments.demo {
@@ -170,7 +181,7 @@ async fn main() -> ExitCode {
         done = run(arguments) => match done {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                terminal::error(&in_words(&error));
+                terminal::error(&explained(&error));
                 ExitCode::FAILURE
             }
         },
@@ -329,7 +340,7 @@ async fn commands(url: &str, tables: &Tables, endpoints: &[Endpoint]) -> Result<
     Ok(())
 }
 
-/// Whether the commands were asked for, and a stack runs already whose they are.
+/// The commands of a running stack, if they were requested and one is running.
 async fn commands_of_running(arguments: &Arguments) -> Result<bool> {
     if arguments.commands {
         let (_, config) = arguments.running().await;

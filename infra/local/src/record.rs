@@ -25,7 +25,7 @@ pub(crate) struct Exchange {
     pub(crate) number: u64,
     /// When it arrived: RFC 3339, UTC.
     pub(crate) at: String,
-    /// The provider whose path it has.
+    /// The provider of the path.
     pub(crate) provider: Option<&'static str>,
     /// The payment that the path names.
     pub(crate) payment: Option<String>,
@@ -45,11 +45,11 @@ pub(crate) struct Exchange {
     pub(crate) response_headers: Vec<(String, String)>,
     /// The response's.
     pub(crate) response_body: String,
-    /// In one word: see [`outcome`].
+    /// Its outcome: see [`outcome`].
     pub(crate) outcome: String,
     /// From the last byte of the request to the first of the response.
     pub(crate) milliseconds: u64,
-    /// What the function asked of the store to write, where that is known.
+    /// The writes that the function sent to the store, if they are known.
     pub(crate) attempts: Option<Vec<Attempt>>,
 }
 
@@ -109,8 +109,8 @@ impl Record {
     }
 }
 
-/// What a response says, in one word: the `code` of the provider's error envelope, flat or nested,
-/// or `replayed`, `canceled`, `already canceled` (a success without a write), or the status's own
+/// The outcome of a response: the `code` of the provider's error envelope, flat or nested, or
+/// `replayed`, `canceled`, `already canceled` (a success without a write), or the status's own
 /// name.
 pub(crate) fn outcome(
     status: StatusCode,

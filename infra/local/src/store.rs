@@ -49,7 +49,7 @@ pub(crate) async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
     loader.load().await
 }
 
-/// Says what to do where a port is taken; leaves every other error as it is.
+/// Explains what to do if a port is taken; returns every other error unchanged.
 pub(crate) fn about_port(error: Error, port: u16) -> Error {
     if io_kind(&error) == Some(io::ErrorKind::AddrInUse) {
         anyhow!(
@@ -61,12 +61,11 @@ pub(crate) fn about_port(error: Error, port: u16) -> Error {
     }
 }
 
-/// The error in words: of a connection that failed, what failed; of anything else, all that is
-/// known.
-pub(crate) fn in_words(error: &Error) -> String {
+/// The error for people: the cause of a failed connection; of any other error, everything known.
+pub(crate) fn explained(error: &Error) -> String {
     let causes = error.chain().map(|cause| cause.to_string().to_lowercase());
     let causes = causes.collect::<Vec<_>>().join(": ");
-    let says = |words: &[&str]| words.iter().any(|word| causes.contains(word));
+    let mentions = |words: &[&str]| words.iter().any(|word| causes.contains(word));
     let reason = match io_kind(error) {
         Some(io::ErrorKind::ConnectionRefused) => {
             "nothing is listening there; start it, or correct the address"
@@ -74,20 +73,20 @@ pub(crate) fn in_words(error: &Error) -> String {
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
             "it ended the connection; is it a DynamoDB, and is https or http right?"
         }
-        _ if says(&["dns error", "failed to lookup"]) => {
+        _ if mentions(&["dns error", "failed to lookup"]) => {
             "its name cannot be resolved; correct --endpoint-url, or check the network"
         }
-        _ if says(&["timeout", "timed out"]) => {
+        _ if mentions(&["timeout", "timed out"]) => {
             "it does not respond; is the address right, and can it be reached from here?"
         }
-        _ if says(&["certificate", "tls", "corrupt message"]) => {
+        _ if mentions(&["certificate", "tls", "corrupt message"]) => {
             "no TLS connection with it; is https right, and its certificate valid?"
         }
-        // A DynamoDB always says which error it is.
-        _ if says(&["unhandled error: error"]) => {
+        // DynamoDB always names its errors.
+        _ if mentions(&["unhandled error: error"]) => {
             "it does not respond as a DynamoDB does; is it another server?"
         }
-        _ if says(&["credentials"]) => {
+        _ if mentions(&["credentials"]) => {
             "no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (aws sso login)"
         }
         _ => return format!("{error:#}"),

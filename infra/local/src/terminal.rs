@@ -16,8 +16,8 @@ const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const REFUSED: Style = AnsiColor::Yellow.on_default();
 
-/// How far the start is: the tables, and so many items. On a terminal only; it goes away with what
-/// is returned.
+/// The progress of the start: the tables, and this many items. On a terminal only; it is removed
+/// when the returned bar is dropped.
 pub(crate) fn loading(items: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg}  {pos} of {len} items  {elapsed}");
     let bar = ProgressBar::new(items as u64)
@@ -36,7 +36,7 @@ pub(crate) fn command(name: &str, what: &str, command: &str) -> io::Result<()> {
     )
 }
 
-/// The start in five lines; the last one says that it is ready.
+/// The start in five lines; the last one is the ready line.
 pub(crate) fn banner(url: &str, dynamodb: &str, kept: &str, example: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{FAINT}page{FAINT:#}   {NAME}{url}{NAME:#}")?;
@@ -123,13 +123,13 @@ pub(crate) fn tried(
 
 /// What the user should know, on standard error.
 pub(crate) fn warning(text: &str) {
-    // Where it cannot be written nobody reads.
+    // If it cannot be written, no one reads it.
     let _ = writeln!(anstream::stderr(), "{REFUSED}warning:{REFUSED:#} {text}");
 }
 
 /// Why the process ends.
 pub(crate) fn error(text: &str) {
-    // Where even this cannot be written, the exit code still says it.
+    // If this cannot be written either, the exit code still reports it.
     let _ = writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {text}");
 }
 

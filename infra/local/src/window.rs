@@ -1,6 +1,6 @@
-//! The page in front of the endpoints. It reads the payments, says how each is canceled, and leaves
-//! the request to the browser, which calls the very URLs that every other client calls.
-//!
+//! The page before the endpoints. It reads the payments, shows how to cancel each, and leaves the
+//! request to the browser, which calls the same URLs as every other client.
+//! //!
 //! It is for this machine alone: see [`guard`](crate::guard).
 
 use std::{convert::Infallible, sync::Arc, time::Instant};
@@ -92,7 +92,7 @@ const FILES: [(&str, &str, &str); 9] = [
 ];
 const JAVASCRIPT: &str = "text/javascript";
 
-/// What the page looks at.
+/// What the page reads.
 pub(crate) struct Window {
     /// Where the tables are.
     pub(crate) dynamodb: String,
@@ -161,8 +161,8 @@ pub(crate) fn router(window: Window) -> Router {
     let endpoints = window.endpoints.iter();
     endpoints
         .fold(page, |router, endpoint| {
-            // The path is matched as it came, percent-encoded, so whatever stands for the id
-            // reaches its provider. A trailing slash is tolerated, as on Lambda.
+            // The path is matched as it came, percent-encoded, so any payment id reaches its
+            // provider. A trailing slash is tolerated, as on Lambda.
             router
                 .route(endpoint.route, endpoint.handler.clone())
                 .route(&format!("{}/", endpoint.route), endpoint.handler.clone())
@@ -177,7 +177,7 @@ fn file(media_type: &'static str, content: &'static str) -> MethodRouter<Arc<Win
     get(async move || ([(CONTENT_TYPE, media_type)], content))
 }
 
-/// What is neither a page nor an endpoint is told the endpoints.
+/// A path that is neither a page nor an endpoint gets the list of endpoints.
 async fn unknown(State(window): State<Arc<Window>>, method: Method, uri: Uri) -> Response {
     let routes: Vec<_> = window
         .endpoints
@@ -281,7 +281,7 @@ async fn move_status(
     }
 }
 
-/// The payment whose next request loses the store's responses.
+/// The payment whose next request loses store responses.
 #[derive(Deserialize)]
 struct Losing {
     provider: String,
@@ -301,7 +301,7 @@ async fn lose(
 
 /// The payment to cancel, and what may differ from its provider's demo file.
 #[derive(Deserialize)]
-struct Wanted {
+struct PrepareRequest {
     provider: String,
     id: String,
     #[serde(flatten)]
@@ -312,11 +312,11 @@ struct Wanted {
 /// server would sign it.
 async fn prepare(
     State(window): State<Arc<Window>>,
-    Json(Wanted {
+    Json(PrepareRequest {
         provider,
         id,
         draft,
-    }): Json<Wanted>,
+    }): Json<PrepareRequest>,
 ) -> Result<Response, Refusal> {
     let endpoint = window.endpoint(&provider)?;
     let (headers, body) = endpoint.demo.cancel.prepare(&id, &draft)?;
@@ -331,8 +331,8 @@ async fn reset(State(window): State<Arc<Window>>) -> Result<StatusCode, Refusal>
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Every request that reaches the stack, as it comes. A browser that was cut off says with which
-/// one it goes on.
+/// Every request that reaches the stack, as it comes. A browser that reconnects names the last one
+/// that it got.
 async fn requests(
     State(window): State<Arc<Window>>,
     headers: HeaderMap,

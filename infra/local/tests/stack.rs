@@ -6,8 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod pages;
 mod process;
-mod readme;
 
 use std::{
     collections::HashSet,
@@ -23,13 +23,6 @@ use sha2::Sha256;
 
 use process::{Stack, bash, demo, run};
 
-const PROVIDERS: [&str; 5] = [
-    "hyperswitch",
-    "hedgepayments",
-    "vtex",
-    "walletconnect",
-    "one2pays",
-];
 const HYPERSWITCH: [&str; 2] = ["api-key: snd_demo", "content-type: application/json"];
 const UUID: &str = "550e8400-e29b-41d4-a716-44665544";
 
@@ -93,15 +86,15 @@ fn cancel(provider: &str, id: &str) -> (String, Vec<String>, String) {
 fn try_cancel(stack: &Stack, provider: &str, id: &str) -> (u16, Value) {
     let (path, headers, body) = cancel(provider, id);
     let headers: Vec<_> = headers.iter().map(String::as_str).collect();
-    let answer = stack.send("POST", &path, &headers, body.as_bytes());
-    (answer.status, answer.json())
+    let response = stack.send("POST", &path, &headers, body.as_bytes());
+    (response.status, response.json())
 }
 
 #[test]
 fn every_printed_command_can_be_pasted() {
     let stack = Stack::start(&["--commands"]);
     let names: Vec<_> = stack.commands.iter().map(|(name, _)| name).collect();
-    assert_eq!(names, PROVIDERS);
+    assert_eq!(names, providers::names());
     for (name, command) in &stack.commands {
         let output = bash(command, &[]);
         let (body, status) = output.trim_end().rsplit_once('\n').expect(name);
@@ -170,7 +163,8 @@ fn each_request_gets_a_line_refusals_included() {
     try_cancel(&stack, "vtex", "VTEX_APPROVED");
     let expected = [
         "hyperswitch /payments/pay_hs_requires_capture/cancel 200 canceled",
-        "one2pays /api/v1/payments/550e8400-e29b-41d4-a716-446655440005/cancel 400 VALIDATION_ERROR",
+        "one2pays /api/v1/payments/550e8400-e29b-41d4-a716-446655440005/cancel \
+         400 VALIDATION_ERROR",
         "- /nothing?x=1 404 not found",
         "hyperswitch /payments/1/cancel 403 forbidden",
         "vtex /payments/VTEX_APPROVED/cancellations 200 canceled",
@@ -212,7 +206,7 @@ fn the_ready_line_comes_last_and_names_this_machine_only() {
 }
 
 #[test]
-fn the_demo_data_are_what_they_are_said_to_be() {
+fn the_demo_data_match_the_documentation() {
     let stack = Stack::start(&[]);
     let one2pays = |numbers: &[&str]| numbers.iter().map(|n| format!("{UUID}{n}")).collect();
     let named =
@@ -310,11 +304,11 @@ fn the_demo_data_are_what_they_are_said_to_be() {
 fn an_app_may_cancel_with_its_public_id() {
     let stack = Stack::start(&[]);
     let path = "/v1/gateway/payment/pay_wcp_requires_action/cancel";
-    let answer = stack.send("POST", path, &["App-Id: app_demo", "Client-Id: any"], b"");
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let response = stack.send("POST", path, &["App-Id: app_demo", "Client-Id: any"], b"");
+    assert_eq!(response.status, 200, "{}", response.body);
 }
 
-/// The demo's sections: a heading, and its lines as words.
+/// The demo's sections: a heading, and its lines split at spaces.
 fn sections(output: &str) -> Vec<(String, Vec<String>)> {
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
     for line in output.lines() {
@@ -405,15 +399,16 @@ fn the_demo_is_colored_only_for_who_can_see_it() {
 #[test]
 fn the_demo_fails_where_a_cancel_is_not_as_it_should_be() {
     let stack = Stack::start(&[]);
-    let key_switched_off = json!({
+    let digest = "c0a3d8de890fbd5ac2d294c3956977e8ce58b10aec52c80e6a625e3d781a16b4";
+    let disabled_key = json!({
         "TableName": "credentials",
         "Item": {
-            "pk": {"S": "walletconnect#c0a3d8de890fbd5ac2d294c3956977e8ce58b10aec52c80e6a625e3d781a16b4"},
+            "pk": {"S": format!("walletconnect#{digest}")},
             "merchant_id": {"S": "m_demo"},
             "active": {"BOOL": false},
         },
     });
-    stack.dynamodb("PutItem", &key_switched_off);
+    stack.dynamodb("PutItem", &disabled_key);
     let output = run(
         &["--demo", "--port", "0", "--endpoint-url", &stack.dynamodb],
         &[],
@@ -438,7 +433,10 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
     for _ in 0..3 {
         let output = demo(&kept, &[]);
         assert_eq!(output.code, Some(0), "{output:?}");
-        for (heading, _) in sections(&output.stdout).into_iter().take(PROVIDERS.len()) {
+        for (heading, _) in sections(&output.stdout)
+            .into_iter()
+            .take(providers::names().len())
+        {
             assert!(seen.insert(heading.clone()), "{heading}");
         }
     }
@@ -447,7 +445,8 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
     assert_eq!(
         output.stderr,
         format!(
-            "error: all demo payments of walletconnect are canceled already; to start afresh, delete {}, or name another folder\n",
+            "error: all demo payments of walletconnect are canceled already; to start afresh, \
+             delete {}, or name another folder\n",
             folder.display()
         )
     );
@@ -502,7 +501,7 @@ fn another_dynamodb_can_be_used_and_keeps_what_it_has() {
 }
 
 #[test]
-fn a_dynamodb_that_cannot_be_used_is_explained_in_words() {
+fn an_unusable_dynamodb_is_explained() {
     let stack = Stack::start(&[]);
     let tls = stack.url.replace("http:", "https:");
     let cases: [(&str, &[&str], &str); 4] = [
@@ -542,22 +541,22 @@ fn issued_keys_only_explains_itself() {
     let output = demo(&[], &only);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert_eq!(output.stdout, "");
-    let told = "ISSUED_KEYS_ONLY is on, so the demo keys are refused";
+    let message = "ISSUED_KEYS_ONLY is on, so the demo keys are refused";
     assert!(
-        output.stderr.starts_with(&format!("error: {told}")),
+        output.stderr.starts_with(&format!("error: {message}")),
         "{}",
         output.stderr
     );
     let stack = Stack::run(&["--port", "0", "--dynamodb-port", "0"], &only);
     assert!(
-        stack.stderr().starts_with(&format!("warning: {told}")),
+        stack.stderr().starts_with(&format!("warning: {message}")),
         "{}",
         stack.stderr()
     );
 }
 
 #[test]
-fn a_store_that_keeps_refused_items_to_itself_is_told_at_the_start() {
+fn a_store_without_the_item_of_a_failed_condition_is_reported() {
     let stack = Stack::start(&[]);
     let forgetful = process::forgetful(&stack.dynamodb);
     let warned = Stack::run(&["--port", "0", "--endpoint-url", &forgetful], &[]);
@@ -571,9 +570,13 @@ fn a_store_that_keeps_refused_items_to_itself_is_told_at_the_start() {
 fn the_embedded_dynamodb_refuses_web_pages_too() {
     let stack = Stack::start(&[]);
     for (method, path) in [("POST", "/"), ("OPTIONS", "/"), ("GET", "/")] {
-        let answer = stack.send_to_dynamodb(method, path, &["Origin: http://a.example"]);
-        assert_eq!(answer.status, 403, "{method}");
-        assert!(!answer.head.contains("access-control"), "{}", answer.head);
+        let response = stack.send_to_dynamodb(method, path, &["Origin: http://a.example"]);
+        assert_eq!(response.status, 403, "{method}");
+        assert!(
+            !response.head.contains("access-control"),
+            "{}",
+            response.head
+        );
     }
     assert_eq!(stack.send_to_dynamodb("GET", "/", &[]).status, 200);
 }
@@ -616,7 +619,7 @@ fn the_environment_does_not_lead_the_embedded_dynamodb_astray() {
     let astray = [
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1"),
-        ("AWS_PROFILE", "nobody"),
+        ("AWS_PROFILE", "missing"),
         ("AWS_REGION", "nowhere-1"),
         ("PAYMENTS_TABLE", "other-payments"),
         ("CREDENTIALS_TABLE", "other-credentials"),
@@ -626,7 +629,7 @@ fn the_environment_does_not_lead_the_embedded_dynamodb_astray() {
 }
 
 #[test]
-fn a_taken_port_is_told_in_one_line() {
+fn a_taken_port_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     for arguments in [
@@ -654,7 +657,7 @@ fn ctrl_c_ends_it_quietly() {
 }
 
 #[test]
-fn the_service_logs_where_it_is_asked_to() {
+fn rust_log_enables_the_log_of_the_service() {
     let free = ["--port", "0", "--dynamodb-port", "0"];
     let mut stack = Stack::run(&free, &[("RUST_LOG", "shared=info")]);
     let (status, _) = try_cancel(&stack, "hedgepayments", "pay_hedge_pending");
@@ -666,7 +669,7 @@ fn the_service_logs_where_it_is_asked_to() {
 }
 
 #[test]
-fn an_unknown_path_is_told_the_known_ones() {
+fn an_unknown_path_lists_the_endpoints() {
     let stack = Stack::start(&[]);
     for path in [
         "/",
@@ -674,12 +677,12 @@ fn an_unknown_path_is_told_the_known_ones() {
         "/payments/1/cancel//",
         "/v2/payments/1/cancel",
     ] {
-        let answer = stack.send("POST", path, &HYPERSWITCH, b"{}");
-        assert_eq!(answer.status, 404, "{path}");
-        assert!(answer.head.contains("content-type: application/json"));
-        let body = answer.json();
+        let response = stack.send("POST", path, &HYPERSWITCH, b"{}");
+        assert_eq!(response.status, 404, "{path}");
+        assert!(response.head.contains("content-type: application/json"));
+        let body = response.json();
         let routes = body["endpoints"].as_array().unwrap();
-        assert_eq!(routes.len(), PROVIDERS.len());
+        assert_eq!(routes.len(), providers::names().len());
         assert!(routes.contains(&json!("POST /payments/{paymentId}/cancellations")));
     }
 }
@@ -730,7 +733,13 @@ fn a_web_page_elsewhere_can_do_nothing() {
         String::new(),
     ] {
         let origin = format!("Origin: {origin}");
-        for provider in PROVIDERS {
+        for provider in [
+            "hyperswitch",
+            "hedgepayments",
+            "vtex",
+            "walletconnect",
+            "one2pays",
+        ] {
             let id = "pay_hedge_pending";
             let (path, headers, body) = cancel(provider, id);
             let headers: Vec<_> = headers
@@ -738,13 +747,17 @@ fn a_web_page_elsewhere_can_do_nothing() {
                 .chain([&origin])
                 .map(String::as_str)
                 .collect();
-            let answer = stack.send("POST", &path, &headers, body.as_bytes());
-            assert_eq!(answer.status, 403, "{provider} {origin}");
+            let response = stack.send("POST", &path, &headers, body.as_bytes());
+            assert_eq!(response.status, 403, "{provider} {origin}");
         }
         for (method, path) in [("GET", "/window/payments"), ("POST", "/window/reset")] {
-            let answer = stack.send(method, path, &[&origin], b"");
-            assert_eq!(answer.status, 403, "{path} {origin}");
-            assert!(!answer.head.contains("access-control"), "{}", answer.head);
+            let response = stack.send(method, path, &[&origin], b"");
+            assert_eq!(response.status, 403, "{path} {origin}");
+            assert!(
+                !response.head.contains("access-control"),
+                "{}",
+                response.head
+            );
         }
     }
     let (status, _) = try_cancel(&stack, "hedgepayments", "pay_hedge_pending");
@@ -752,13 +765,17 @@ fn a_web_page_elsewhere_can_do_nothing() {
 }
 
 #[test]
-fn another_method_is_refused_in_the_providers_words() {
+fn another_method_is_refused_in_the_providers_envelope() {
     let stack = Stack::start(&[]);
-    let answer = stack.send("GET", "/v1/payments/pay_hedge_pending/cancel", &[], b"");
-    assert_eq!(answer.status, 405);
-    assert!(answer.head.contains("\r\nallow: POST"), "{}", answer.head);
+    let response = stack.send("GET", "/v1/payments/pay_hedge_pending/cancel", &[], b"");
+    assert_eq!(response.status, 405);
+    assert!(
+        response.head.contains("\r\nallow: POST"),
+        "{}",
+        response.head
+    );
     let expected = json!({"error": {"code": "invalid_request", "message": "method must be POST"}});
-    assert_eq!(answer.json(), expected);
+    assert_eq!(response.json(), expected);
 }
 
 #[test]
@@ -772,9 +789,9 @@ fn of_two_keys_neither_wins() {
             format!("Api-Key: {other}"),
         ];
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        let answer = stack.send("POST", path, &lines, b"{}");
-        assert_eq!(answer.status, 400, "{}", answer.body);
-        assert_eq!(answer.json()["code"], "IR_07");
+        let response = stack.send("POST", path, &lines, b"{}");
+        assert_eq!(response.status, 400, "{}", response.body);
+        assert_eq!(response.json()["code"], "IR_07");
     }
 }
 
@@ -783,32 +800,32 @@ fn a_body_that_is_too_large_is_refused_by_the_service_however_large_it_is() {
     let stack = Stack::start(&[]);
     let path = "/payments/pay_hs_requires_capture/cancel";
     for size in [16 * 1024 + 1, 8 * 1024 * 1024] {
-        let answer = stack.send("POST", path, &HYPERSWITCH, &vec![b' '; size]);
-        assert_eq!(answer.status, 413, "{}", answer.body);
+        let response = stack.send("POST", path, &HYPERSWITCH, &vec![b' '; size]);
+        assert_eq!(response.status, 413, "{}", response.body);
         let message = "request body is larger than 16384 bytes";
-        assert_eq!(answer.json()["message"], message);
+        assert_eq!(response.json()["message"], message);
     }
     let mut largest = b"{}".to_vec();
     largest.resize(16 * 1024, b' ');
-    let answer = stack.send("POST", path, &HYPERSWITCH, &largest);
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let response = stack.send("POST", path, &HYPERSWITCH, &largest);
+    assert_eq!(response.status, 200, "{}", response.body);
 }
 
 #[test]
-fn an_id_that_cannot_be_decoded_is_not_found_in_the_providers_words() {
+fn an_undecodable_id_is_not_found_in_the_providers_envelope() {
     let stack = Stack::start(&[]);
-    let answer = stack.send("POST", "/payments/%ff/cancel", &HYPERSWITCH, b"{}");
-    assert_eq!(answer.status, 404);
-    assert_eq!(answer.json()["code"], "HE_02");
+    let response = stack.send("POST", "/payments/%ff/cancel", &HYPERSWITCH, b"{}");
+    assert_eq!(response.status, 404);
+    assert_eq!(response.json()["code"], "HE_02");
 }
 
 #[test]
 fn a_percent_encoded_id_is_that_id_and_a_trailing_slash_is_tolerated() {
     let stack = Stack::start(&[]);
     let path = "/payments/pay%5Fhs%5Frequires%5Fcapture/cancel/?x=1";
-    let answer = stack.send("POST", path, &HYPERSWITCH, b"{}");
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.json()["payment_id"], "pay_hs_requires_capture");
+    let response = stack.send("POST", path, &HYPERSWITCH, b"{}");
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(response.json()["payment_id"], "pay_hs_requires_capture");
 }
 
 #[test]
@@ -816,20 +833,20 @@ fn a_body_reaches_the_service_byte_for_byte() {
     let stack = Stack::start(&[]);
     let path = "/payments/pay_hs_requires_capture/cancel";
     let body = " { \"cancellation_reason\" : \"Zoë 张\" } \n";
-    let answer = stack.send("POST", path, &HYPERSWITCH, body.as_bytes());
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.json()["cancellation_reason"], "Zoë 张");
-    let answer = stack.send("POST", path, &HYPERSWITCH, b"{\"a\":\"\xff\"}");
-    assert_eq!(answer.status, 400);
-    assert_eq!(answer.json()["code"], "IR_06");
+    let response = stack.send("POST", path, &HYPERSWITCH, body.as_bytes());
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(response.json()["cancellation_reason"], "Zoë 张");
+    let response = stack.send("POST", path, &HYPERSWITCH, b"{\"a\":\"\xff\"}");
+    assert_eq!(response.status, 400);
+    assert_eq!(response.json()["code"], "IR_06");
 }
 
 #[test]
 fn every_request_has_its_own_id() {
     let stack = Stack::start(&[]);
     let id = || {
-        let answer = stack.send("POST", "/payments/1/cancel", &HYPERSWITCH, b"{}");
-        let line = answer
+        let response = stack.send("POST", "/payments/1/cancel", &HYPERSWITCH, b"{}");
+        let line = response
             .head
             .lines()
             .find(|line| line.starts_with("x-request-id: "));

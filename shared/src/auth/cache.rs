@@ -1,5 +1,5 @@
-//! Found and missing credentials, cached in one map and looked up in one way, so that the time it
-//! takes does not tell which.
+//! Found and missing credentials, cached in one map and looked up in one way, so that the time a
+//! lookup takes does not reveal which one it found.
 
 use std::{
     collections::HashMap,

@@ -13,7 +13,7 @@ use crate::{
     limits::MAX_KEY_ID,
 };
 
-/// What a request presents: a key id to look up, and the proof that it is the caller's.
+/// A presented credential: a key id to look up, and the proof of possession.
 #[derive(Debug)]
 pub struct Credential<'r> {
     key_id: Cow<'r, str>,
@@ -107,7 +107,7 @@ impl<'r> Credential<'r> {
             && digest == matches!(self.proof, Proof::Digest)
             && match self.format {
                 KeyFormat::Broken => false,
-                KeyFormat::Foreign => !issued_only,
+                KeyFormat::Custom => !issued_only,
                 KeyFormat::Issued => true,
             }
     }
@@ -119,7 +119,8 @@ impl<'r> Credential<'r> {
         now: Timestamp,
     ) -> Result<Merchant, AuthError> {
         let proved = self.proof.matches(record);
-        // Without a short circuit, which would tell a wrong credential from an expired one.
+        // Without a short circuit, which would make a wrong and an expired credential differ in
+        // time.
         let current = |end: Option<Timestamp>| now < end.unwrap_or(Timestamp::MAX);
         match record.filter(|record| proved & current(record.expires_at)) {
             Some(CredentialRecord { active: false, .. }) => Err(AuthError::Forbidden),

@@ -77,7 +77,7 @@ pub enum AuthError {
     /// The credential could not be looked up. A retry may succeed.
     #[error("the credential could not be looked up; a retry may succeed")]
     Unavailable,
-    /// The credential could not be looked up. An operator has to look at the store or the item.
+    /// The credential could not be looked up. An operator has to check the store or the item.
     #[error("the credential could not be looked up; the store or the item needs an operator")]
     Internal,
 }

@@ -186,7 +186,7 @@ async fn a_found_credential_is_cached_for_longer_than_a_missing_one() {
     assert_eq!(store.credential_reads(), 3);
 }
 
-/// Every way to be refused, and what lies in the table then.
+/// Every way to be refused, and the table's contents then.
 fn refusals() -> [(&'static str, Option<CredentialRecord>, bool); 4] {
     let inactive = CredentialRecord {
         active: false,
@@ -294,10 +294,10 @@ async fn a_cached_key_expires_on_time() {
 }
 
 #[tokio::test]
-async fn a_wrong_guess_finds_the_revocation_and_locks_nobody_out() {
+async fn a_wrong_guess_finds_a_revocation_and_locks_no_one_out() {
     let store = MemoryStore::default();
     let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let ask = |secret, seconds| {
+    let present = |secret, seconds| {
         let (authenticator, store) = (&authenticator, &store);
         async move {
             let credential = Credential::pair("id", secret);
@@ -307,16 +307,16 @@ async fn a_wrong_guess_finds_the_revocation_and_locks_nobody_out() {
         }
     };
     store.put_credential("p#id", record());
-    assert!(ask("token", 0).await.is_ok());
-    assert!(ask("guess", 10).await.is_err());
-    assert!(ask("token", 10).await.is_ok());
+    assert!(present("token", 0).await.is_ok());
+    assert!(present("guess", 10).await.is_err());
+    assert!(present("token", 10).await.is_ok());
     store.delete_credential("p#id");
-    assert!(ask("guess", 20).await.is_err());
-    assert_eq!(ask("token", 20).await, Err(AuthError::Unauthenticated));
+    assert!(present("guess", 20).await.is_err());
+    assert_eq!(present("token", 20).await, Err(AuthError::Unauthenticated));
 }
 
 #[tokio::test]
-async fn broken_keys_and_with_issued_only_foreign_ones_cost_no_lookup() {
+async fn broken_keys_and_with_issued_only_custom_ones_cost_no_lookup() {
     let secret = key::issue(KeyKind::Secret, [1; 32]);
     let id = key::issue(KeyKind::Id, [2; 32]);
     let typo = |key: &str| format!("{}{}", &key[..52], if key.ends_with('0') { 1 } else { 0 });
@@ -334,7 +334,7 @@ async fn broken_keys_and_with_issued_only_foreign_ones_cost_no_lookup() {
             signature(&wrong_id),
         ]
     };
-    let foreign = || {
+    let keys = || {
         [
             Credential::secret("own"),
             Credential::public("own"),
@@ -363,7 +363,7 @@ async fn broken_keys_and_with_issued_only_foreign_ones_cost_no_lookup() {
         for credential in broken() {
             assert_eq!(reads(credential, issued_only).await, 0);
         }
-        for credential in foreign() {
+        for credential in keys() {
             assert_eq!(
                 reads(credential, issued_only).await,
                 usize::from(!issued_only)
@@ -426,7 +426,7 @@ async fn a_merchant_keeps_its_signature_and_debug_hides_it() {
 async fn unknown_keys_evict_no_known_one() {
     let store = MemoryStore::default();
     let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let ask = |id: String| {
+    let present = |id: String| {
         let (authenticator, store) = (&authenticator, &store);
         async move {
             let credential = Credential::public(&id);
@@ -436,12 +436,12 @@ async fn unknown_keys_evict_no_known_one() {
         }
     };
     store.put_credential("p#id", record());
-    assert!(ask("id".into()).await.is_ok());
+    assert!(present("id".into()).await.is_ok());
     for n in 0..MAX_CACHED_CREDENTIALS * 2 {
-        assert!(ask(format!("no{n}")).await.is_err());
+        assert!(present(format!("no{n}")).await.is_err());
     }
     let reads = store.credential_reads();
-    assert!(ask("id".into()).await.is_ok());
+    assert!(present("id".into()).await.is_ok());
     assert_eq!(store.credential_reads(), reads);
 }
 
@@ -481,19 +481,19 @@ async fn the_cache_is_bounded() {
 async fn a_full_cache_evicts_expired_entries_before_live_ones() {
     let store = MemoryStore::default();
     let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let ask = async |id: &str, seconds| {
+    let present = async |id: &str, seconds| {
         store.put_credential(&format!("p#{id}"), record());
         let credential = Credential::public(id);
         let found = authenticator.authenticate(&store, "p", &credential, after(seconds), &BUDGET);
         assert!(found.await.is_ok(), "{id}");
     };
-    ask("live", 50).await;
+    present("live", 50).await;
     for i in 1..MAX_CACHED_CREDENTIALS {
-        ask(&format!("old{i}"), 0).await;
+        present(&format!("old{i}"), 0).await;
     }
     let reads = store.credential_reads();
-    ask("new", 60).await;
-    ask("live", 60).await;
+    present("new", 60).await;
+    present("live", 60).await;
     assert_eq!(store.credential_reads(), reads + 1);
     assert_eq!(authenticator.cache.entries().len(), 2);
 }
@@ -519,7 +519,7 @@ fn debug_shows_no_secret() {
 
 #[test]
 fn secrets_are_compared_in_constant_time() {
-    // `==` has the same result, and no test of results can tell them apart.
+    // `==` has the same result, so no test of results can distinguish them.
     let code = include_str!("credential.rs");
     assert_eq!(code.matches(".ct_eq(").count(), 2);
 }

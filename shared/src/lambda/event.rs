@@ -45,7 +45,7 @@ pub enum EventSource {
     Lattice,
 }
 
-/// What tells the sources apart, whatever else is wrong with the event.
+/// What distinguishes the sources, even in an otherwise invalid event.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
@@ -81,8 +81,8 @@ impl EventSource {
     }
 }
 
-/// Converts an event into the request that it carries. One that is no HTTP request becomes a
-/// request with a [`Fault`] among its extensions, which the service refuses in the provider's words.
+/// Converts an event into its request. An event that is not an HTTP request becomes a request with
+/// a [`Fault`] among its extensions, which the service refuses in the provider's envelope.
 #[must_use]
 pub fn read(event: &str) -> (Request<Bytes>, EventSource) {
     // The parser panics on more header names than a map can hold.
@@ -91,8 +91,8 @@ pub fn read(event: &str) -> (Request<Bytes>, EventSource) {
     }));
     let read = match parsed {
         Ok(Ok(LambdaRequest::ApiGatewayV1(parsed))) => {
-            // An HTTP API, which names a payload version, decodes the path and its parameters; a REST
-            // API passes them on as the client sent them. The parsed event does not hold it.
+            // An HTTP API, which names a payload version, decodes the path and its parameters; a
+            // REST API passes them on as the client sent them. The parsed event does not hold it.
             let shape = serde_json::from_str::<Shape>(event);
             let decoded = shape.is_ok_and(|shape| shape.version.is_some());
             Some((rest_api(parsed, decoded), EventSource::RestApi))
@@ -180,7 +180,7 @@ fn merged(single: HeaderMap, mut lines: HeaderMap) -> HeaderMap {
     lines
 }
 
-/// What may not stand in a path as it is (RFC 3986, section 3.3).
+/// What must be percent-encoded in a path (RFC 3986, section 3.3).
 const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

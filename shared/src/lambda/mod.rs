@@ -39,9 +39,9 @@ use crate::{
 /// Runs the provider `P` as a Lambda function, until the runtime ends the process.
 ///
 /// Before the first poll, while Lambda still gives a whole processor whatever the memory size, the
-/// connection to DynamoDB is made ([`DynamoDb::prime`]); `PRIME_CONNECTION=false` leaves that to the
-/// first request. With `AWS_LAMBDA_MAX_CONCURRENCY`, which Lambda Managed Instances set, as many
-/// requests are served at once.
+/// connection to DynamoDB is made ([`DynamoDb::prime`]); `PRIME_CONNECTION=false` leaves that to
+/// the first request. With `AWS_LAMBDA_MAX_CONCURRENCY`, which Lambda Managed Instances set, as
+/// many requests are served at once.
 ///
 /// # Errors
 /// If a setting is invalid, or the Lambda runtime cannot be reached.
@@ -54,11 +54,11 @@ pub async fn run<P: Provider>() -> Result<(), Error> {
         store.prime(P::NAME).await;
     }
     let service = cors.layer(CancelService::<P, _>::new(store, &settings.service));
-    // Not `lambda_runtime::run`: that opens a span for each request, which no line of the log shows.
+    // Not `lambda_runtime::run`, which opens a span for each request that no log line shows.
     let runtime = Runtime::new(Handler(service));
     #[cfg(feature = "opentelemetry")]
     let runtime = runtime.layer(crate::traces::around_each(P::ROUTE)?);
-    // In a task of its own, because each wake of the process's first one costs a system call.
+    // In its own task, because each wake of the process's first task costs a system call.
     tokio::spawn(runtime.run_concurrent()).await?
 }
 

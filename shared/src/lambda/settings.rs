@@ -32,8 +32,7 @@ impl Default for LambdaSettings {
 /// The settings of this process's environment.
 ///
 /// # Errors
-/// The name of an invalid variable, its value and its rule. A guard that somebody meant to enable
-/// must not stay off for a typo.
+/// The name of an invalid variable, its value and its rule. A typo must not leave a guard disabled.
 pub fn settings() -> Result<LambdaSettings, String> {
     from(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
 }

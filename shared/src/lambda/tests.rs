@@ -174,7 +174,7 @@ fn a_path_of_any_characters_becomes_a_uri() {
 }
 
 #[test]
-fn an_event_that_cannot_be_read_is_answered_in_its_sources_form() {
+fn an_unreadable_event_gets_a_response_in_its_sources_format() {
     for (event, source) in [
         (
             r#"{"requestContext": {"elb": {}}, "headers": {"a": 1}}"#,
@@ -237,7 +237,7 @@ fn an_event_that_is_no_http_request_is_a_fault_of_the_request() {
 }
 
 #[test]
-fn nesting_without_end_is_answered() {
+fn deep_nesting_gets_a_response() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for member in ["headers", "body", "requestContext", "pathParameters"] {
         let event = format!(r#"{{"httpMethod": "POST", "{member}": {deep}}}"#);

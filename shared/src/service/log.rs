@@ -45,7 +45,6 @@ impl RequestLog<'_> {
             cold_start = self.cold_start,
             request_id = self.invocation.request_id,
             trace_id = self.invocation.trace_id,
-            requests = 1,
         );
     }
 }

@@ -99,7 +99,7 @@ impl<P: Provider, S: Store> CancelService<P, S> {
         Self::with_clock(store, settings, SystemClock)
     }
 
-    /// The service over `store`, with a clock of its own.
+    /// The service over `store`, with this clock.
     pub fn with_clock(store: S, settings: &Settings, clock: impl Clock) -> Self {
         let inner = Inner {
             store,
@@ -158,7 +158,7 @@ impl<S: Store> Inner<S> {
         let invocation = parts.extensions.get().cloned().unwrap_or_else(not_invoked);
         let unreadable = parts.extensions.get::<Fault>().is_some();
         if parts.method == Method::GET && parts.uri.path() == "/" && !unreadable {
-            // A load balancer's health check. It says that this process responds, and no more.
+            // A load balancer's health check. It shows only that this process responds.
             let response = provider::json(200, &serde_json::json!({ "status": "ok" }));
             return with_shared_headers(response, None, &invocation);
         }
@@ -196,8 +196,8 @@ impl<S: Store> Inner<S> {
             };
             catch_panic(|| P::write(&exchange))
         };
-        // A provider that cannot describe this outcome can still describe a failure; `{}` is for one
-        // that cannot do even that.
+        // A provider that cannot describe this outcome can still describe a failure; `{}` is for
+        // one that cannot do even that.
         let fallback = Err(after_panic(&outcome, keyed));
         let response = write(&outcome, merchant.as_ref())
             .or_else(|()| write(&fallback, None))
@@ -349,7 +349,7 @@ fn check_body<P: Provider>(request: &Request<'_>) -> Result<(), Fault> {
     }
 }
 
-/// For a request that came without an [`Invocation`], as from a server of one's own.
+/// For a request without an [`Invocation`], as from another HTTP server.
 fn not_invoked() -> Invocation {
     Invocation {
         request_id: Uuid::new_v4().to_string(),

@@ -21,7 +21,8 @@ use crate::{
     store::memory::MemoryStore,
 };
 
-/// A provider whose response is the outcome in one word, and which panics where a header says so.
+/// A provider whose response is the outcome's name, and which panics where a header names the
+/// function.
 struct TestProvider;
 
 fn panic_if_requested(request: &Request<'_>, place: &str) {
@@ -249,7 +250,7 @@ async fn without_the_guard_a_signature_cancels_every_payment_it_fits() {
 }
 
 #[tokio::test]
-async fn a_guarded_signature_cancels_the_first_payment_of_its_merchant() {
+async fn a_single_use_signature_cancels_the_first_payment_of_its_merchant() {
     let service = signed(store(), true);
     assert_eq!(outcome_signed(&service, "k", "1").await, "canceled");
     assert_eq!(outcome_signed(&service, "k", "2").await, "unauthenticated");
@@ -355,7 +356,7 @@ async fn another_path_is_refused_before_the_method_and_the_credential() {
 }
 
 #[tokio::test]
-async fn a_health_check_is_answered_without_the_store() {
+async fn a_health_check_needs_no_store() {
     let check = http::Request::get("/").body(Bytes::new()).unwrap();
     assert_eq!(
         outcome(store(), check).await,
@@ -376,7 +377,7 @@ async fn a_payment_id_that_no_key_can_hold_is_not_looked_up() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_in_the_providers_own_words() {
+async fn a_panic_ends_in_the_providers_envelope() {
     for (place, word) in [
         ("identify", "internal"),
         ("read", "internal"),

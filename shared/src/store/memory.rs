@@ -1,5 +1,5 @@
-//! Both tables in this process's memory, under the same contract: for tests that need millions of
-//! runs, and to keep the domain honest about what it asks of a store.
+//! Both tables in this process's memory, under the same contract, for tests that need millions of
+//! runs. It shows that the domain depends on no DynamoDB type.
 
 use std::{
     collections::HashMap,
@@ -66,22 +66,27 @@ impl Payments for MemoryStore {
         let Some(payment) = payments.get_mut(transition.key.pk()) else {
             return Ok(TransitionResult::ConditionFailed(None));
         };
-        let condition = transition.statuses.is_cancelable(&payment.status)
-            && !payment.manual_cancellation
-            && !transition.is_token_of(payment)
-            && transition
-                .required
-                .iter()
-                .all(|attribute| attribute.is_in(payment));
-        if !condition {
-            return Ok(TransitionResult::ConditionFailed(Some(payment.clone())));
-        }
-        payment.status = transition.statuses.canceled.to_owned();
-        payment.canceled_at = transition.at.as_str().into();
-        payment.updated_at = transition.at.as_str().into();
-        payment.cancellation = Some(transition.cancellation.clone());
-        Ok(TransitionResult::Transitioned(payment.clone()))
+        Ok(apply(transition, payment))
     }
+}
+
+/// The one write, on a payment in memory.
+pub fn apply(transition: &Transition, payment: &mut Payment) -> TransitionResult {
+    let condition = transition.statuses.is_cancelable(&payment.status)
+        && !payment.manual_cancellation
+        && !transition.is_token_of(payment)
+        && transition
+            .required
+            .iter()
+            .all(|attribute| attribute.is_in(payment));
+    if !condition {
+        return TransitionResult::ConditionFailed(Some(payment.clone()));
+    }
+    transition.statuses.canceled.clone_into(&mut payment.status);
+    payment.canceled_at = transition.at.as_str().into();
+    payment.updated_at = transition.at.as_str().into();
+    payment.cancellation = Some(transition.cancellation.clone());
+    TransitionResult::Transitioned(payment.clone())
 }
 
 impl Credentials for MemoryStore {

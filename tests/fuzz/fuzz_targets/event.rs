@@ -1,4 +1,4 @@
-//! The bytes of a Lambda event, to each provider's answer.
+//! The bytes of a Lambda event, to each provider's response.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|event: &[u8]| fuzz::event::run(event));

@@ -1,4 +1,5 @@
-//! Secrets that must not come out again, made anew for every input so that the fuzzer cannot learn them.
+//! Secrets that must not appear in a response or the log, new for every input so that the fuzzer
+//! cannot learn them.
 
 use std::{
     collections::hash_map::RandomState,
@@ -10,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// What the environment holds that nobody may be told.
+/// Variables of the environment that must not appear either.
 const ENVIRONMENT: [&str; 2] = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// So many hexadecimal digits `tests/fuzz/run` puts there.
@@ -45,7 +46,8 @@ impl Canary {
         }
     }
 
-    /// Neither canary, nor the digest a secret is looked up by, nor anything of the environment is logged.
+    /// Neither canary, nor the digest that a secret is looked up by, nor a secret variable is
+    /// logged.
     pub fn not_in_log(&self, log: &str) {
         assert!(
             !log.contains(&self.private),
@@ -71,8 +73,8 @@ impl Canary {
     }
 }
 
-/// Whether a text holds one of the environment's canaries. These stay the same for as long as the process runs, and libFuzzer learns whatever an input is
-/// compared with; so digests are compared.
+/// Whether a text contains one of the environment's canaries. These stay the same while the process
+/// runs, and libFuzzer learns the operands of comparisons, so digests are compared.
 fn holds_variable(text: &str) -> bool {
     static DIGESTS: LazyLock<[u64; 2]> = LazyLock::new(|| {
         ENVIRONMENT.map(|name| {

@@ -42,11 +42,11 @@ struct Event<'a>(&'a str);
 
 impl With for Event<'_> {
     fn with<P: Contract>(self) {
-        answer::<P>(self.0);
+        response::<P>(self.0);
     }
 }
 
-fn answer<P: Contract>(event: &str) {
+fn response<P: Contract>(event: &str) {
     let canary = Canary::fresh();
     let (request, source) = read(event);
     let health = is_health_check(&request);
@@ -79,7 +79,7 @@ fn answer<P: Contract>(event: &str) {
         credential: (None, record),
         payment: Ok(Some(payment)),
         own: None,
-        asked: 0,
+        transitions: 0,
     });
     let canceled = match RawValue::from_string(event.to_owned()) {
         Ok(payload) => {
@@ -102,7 +102,7 @@ fn answer<P: Contract>(event: &str) {
     let word = tables.payment.as_ref().ok().and_then(Option::as_ref);
     assert!(
         !canceled || word.is_some_and(|payment| payment.status == P::STATUSES.canceled),
-        "told to be canceled, and is not"
+        "reported canceled, and is not"
     );
 }
 

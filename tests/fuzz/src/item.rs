@@ -38,7 +38,7 @@ fn tables() -> (DynamoDb, Arc<Mutex<Said>>) {
         let Said {
             credential,
             payment: (status, body),
-        } = next.lock().expect("nobody has panicked").clone();
+        } = next.lock().expect("no test has panicked").clone();
         let operation = request.headers().get("x-amz-target");
         let operation = operation.and_then(|name| name.to_str().ok());
         let (status, body) = if operation.is_some_and(|name| name.ends_with("GetItem")) {
@@ -80,7 +80,7 @@ fn updated(response: String, update: Option<&[u8]>) -> String {
     parsed.to_string()
 }
 
-/// Reads `input` as a provider, what the table says, and the item's attributes as DynamoDB writes
+/// Reads `input` as a provider, the table's response, and the item's attributes as DynamoDB writes
 /// them.
 ///
 /// # Panics
@@ -98,11 +98,11 @@ struct Item<'a>(u8, &'a str);
 
 impl With for Item<'_> {
     fn with<P: Contract>(self) {
-        answer::<P>(self.0, self.1);
+        response::<P>(self.0, self.1);
     }
 }
 
-fn answer<P: Contract>(choice: u8, item: &str) {
+fn response<P: Contract>(choice: u8, item: &str) {
     static TABLES: LazyLock<(DynamoDb, Arc<Mutex<Said>>)> = LazyLock::new(tables);
     let (store, said) = &*TABLES;
 
@@ -166,7 +166,7 @@ fn answer<P: Contract>(choice: u8, item: &str) {
             payment: (400, format!("{{\"__type\":\"{refused}\"}}")),
         },
     };
-    *said.lock().expect("nobody has panicked") = next;
+    *said.lock().expect("no test has panicked") = next;
 
     let parameter = format!("{{{}}}", route::parameter(P::ROUTE));
     let mut request = Request::post(P::ROUTE.replace(&parameter, payment_id))
@@ -179,7 +179,7 @@ fn answer<P: Contract>(choice: u8, item: &str) {
     send::<P>(request, store.clone(), now, &canary);
 }
 
-/// Puts the attribute into the item unless it is there with the type that responses need.
+/// Puts the attribute into the item if it does not have the type that responses need.
 fn require(attributes: &mut Map<String, Value>, attribute: Attribute) {
     let (kind, value) = match attribute {
         Attribute::Amount => ("N", "100"),

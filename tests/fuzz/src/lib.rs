@@ -1,8 +1,15 @@
-//! Hostile input, found by libFuzzer: what every target tries, and what must hold of every response.
+//! Hostile input, found by libFuzzer: what every target tries, and what must hold of every
+//! response.
 //!
 //! Each input becomes a request to a provider's real service. Nothing may panic: libFuzzer's hook
 //! ends the process even where the service would have caught it. The response must be one that the
 //! provider documents, it must be true to the store, and no secret may be in it or in the log.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is a finding"
+)]
 
 pub mod canary;
 pub mod event;
@@ -30,7 +37,7 @@ use tower_service::Service;
 
 use crate::{canary::Canary, provider::Contract};
 
-/// The one merchant whose credential is known.
+/// The one merchant with a credential.
 pub const MERCHANT: &str = "m_demo";
 
 /// The id of every request.
@@ -47,7 +54,7 @@ const HEADERS: [&str; 7] = [
     "x-request-id",
 ];
 
-/// A clock that stands still.
+/// A fixed clock.
 #[derive(Debug, Clone, Copy)]
 struct Still(Timestamp);
 
@@ -75,7 +82,7 @@ pub fn service<P: Contract, S: Store>(store: S, now: Timestamp) -> CancelService
     CancelService::with_clock(store, &settings, Still(now))
 }
 
-/// Sends `request`, and checks the response. Returns whether it says that the payment is canceled.
+/// Sends `request`, and checks the response. Returns whether it reports the payment canceled.
 pub fn send<P: Contract>(
     mut request: Request<Bytes>,
     store: impl Store,
@@ -99,8 +106,8 @@ pub fn is_health_check(request: &Request<Bytes>) -> bool {
         && request.extensions().get::<Fault>().is_none()
 }
 
-/// What must hold of every response of the provider `P`, and of what was logged on the way. Returns
-/// whether it says that the payment is canceled.
+/// What must hold of every response of the provider `P`, and of the log. Returns whether the
+/// response reports the payment canceled.
 pub fn check<P: Contract>(response: &Response<String>, health: bool, canary: &Canary) -> bool {
     let (status, body) = (response.status().as_u16(), response.body());
     for name in response.headers().keys() {
@@ -129,10 +136,10 @@ pub fn check<P: Contract>(response: &Response<String>, health: bool, canary: &Ca
         assert!(event.is_object(), "a line of the log is no event: {line}");
         event
     });
-    let told = lines
+    let logged = lines
         .filter(|event| event["target"] == shared::service::TARGET)
         .count();
-    assert_eq!(told, usize::from(!health), "one line for each cancel");
+    assert_eq!(logged, usize::from(!health), "one line for each cancel");
     canary.not_in_response(body);
     HEADERS
         .iter()

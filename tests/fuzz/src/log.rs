@@ -1,4 +1,4 @@
-//! The log, kept aside: the lines that the function would write to standard output, by the same code.
+//! Collects the lines that the function would write to standard output, through the same code.
 
 use std::{
     env,
@@ -10,7 +10,8 @@ use std::{
 
 use shared::telemetry::{self, Targets};
 
-/// A file without a name. The subscriber asks whether what it writes to is a terminal, so memory will not do.
+/// A file without a name. The subscriber checks whether its output is a terminal, which memory
+/// cannot be.
 static LINES: OnceLock<File> = OnceLock::new();
 
 /// Starts keeping it.
@@ -25,7 +26,8 @@ pub fn keep() {
         let file = file.expect("a file for the log");
         fs::remove_file(&path).expect("it is ours");
         let lines = file.try_clone().expect("the same file");
-        // libFuzzer's own hook ends the process at a panic, even one that the service would have caught.
+        // libFuzzer's own hook ends the process at a panic, even one that the service would have
+        // caught.
         let hook = panic::take_hook();
         let level = "info".parse::<Targets>().expect("a level");
         telemetry::init(move || lines.try_clone().expect("the same file"), level);

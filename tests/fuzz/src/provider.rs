@@ -1,7 +1,8 @@
-//! The contracts, as far as they say what every response looks like and how a caller proves who it
-//! is. From the READMEs in `functions`. The one place here that lists the providers.
+//! The parts of the contracts that concern the shape of responses and authentication, from the
+//! READMEs in `functions`. The one place here that lists the providers.
 
 use hmac::{Hmac, KeyInit, Mac};
+use providers::{HedgePayments, Hyperswitch, One2Pays, Vtex, WalletConnect};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use shared::{auth::CredentialRecord, provider::Provider};
@@ -12,9 +13,9 @@ use crate::{MERCHANT, canary::Canary};
 pub trait Contract: Provider {
     /// The documented statuses.
     const STATUS: &'static [u16];
-    /// Names under which `details` may hold what no response repeats.
+    /// Names in `details` that no response shows.
     const HIDDEN: &'static [&'static str];
-    /// Whether a key that made a cancellation is told so for ever, even if another service has
+    /// Whether a retry with the same key always gets the success, even if another service has
     /// re-opened the payment since.
     const SAME_FOR_EVER: bool = false;
 
@@ -25,7 +26,7 @@ pub trait Contract: Provider {
     /// Whether a response has the documented shape.
     fn well_formed(status: u16, body: &Value) -> bool;
 
-    /// Whether it says that the payment is canceled.
+    /// Whether it reports the payment canceled.
     fn says_canceled(status: u16, _: &Value) -> bool {
         status == 200
     }
@@ -43,11 +44,11 @@ pub const PROVIDERS: u8 = 5;
 /// Does it with one of the providers, which are in the order of their names.
 pub fn pick(which: u8, what: impl With) {
     match which % PROVIDERS {
-        0 => what.with::<hedgepayments::HedgePayments>(),
-        1 => what.with::<hyperswitch::Hyperswitch>(),
-        2 => what.with::<one2pays::One2Pays>(),
-        3 => what.with::<vtex::Vtex>(),
-        _ => what.with::<walletconnect::WalletConnect>(),
+        0 => what.with::<HedgePayments>(),
+        1 => what.with::<Hyperswitch>(),
+        2 => what.with::<One2Pays>(),
+        3 => what.with::<Vtex>(),
+        _ => what.with::<WalletConnect>(),
     }
 }
 
@@ -96,7 +97,7 @@ fn only(value: &Value, names: &[&str]) -> bool {
     value.as_object().is_some_and(known)
 }
 
-impl Contract for hyperswitch::Hyperswitch {
+impl Contract for Hyperswitch {
     const STATUS: &'static [u16] = &[200, 400, 401, 404, 405, 413, 500];
     const HIDDEN: &'static [&'static str] = &["next_action", "payment_link"];
 
@@ -131,7 +132,7 @@ impl Contract for hyperswitch::Hyperswitch {
     }
 }
 
-impl Contract for hedgepayments::HedgePayments {
+impl Contract for HedgePayments {
     const STATUS: &'static [u16] = &[200, 400, 401, 404, 405, 409, 412, 413, 422, 500, 503];
     const HIDDEN: &'static [&'static str] = &[
         "client_secret",
@@ -165,7 +166,7 @@ impl Contract for hedgepayments::HedgePayments {
     }
 }
 
-impl Contract for vtex::Vtex {
+impl Contract for Vtex {
     const STATUS: &'static [u16] = &[200, 400, 401, 404, 405, 413, 500];
     const HIDDEN: &'static [&'static str] = &["client_secret", "tid"];
     const SAME_FOR_EVER: bool = true;
@@ -195,11 +196,11 @@ impl Contract for vtex::Vtex {
             "cancellationId",
             "requestId",
         ];
-        let told = body["cancellationId"].is_string();
+        let canceled = body["cancellationId"].is_string();
         only(body, &names)
             && body["paymentId"].is_string()
-            && (told || body["cancellationId"].is_null() && text(body, &["message", "code"]))
-            && (!told || status == 200 && body["message"].is_null() && body["code"].is_null())
+            && (canceled || body["cancellationId"].is_null() && text(body, &["message", "code"]))
+            && (!canceled || status == 200 && body["message"].is_null() && body["code"].is_null())
             && (body["requestId"].is_string() || body["requestId"].is_null())
     }
 
@@ -208,7 +209,7 @@ impl Contract for vtex::Vtex {
     }
 }
 
-impl Contract for walletconnect::WalletConnect {
+impl Contract for WalletConnect {
     const STATUS: &'static [u16] = &[200, 400, 401, 403, 404, 405, 413, 500];
     const HIDDEN: &'static [&'static str] = &["client_secret", "tid"];
 
@@ -238,7 +239,7 @@ impl Contract for walletconnect::WalletConnect {
     }
 }
 
-impl Contract for one2pays::One2Pays {
+impl Contract for One2Pays {
     const STATUS: &'static [u16] = &[200, 400, 401, 403, 404, 405, 409, 413, 500, 503];
     const HIDDEN: &'static [&'static str] = &["clientSecret", "nextAction"];
 

@@ -1,4 +1,4 @@
-//! One request to one provider: path, headers and body as the input says, over a payment in any state.
+//! One request to one provider: path, headers and body from the input, and a payment in any state.
 
 use std::collections::BTreeMap;
 
@@ -26,11 +26,12 @@ use crate::{
 /// What libFuzzer's bytes are read as: a line for each fact, header lines, an empty line, the body.
 /// A line that is missing is empty, so every input is a request.
 #[derive(Debug, Default)]
-pub struct Asked<'a> {
-    /// Bytes that choose: see [`Asked::choice`].
+pub struct Attempt<'a> {
+    /// Bytes that choose: see [`Attempt::choice`].
     choices: &'a [u8],
     method: &'a str,
-    /// Empty for a UUID; `=id` for a path parameter, a path with a slash as it is, or the id's segment.
+    /// Empty for a UUID; `=id` for a path parameter, a path with a slash unchanged, else the id's
+    /// segment.
     path: &'a str,
     status: &'a str,
     amount: &'a str,
@@ -70,7 +71,7 @@ enum Credential {
     None,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Attempt<'a> {
     /// Reads an input.
     #[must_use]
     pub fn read(mut input: &'a [u8]) -> Self {
@@ -81,7 +82,7 @@ impl<'a> Asked<'a> {
             line
         };
         let text = |line: &'a [u8]| std::str::from_utf8(line).unwrap_or_default();
-        let mut asked = Self {
+        let mut attempt = Self {
             choices: line(),
             method: text(line()),
             path: text(line()),
@@ -94,10 +95,10 @@ impl<'a> Asked<'a> {
             ..Self::default()
         };
         while let Some((name, value)) = text(line()).split_once(": ") {
-            asked.headers.push((name, value));
+            attempt.headers.push((name, value));
         }
-        asked.body = input;
-        asked
+        attempt.body = input;
+        attempt
     }
 
     fn choice(&self, which: Choice) -> u8 {
@@ -117,29 +118,29 @@ impl<'a> Asked<'a> {
     }
 }
 
-impl With for &Asked<'_> {
+impl With for &Attempt<'_> {
     fn with<P: Contract>(self) {
-        answer::<P>(self);
+        response::<P>(self);
     }
 }
 
 const UUID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
-/// Asks the provider that the input chooses, and checks what comes of it.
+/// Sends the input's request to the input's provider, and checks the response.
 ///
 /// # Panics
 /// If something does not hold.
 pub fn run(input: &[u8]) {
-    let asked = Asked::read(input);
+    let attempt = Attempt::read(input);
     log::keep();
-    pick(asked.choice(Choice::Provider), &asked);
+    pick(attempt.choice(Choice::Provider), &attempt);
 }
 
-fn answer<P: Contract>(asked: &Asked<'_>) {
-    let credential = asked.credential();
+fn response<P: Contract>(attempt: &Attempt<'_>) {
+    let credential = attempt.credential();
     let canary = Canary::fresh();
-    let body = body(asked, &canary);
-    let now = 1_700_000_000_000 + i64::from(asked.choice(Choice::Time));
+    let body = body(attempt, &canary);
+    let now = 1_700_000_000_000 + i64::from(attempt.choice(Choice::Time));
     let Presented {
         key_id,
         mut record,
@@ -153,16 +154,20 @@ fn answer<P: Contract>(asked: &Asked<'_>) {
     }
     let key_id = match credential {
         Credential::Unknown => "another".to_owned(),
-        _ => key_id,
+        Credential::Right
+        | Credential::Inactive
+        | Credential::Expired
+        | Credential::Broken(_)
+        | Credential::None => key_id,
     };
-    let (payment, own) = stored::<P>(asked, &canary);
+    let (payment, own) = stored::<P>(attempt, &canary);
     let store = Store::new(Tables {
         credential: (Some(format!("{}#{key_id}", P::NAME)), record),
         payment,
         own,
-        asked: 0,
+        transitions: 0,
     });
-    let request = request::<P>(asked, &presented, strict, body);
+    let request = request::<P>(attempt, &presented, strict, body);
     let now = Timestamp::from_millisecond(now).expect("a time");
     let canceled = send::<P>(request, store.clone(), now, &canary);
     let tables = store.tables();
@@ -172,21 +177,25 @@ fn answer<P: Contract>(asked: &Asked<'_>) {
     };
     let is_canceled = word == P::STATUSES.canceled || P::SAME_FOR_EVER && tables.own.is_some();
     assert!(
-        !canceled || is_canceled && tables.asked == 1,
-        "told to be canceled, but it is {word:?}"
+        !canceled || is_canceled && tables.transitions == 1,
+        "reported canceled, but it is {word:?}"
     );
     if credential != Credential::Right {
-        assert_eq!(tables.asked, 0, "{credential:?} reached the payment");
+        assert_eq!(tables.transitions, 0, "{credential:?} reached the payment");
     }
-    assert!(tables.asked <= 1, "asked {} times", tables.asked);
+    assert!(
+        tables.transitions <= 1,
+        "{} transitions",
+        tables.transitions
+    );
 }
 
 /// The body, with a canary planted in it if it is an object: in a field that no provider stores,
 /// logs or shows.
-fn body(asked: &Asked<'_>, canary: &Canary) -> Vec<u8> {
-    let text = asked.body.trim_ascii_end();
+fn body(attempt: &Attempt<'_>, canary: &Canary) -> Vec<u8> {
+    let text = attempt.body.trim_ascii_end();
     match text.strip_suffix(b"}") {
-        Some(open) if asked.choice(Choice::Plant) % 2 == 1 => {
+        Some(open) if attempt.choice(Choice::Plant) % 2 == 1 => {
             let comma = if open.trim_ascii() == b"{" { "" } else { "," };
             let planted = json!({
                 "creds_identifier": canary.secret,
@@ -195,7 +204,7 @@ fn body(asked: &Asked<'_>, canary: &Canary) -> Vec<u8> {
             let end = format!("{comma}\"merchant_connector_details\":{planted}}}");
             [open, end.as_bytes()].concat()
         }
-        _ => asked.body.to_vec(),
+        _ => attempt.body.to_vec(),
     }
 }
 
@@ -209,7 +218,7 @@ const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 fn request<P: Contract>(
-    asked: &Asked<'_>,
+    attempt: &Attempt<'_>,
     presented: &[(&'static str, String)],
     strict: usize,
     body: Vec<u8>,
@@ -217,7 +226,7 @@ fn request<P: Contract>(
     let mut request = Request::new(Bytes::from(body));
     let headers = request.headers_mut();
     for (place, (name, value)) in presented.iter().enumerate() {
-        match asked.credential() {
+        match attempt.credential() {
             Credential::None => {}
             Credential::Broken(which) if usize::from(which) % strict == place => {
                 // One character less, which no scheme takes for the same.
@@ -227,13 +236,17 @@ fn request<P: Contract>(
                     value.get(..value.len() - 1).unwrap_or_default(),
                 );
             }
-            _ => append(headers, name, value),
+            Credential::Right
+            | Credential::Inactive
+            | Credential::Expired
+            | Credential::Unknown
+            | Credential::Broken(_) => append(headers, name, value),
         }
     }
-    if asked.choice(Choice::Declared) % 2 == 1 {
+    if attempt.choice(Choice::Declared) % 2 == 1 {
         append(headers, "content-type", "application/json");
     }
-    for (name, value) in &asked.headers {
+    for (name, value) in &attempt.headers {
         // `*0` is the first header that presents the credential.
         let which = name
             .strip_prefix('*')
@@ -243,7 +256,7 @@ fn request<P: Contract>(
     }
     let (before, after) = P::ROUTE.split_once('{').expect("a route has a parameter");
     let after = after.split_once('}').expect("a route has a parameter").1;
-    let path = match (asked.path, asked.path.strip_prefix('=')) {
+    let path = match (attempt.path, attempt.path.strip_prefix('=')) {
         ("", _) => format!("{before}{UUID}{after}"),
         (_, Some(id)) => {
             let parameter = (route::parameter(P::ROUTE).to_owned(), id.to_owned());
@@ -257,14 +270,14 @@ fn request<P: Contract>(
     };
     let path = utf8_percent_encode(&path, NOT_IN_PATH).to_string();
     *request.uri_mut() = path.parse().expect("an encoded path");
-    *request.method_mut() = match Method::from_bytes(asked.method.as_bytes()) {
+    *request.method_mut() = match Method::from_bytes(attempt.method.as_bytes()) {
         Ok(method) => method,
         Err(_) => Method::POST,
     };
     request
 }
 
-/// Appends the line, unless no header can have such a name or value.
+/// Appends the line, if a header can have such a name and value.
 fn append(headers: &mut HeaderMap, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (
         HeaderName::from_bytes(name.as_bytes()),
@@ -276,20 +289,20 @@ fn append(headers: &mut HeaderMap, name: &str, value: &str) {
 
 type Found = (Result<Option<Payment>, StoreError>, Option<bool>);
 
-fn stored<P: Contract>(asked: &Asked<'_>, canary: &Canary) -> Found {
-    let status = match asked.choice(Choice::Stored) % 7 {
+fn stored<P: Contract>(attempt: &Attempt<'_>, canary: &Canary) -> Found {
+    let status = match attempt.choice(Choice::Stored) % 7 {
         0 => {
             let words = P::STATUSES.cancelable;
-            words[usize::from(asked.choice(Choice::Cancelable)) % words.len()]
+            words[usize::from(attempt.choice(Choice::Cancelable)) % words.len()]
         }
         1 => P::STATUSES.canceled,
-        2 => asked.status,
+        2 => attempt.status,
         3 => return (Ok(None), None),
         4 => return (Err(StoreError::Undecided), None),
         5 => return (Err(StoreError::Unavailable), None),
         _ => return (Err(StoreError::Internal), None),
     };
-    let details = serde_json::from_slice::<Map<String, Value>>(asked.details)
+    let details = serde_json::from_slice::<Map<String, Value>>(attempt.details)
         .ok()
         .filter(|details| details.values().all(|value| depth(value) < 32))
         .unwrap_or_default();
@@ -299,31 +312,32 @@ fn stored<P: Contract>(asked: &Asked<'_>, canary: &Canary) -> Found {
     }
     let email = canary.private.as_str().into();
     details.insert("customer_email".to_owned(), email);
-    let canceled_at = Some(asked.canceled_at).filter(|at| !at.is_empty());
+    let canceled_at = Some(attempt.canceled_at).filter(|at| !at.is_empty());
+    let has_reason = attempt.choice(Choice::Reason) % 2 == 1;
     let made = canceled_at.map(|at| Cancellation {
         id: "0f".repeat(16),
         token: canary.secret.clone(),
         fingerprint: canary.secret.clone(),
-        reason: (asked.choice(Choice::Reason) % 2 == 1).then(|| format!("{}{at}", canary.private)),
+        reason: has_reason.then(|| format!("{}{at}", canary.private)),
     });
-    let amount = Some(asked.amount).filter(|amount| is_number(amount));
+    let amount = Some(attempt.amount).filter(|amount| is_number(amount));
     let payment = Payment {
         status: status.to_owned(),
         amount: Json::Number(amount.unwrap_or("100").to_owned()),
-        currency: asked.currency.into(),
-        created_at: asked.created_at.into(),
+        currency: attempt.currency.into(),
+        created_at: attempt.created_at.into(),
         updated_at: canceled_at.map(Json::from).unwrap_or_default(),
         // The write that moves the status sets the time as well.
         canceled_at: match &made {
             Some(_) => "2024-01-01T00:00:00.000Z".into(),
             None => Json::Null,
         },
-        manual_cancellation: asked.choice(Choice::Manual) % 2 == 1,
+        manual_cancellation: attempt.choice(Choice::Manual) % 2 == 1,
         details,
         cancellation: made,
         ..Payment::default()
     };
-    let own = match asked.choice(Choice::Own) % 3 {
+    let own = match attempt.choice(Choice::Own) % 3 {
         0 => None,
         which => Some(which == 1),
     };
@@ -335,7 +349,7 @@ fn depth(value: &Value) -> usize {
     match value {
         Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
         Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
-        _ => 0,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
 

@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use http::Request;
-use one2pays::One2Pays;
+use providers::One2Pays;
 use shared::{clock::Timestamp, limits::MAX_BODY, provider::Provider};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// What libFuzzer's bytes are read as.
 #[derive(Debug, Arbitrary)]
 pub struct Sent<'a> {
-    /// How far the timestamp lies from our clock, in milliseconds, where it is a number at all.
+    /// How far a numeric timestamp is from our clock, in milliseconds.
     age: i32,
     timestamp: Option<&'a str>,
     edits: Vec<Edit<'a>>,
@@ -65,7 +65,7 @@ pub fn run(sent: &Sent<'_>) {
         credential: (Some(format!("one2pays#{key_id}")), record),
         payment: Ok(None),
         own: None,
-        asked: 0,
+        transitions: 0,
     });
     let now = Timestamp::from_millisecond(NOW).expect("a time");
     send::<One2Pays>(request, store.clone(), now, &canary);
@@ -84,7 +84,7 @@ pub fn run(sent: &Sent<'_>) {
     let small = sent.body.len() <= MAX_BODY;
     let expected = same_signature && same_timestamp && fresh && small;
     assert_eq!(
-        store.tables().asked == 1,
+        store.tables().transitions == 1,
         expected,
         "{timestamp:?} {line:?} at an age of {} ms",
         sent.age

@@ -8,9 +8,10 @@ use shared::{
     cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
     error::StoreError,
     payment::Payment,
+    store::memory,
 };
 
-/// Both tables, and what became of them.
+/// Both tables and their counts.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Mutex<Tables>>);
 
@@ -19,13 +20,13 @@ pub struct Store(Arc<Mutex<Tables>>);
 pub struct Tables {
     /// The one known credential and its key; without a key it is found under any.
     pub credential: (Option<String>, CredentialRecord),
-    /// The one payment, whatever key it is asked for by, or what the store says instead.
+    /// The one payment, under every key, or the store's error instead.
     pub payment: Result<Option<Payment>, StoreError>,
     /// Whether the cancellation that is already there was made with the request's own key, and if
     /// so for the same request.
     pub own: Option<bool>,
-    /// How many transitions were asked for.
-    pub asked: usize,
+    /// How many transitions were transitions for.
+    pub transitions: usize,
 }
 
 impl Store {
@@ -35,12 +36,12 @@ impl Store {
         Self(Arc::new(Mutex::new(tables)))
     }
 
-    /// The tables as they are.
+    /// The tables.
     ///
     /// # Panics
-    /// If somebody panicked with them.
+    /// If a thread panicked while it held them.
     pub fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().expect("nobody has panicked")
+        self.0.lock().expect("no test has panicked")
     }
 }
 
@@ -51,7 +52,7 @@ impl Payments for Store {
         _: &Budget,
     ) -> Result<TransitionResult, StoreError> {
         let mut tables = self.tables();
-        tables.asked += 1;
+        tables.transitions += 1;
         let own = tables.own;
         let Some(payment) = tables.payment.as_mut().map_err(|error| *error)? else {
             return Ok(TransitionResult::ConditionFailed(None));
@@ -66,27 +67,13 @@ impl Payments for Store {
                 made.fingerprint.clone_from(&ours.fingerprint);
             }
         }
-        let condition = transition.statuses.is_cancelable(&payment.status)
-            && !payment.manual_cancellation
-            && !transition.is_token_of(payment)
-            && transition
-                .required
-                .iter()
-                .all(|attribute| attribute.is_in(payment));
-        if !condition {
-            return Ok(TransitionResult::ConditionFailed(Some(payment.clone())));
-        }
-        transition.statuses.canceled.clone_into(&mut payment.status);
-        payment.canceled_at = transition.at.as_str().into();
-        payment.updated_at = transition.at.as_str().into();
-        payment.cancellation = Some(ours.clone());
-        Ok(TransitionResult::Transitioned(payment.clone()))
+        Ok(memory::apply(transition, payment))
     }
 }
 
 impl Signatures for Store {
     async fn claim(&self, _: &SignatureUse, _: &Budget) -> Result<bool, StoreError> {
-        unreachable!("not asked for with these settings")
+        unreachable!("not called with these settings")
     }
 }
 

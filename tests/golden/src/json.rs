@@ -80,7 +80,8 @@ impl Json {
         Some(members.remove(at).1)
     }
 
-    /// Lays `upper` over it: objects member by member, a new member last; anything else replaces what was there.
+    /// Lays `upper` over it: objects member by member, a new member last; anything else replaces
+    /// what was there.
     pub(crate) fn overlay(&mut self, upper: Self) {
         match (self, upper) {
             (Self::Object(members), Self::Object(upper)) => {
@@ -120,7 +121,7 @@ impl Json {
         }
     }
 
-    /// Puts the values in the place of their names in braces, and leaves out the members without one.
+    /// Replaces names in braces by their values, and removes the members without one.
     pub(crate) fn fill(&mut self, values: &BTreeMap<String, Self>) {
         let Self::Object(members) = self else {
             return;

@@ -1,7 +1,8 @@
-//! The golden cases of `events`: what a client sends, what was stored before, and what must come back.
+//! The golden cases of `events`: what a client sends, what was stored before, and what must come
+//! back.
 //!
 //! `events/README.md` describes the files. This crate only reads them and renders a case's request
-//! as a Lambda event; whoever plays a case compares.
+//! as a Lambda event; its callers compare.
 
 mod json;
 mod sign;
@@ -47,7 +48,8 @@ pub struct Request {
     pub method: String,
     /// The path, percent-encoded.
     pub path: String,
-    /// The headers that the client chooses, names in lower case; an HTTP client adds `host` and `content-length`.
+    /// The headers that the client chooses, names in lower case; HTTP clients add `host` and
+    /// `content-length`.
     pub headers: BTreeMap<String, String>,
     /// The body's bytes.
     pub body: Option<Vec<u8>>,
@@ -205,8 +207,8 @@ pub fn statuses(provider: &str) -> Result<BTreeMap<String, Vec<String>>> {
     Ok(Provider::read(&folder().join(provider))?.statuses())
 }
 
-/// Requests as each event source delivers them, in literal events by the source's name, with one expectation:
-/// `events/<provider>/sources`. One provider has them: they show what [`source`] renders.
+/// Requests as each event source delivers them, in literal events by the source's name, with one
+/// expectation: `events/<provider>/sources`. One provider has them; they verify [`source`].
 ///
 /// # Errors
 /// As [`cases_in`].

@@ -6,7 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// How a case's request is signed: `X-Timestamp`, and `X-Signature` over the timestamp and the body.
+/// How a case's request is signed: `X-Timestamp`, and `X-Signature` over the timestamp and the
+/// body.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sign {

@@ -31,7 +31,7 @@ pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Headers that stand between client and function put there, or that an HTTP client adds by itself.
+/// Headers that intermediaries or HTTP clients add.
 const ADDED: [&str; 6] = [
     "content-length",
     "host",
@@ -48,7 +48,7 @@ pub struct Variant {
     pub prefix: usize,
     /// What of the path parameters is there: one of [`PARAMETERS`].
     pub parameters: usize,
-    /// Whether the client has percent-encoded every byte of the id, and not only those that must be.
+    /// Whether the client has percent-encoded every byte of the id, or only those that must be.
     pub escaped: bool,
     /// Whether the source has base64-encoded a body that is text.
     pub base64: bool,
@@ -61,7 +61,8 @@ pub struct Variant {
 /// No stage, a stage, a base path mapping.
 pub const PREFIXES: [&str; 3] = ["", "/prod", "/billing/v2"];
 
-/// The route's own; `null`, no member, or the whole path, as routes of `$default` and `{proxy+}` have it.
+/// The route's own; `null`, no member, or the whole path, as routes of `$default` and `{proxy+}`
+/// have it.
 pub const PARAMETERS: [&str; 4] = ["own", "null", "absent", "proxy"];
 
 /// The spellings of a header's name.
@@ -135,7 +136,8 @@ fn encoded(path: &str) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// What stands before the route in an encoded path, and the decoded id, where it ends like the route.
+/// The part before the route in an encoded path, and the decoded id, if the path ends like the
+/// route.
 fn named(route: &str, path: &str) -> Option<(String, String)> {
     let mut segments: Vec<&str> = path.split('/').collect();
     let mut id = None;

@@ -38,8 +38,7 @@ struct ThenDefaults {
     headers: BTreeMap<String, String>,
     /// The body of a success.
     body: Json,
-    /// The body of a refusal. A case's `error` fills its placeholders; what it does not fill is left
-    /// out.
+    /// The body of an error. A case's `error` fills its placeholders; unfilled members are removed.
     error: Json,
     canceled: Json,
 }
@@ -125,7 +124,7 @@ impl Provider {
         self.statuses
     }
 
-    /// The cases in a file; `events` is where the complete events of some of them lie.
+    /// The cases in a file; `events` is the folder of complete events, which some cases have.
     pub(crate) fn cases(&self, file: &Path, events: Option<&Path>) -> Result<Vec<Case>> {
         let Json::Object(written) = yaml(file)? else {
             bail!("{}: cases by their names", file.display());
@@ -154,7 +153,8 @@ impl Provider {
         Ok(cases)
     }
 
-    /// The words a case is repeated for: words and names of lists of statuses, or pairs of words.
+    /// The words that a case is expanded for: statuses and names of lists of statuses, or pairs of
+    /// words.
     fn words(&self, each: Json) -> Result<Vec<(String, String)>> {
         if let Json::Object(pairs) = each {
             let pairs = pairs

@@ -1,4 +1,5 @@
-//! A function's process is killed at every stage of an invocation, and the client repeats its request.
+//! A function's process is killed at every stage of an invocation, and the client retries its
+//! request.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -33,15 +34,15 @@ const STAGES: [(&str, Fault, bool); 5] = [
     ("with the write on its way", Fault::Late(Cut::Hang), false),
     (
         "after the write",
-        Fault::Answer {
+        Fault::Response {
             after: 0,
             how: Cut::Hang,
         },
         true,
     ),
     (
-        "within the store's answer",
-        Fault::Answer {
+        "within the store's response",
+        Fault::Response {
             after: 300,
             how: Cut::Hang,
         },
@@ -49,8 +50,9 @@ const STAGES: [(&str, Fault, bool); 5] = [
     ),
 ];
 
-/// Killed at each stage, and after its answer but before the client has it; with a key and without. The repeated request, in a new process,
-/// finds one transition, and with its key it gets one body however often it asks.
+/// Killed at each stage, and after its response but before the client has it; with a key and
+/// without. The retry, in a new process, finds one transition. With its key it always gets the same
+/// body.
 pub(super) async fn killed<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
     for keyed in [true, false] {
         for (stage, fault, committed) in STAGES {
@@ -61,7 +63,7 @@ pub(super) async fn killed<P: Provider>(cases: &[Case], binary: &str) -> Result<
         at_stage::<P>(cases, binary, keyed, None)
             .await
             .with_context(|| {
-                format!("killed before the answer reached the client, keyed: {keyed}")
+                format!("killed before the response reached the client, keyed: {keyed}")
             })?;
     }
     Ok(())
@@ -96,14 +98,14 @@ async fn at_stage<P: Provider>(
     let call = Call::begin();
     let mut lost = None;
     if let Some((fault, committed)) = at {
-        // Of every attempt: a process that is not killed before it gives the first one up makes a second.
+        // For every attempt: a process that is killed late may have made a second one.
         proxy.always(fault);
         tokio::select! {
             biased;
             () = proxy.reached(1, usize::from(committed)) => {}
-            answer = first.invoke(&call.request_id, &event) => {
-                let answer = answer?;
-                ensure!(answer.status >= 500, "it was answered: {answer:?}");
+            response = first.invoke(&call.request_id, &event) => {
+                let response = response?;
+                ensure!(response.status >= 500, "it responded: {response:?}");
             }
         }
     } else {

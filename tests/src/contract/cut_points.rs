@@ -1,8 +1,9 @@
-//! The cut-point matrix: every fault at every attempt, on a payment in every state, with and without an idempotency key; and whether any answer was
-//! untrue.
-//!
-//! A cell is one request of one client, through the real service and the real SDK, with a [`FaultProxy`] before an embedded DynamoDB. Then what was
-//! held back arrives, and the client repeats its request on a sound network.
+//! The cut-point matrix: every fault at every attempt, on a payment in every state, with and
+//! without an idempotency key. No response may be untrue.
+//! //!
+//! A cell is one request of one client, through the real service and the real SDK, with a
+//! [`FaultProxy`] before an embedded DynamoDB. Then the delayed requests arrive, and the client
+//! retries on a working network.
 
 use std::{collections::BTreeMap, env};
 
@@ -17,15 +18,15 @@ use crate::{
     spy::{OUTCOME, Spy},
     stage::{WARM, canceling},
     tables::Tables,
-    transport::{Answer, Transport},
+    transport::{ProviderResponse, Transport},
 };
 
 /// The state of the payment when the request arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// In this word, cancelable or not.
+    /// In this status, cancelable or not.
     Status(String),
-    /// In a cancelable word, but only a person may cancel it.
+    /// In a cancelable status, but only a person may cancel it.
     Manual,
     /// Canceled by this very request, earlier.
     Ours,
@@ -45,22 +46,22 @@ struct Cell {
     faults: Vec<Fault>,
     state: State,
     keyed: bool,
-    /// The provider's word.
+    /// The provider's canceled status.
     canceled: &'static str,
 }
 
 /// What the matrix counted.
 #[derive(Debug, Default)]
 struct Counted {
-    /// How often each outcome was answered.
+    /// How often each outcome occurred.
     outcomes: BTreeMap<String, usize>,
-    /// The cells with an untrue answer, each with what was wrong.
+    /// The cells with an untrue response, and the reasons.
     wrong: Vec<String>,
 }
 
 /// The cut-point matrix, and its counts.
 #[expect(clippy::print_stdout, reason = "the counts are what the matrix is for")]
-pub(super) async fn no_answer_is_untrue<P: Provider>(cases: &[Case]) -> Result<()> {
+pub(super) async fn no_response_is_untrue<P: Provider>(cases: &[Case]) -> Result<()> {
     let number = number();
     let counted = matrix::<P>(cases, number).await?;
     println!(
@@ -96,34 +97,39 @@ pub(super) fn faults() -> Vec<Fault> {
     let cuts = [Cut::Reset, Cut::Close, Cut::Hang];
     let mut faults = vec![Fault::None, Fault::Twice];
     for how in cuts {
-        // Before the request, after its first byte, within its head, within its body, and after all of it.
+        // Before the request, after its first byte, within its head, within its body, and after all
+        // of it.
         faults.extend([0, 1, 200, 1200, usize::MAX].map(|after| Fault::Request { after, how }));
-        // The same of the answer: before it, its first byte, within its head, within its body, all but its last byte.
-        faults.extend([0, 1, 40, 300, usize::MAX].map(|after| Fault::Answer { after, how }));
+        // The same of the response: before it, its first byte, within its head, within its body,
+        // all but its last byte.
+        faults.extend([0, 1, 40, 300, usize::MAX].map(|after| Fault::Response { after, how }));
         faults.push(Fault::Late(how));
     }
     use Instead::{
         BadGateway, Conflict, Denied, Garbage, InternalServerError, ServiceUnavailable, Throttled,
     };
-    for answer in [
+    for response in [
         InternalServerError,
         BadGateway,
         ServiceUnavailable,
         Throttled,
         Garbage,
     ] {
-        faults.extend([true, false].map(|committed| Fault::Instead { answer, committed }));
+        faults.extend([true, false].map(|committed| Fault::Instead {
+            response,
+            committed,
+        }));
     }
     // Who says this has written nothing.
-    faults.extend([Conflict, Denied].map(|answer| Fault::Instead {
-        answer,
+    faults.extend([Conflict, Denied].map(|response| Fault::Instead {
+        response,
         committed: false,
     }));
     faults
 }
 
-/// The cells to try: every single fault in every state with and without a key, and then sequences of two and three faults, drawn by a
-/// fixed rule, up to `number` cells.
+/// The cells to try: every single fault in every state with and without a key, then sequences of
+/// two and three faults by a fixed rule, up to `number` cells.
 fn cells(states: &[State], canceled: &'static str, number: usize) -> Vec<Cell> {
     let faults = faults();
     let mut cells = Vec::new();
@@ -163,7 +169,7 @@ fn cells(states: &[State], canceled: &'static str, number: usize) -> Vec<Cell> {
     cells
 }
 
-/// So many cells unless `CUT_POINT_CELLS` says otherwise.
+/// The default of `CUT_POINT_CELLS`.
 const SAMPLE: usize = 400;
 
 /// How many cells a provider's matrix has: `CUT_POINT_CELLS`, or a sample.
@@ -194,7 +200,8 @@ async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
     Ok(counted)
 }
 
-/// The states of the provider: each of its cancelable words, each other word its golden cases know, and the special ones.
+/// The states of the provider: each cancelable status, each other status of its golden cases, and
+/// the special ones.
 fn states<P: Provider>(cases: &[Case]) -> Vec<State> {
     let mut words: Vec<&str> = P::STATUSES.cancelable.to_vec();
     for item in cases.iter().flat_map(|case| &case.given.payments) {
@@ -223,8 +230,8 @@ struct Bench {
 }
 
 /// What a client saw and what the store holds.
-struct Asked {
-    answer: Answer,
+struct Observed {
+    response: ProviderResponse,
     outcome: String,
     item: Option<Value>,
 }
@@ -238,7 +245,7 @@ impl Bench {
         })
     }
 
-    /// Plays a cell: the outcome answered first, or what was untrue.
+    /// Plays a cell: the first outcome, or the reason why it is untrue.
     async fn play<P: Provider>(&self, case: &Case, cell: &Cell) -> Result<Result<String, String>> {
         let mut case = case.clone();
         if cell.keyed {
@@ -258,15 +265,15 @@ impl Bench {
             self.tables.put("credentials", credential)?;
         }
 
-        // A service of its own, for a retry budget of its own; its credential is made warm by asking for a payment that is not there. What our token and
-        // fingerprint are, an undisturbed run tells.
+        // Each cell has its own service, and so its own retry budget. A request for a missing
+        // payment caches its credential. An undisturbed run shows our token and fingerprint.
         self.proxy.script([]);
         let service = Transport::<Spy<P>>::service(&self.proxy.config(), WARM, SystemClock);
         let call = Call::begin();
         self.put(&pk, Some(&given))?;
         // One text for all: a signed request is its own key, and another signature another request.
         let event = case.event();
-        let undisturbed = self.ask(&service, &call, &event, &pk).await?;
+        let undisturbed = self.send(&service, &call, &event, &pk).await?;
         ensure!(
             undisturbed.outcome == "canceled",
             "undisturbed: {}",
@@ -278,14 +285,14 @@ impl Bench {
         let before = prepare::<P>(&cell.state, &given, &ours);
         self.put(&pk, before.as_ref())?;
         self.proxy.script(cell.faults.iter().copied());
-        let first = self.ask(&service, &call, &event, &pk).await?;
+        let first = self.send(&service, &call, &event, &pk).await?;
         self.proxy.calm();
         self.proxy.deliver_late().await;
         let settled = self.tables.get("payments", &pk)?;
-        let again = self.ask(&service, &Call::begin(), &event, &pk).await?;
+        let again = self.send(&service, &Call::begin(), &event, &pk).await?;
         let transitions = self.proxy.transitions();
         Ok(
-            judge(cell, &ours, &first, settled.as_ref(), &again, transitions)
+            verify(cell, &ours, &first, settled.as_ref(), &again, transitions)
                 .map(|()| first.outcome),
         )
     }
@@ -297,17 +304,17 @@ impl Bench {
         }
     }
 
-    async fn ask<P: Provider>(
+    async fn send<P: Provider>(
         &self,
         service: &Transport<Spy<P>>,
         call: &Call,
         event: &str,
         pk: &str,
-    ) -> Result<Asked> {
-        let answer = service.invoke(&call.request_id, event).await?;
-        let outcome = answer.headers.get(OUTCOME).context("no outcome")?.clone();
-        Ok(Asked {
-            answer,
+    ) -> Result<Observed> {
+        let response = service.invoke(&call.request_id, event).await?;
+        let outcome = response.headers.get(OUTCOME).context("no outcome")?.clone();
+        Ok(Observed {
+            response,
             outcome,
             item: self.tables.get("payments", pk)?,
         })
@@ -346,13 +353,13 @@ fn prepare<P: Provider>(state: &State, given: &Value, ours: &Value) -> Option<Va
     Some(item)
 }
 
-/// Whether what the client was told is true, of the store as it is after all that was on its way has arrived.
-fn judge(
+/// Checks the outcome against the store as it is after all delayed requests have arrived.
+fn verify(
     cell: &Cell,
     ours: &Value,
-    first: &Asked,
+    first: &Observed,
     settled: Option<&Value>,
-    again: &Asked,
+    again: &Observed,
     transitions: usize,
 ) -> Result<(), String> {
     let made = settled.map(|item| &item["cancellation"]);
@@ -360,81 +367,82 @@ fn judge(
     let ours_on_it = made.is_some_and(|made| {
         made["token"] == ours["token"] && made["fingerprint"] == ours["fingerprint"]
     }) && canceled;
-    let told = |truth: bool, untruth: &str| {
+    let require = |truth: bool, untruth: &str| {
         if truth {
             Ok(())
         } else {
-            Err(format!("{untruth}: {}", first.answer.body))
+            Err(format!("{untruth}: {}", first.response.body))
         }
     };
-    told(transitions <= 1, "a second transition")?;
+    require(transitions <= 1, "a second transition")?;
     match first.outcome.as_str() {
-        "canceled" => told(ours_on_it, "success where nothing was canceled")?,
-        "not_cancelable" => told(
+        "canceled" => require(ours_on_it, "success where nothing was canceled")?,
+        "not_cancelable" => require(
             settled.is_some() && !ours_on_it,
             "a conflict where our own write did it",
         )?,
-        "key_reused" => told(
+        "key_reused" => require(
             [State::OursOtherwise, State::Reopened].contains(&cell.state),
             "a key reused that was not",
         )?,
-        // Of a retry: what the first delivery of this call did is told as undecided.
+        // For a retry: the first delivery of this call may have written, so its outcome is
+        // undecided.
         "unavailable" => {
             let wrote = ours_on_it && cell.state != State::Ours;
-            told(!wrote, "unavailable, and it is canceled")?;
-            told(says_to_retry(first), "unavailable, but not said so")?;
+            require(!wrote, "unavailable, but the payment is canceled")?;
+            require(says_to_retry(first), "unavailable without Retry-After")?;
         }
-        "not_found" => told(settled.is_none(), "not found, and there it is")?,
+        "not_found" => require(settled.is_none(), "not found, but the payment exists")?,
         "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
-            told(false, "undecided, with two attempts left")?;
+            require(false, "undecided, with two attempts left")?;
         }
         "undecided" => {
-            told(says_to_retry(first), "undecided, but not said so")?;
+            require(says_to_retry(first), "undecided without Retry-After")?;
             let open = cell.faults.iter().any(|fault| !is_definite(fault));
-            told(open, "undecided, and nothing was written")?;
+            require(open, "undecided, and nothing was written")?;
         }
-        // The operator has to act, and certainly nothing was written.
+        // An operator has to act, and certainly nothing was written.
         "internal" => {
             let wrote = ours_on_it && cell.state != State::Ours;
-            told(!wrote, "an internal error, and it is canceled")?;
+            require(!wrote, "an internal error, and it is canceled")?;
             let denied = Fault::Instead {
-                answer: Instead::Denied,
+                response: Instead::Denied,
                 committed: false,
             };
-            told(
-                cell.faults.contains(&denied),
-                "an internal error, and nothing is wrong",
-            )?;
+            let is_denied = cell.faults.contains(&denied);
+            require(is_denied, "an internal error, and nothing is wrong")?;
         }
-        _ => told(false, "an answer for which there was no cause")?,
+        _ => require(false, "a response without a cause")?,
     }
-    // A sound network again: the same request must be told something definite, and with its key what it was told first.
+    // On a working network, a retry must get a definite outcome. With its key, the same one as
+    // first.
     if !["canceled", "not_cancelable", "key_reused", "not_found"].contains(&again.outcome.as_str())
     {
         return Err(format!("{} on a sound network", again.outcome));
     }
-    // Whether the token outlives the invocation: the client's own does, the Lambda request id does not.
+    // Whether the token outlives the invocation: a client's key does, the Lambda request id does
+    // not.
     let kept = again
         .item
         .as_ref()
         .is_some_and(|item| item["cancellation"]["token"] == ours["token"]);
     if ours_on_it && (cell.keyed || again.outcome == "canceled") && kept {
-        told(
+        require(
             again.outcome == "canceled",
             "our own cancel was not recognized by its key",
         )?;
-        if first.outcome == "canceled" && first.answer.body != again.answer.body {
+        if first.outcome == "canceled" && first.response.body != again.response.body {
             return Err(format!(
                 "a replay with another body: {} after {}",
-                again.answer.body, first.answer.body
+                again.response.body, first.response.body
             ));
         }
     }
     Ok(())
 }
 
-fn says_to_retry(asked: &Asked) -> bool {
-    asked.answer.status >= 500 && asked.answer.headers.contains_key("retry-after")
+fn says_to_retry(observed: &Observed) -> bool {
+    observed.response.status >= 500 && observed.response.headers.contains_key("retry-after")
 }
 
 /// The store's own word that it wrote nothing, or that it did.
@@ -446,18 +454,18 @@ fn is_definite(fault: &Fault) -> bool {
             | Fault::Twice
             | Fault::Slow(_)
             | Fault::Instead {
-                answer: Conflict | Denied | Throttled,
+                response: Conflict | Denied | Throttled,
                 ..
             }
     )
 }
 
-/// What reads as an answer is not asked for again.
+/// What reads as a response is not retried.
 fn is_garbage(fault: &Fault) -> bool {
     matches!(
         fault,
         Fault::Instead {
-            answer: Instead::Garbage,
+            response: Instead::Garbage,
             ..
         }
     )

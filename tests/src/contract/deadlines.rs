@@ -1,4 +1,4 @@
-//! A store that is silent or slow, and callers whose Lambda function is about to be stopped.
+//! A silent or slow store, and invocations that are about to reach their Lambda timeout.
 
 use std::{env, time::Duration};
 
@@ -16,20 +16,20 @@ use crate::{
     transport::{Transport, call},
 };
 
-/// What must be left of the time when the answer is there.
+/// What must be left of the time when the response is there.
 const LEFT: Duration = Duration::from_millis(100);
 
-/// So many requests unless `DEADLINES` says otherwise.
+/// The default of `DEADLINES`.
 const SAMPLE: usize = 300;
 
-/// A store that answers within this, and this long before the deadline, is waited for.
+/// A store that responds within this, and this long before the deadline, is waited for.
 const PROMPT: Duration = Duration::from_millis(950);
 const ROOM: Duration = Duration::from_millis(250);
 
-/// Requests with Lambda timeouts from a third of a second to two seconds, on a store that says nothing or is late, with
-/// the credential in the cache and without. To the millisecond: no answer comes later than 100 ms before the timeout;
-/// where the store said nothing to the write it is undecided, and where it was prompt it is not. `DEADLINES` says how many requests;
-/// by default it is a sample.
+/// Requests with Lambda timeouts from a third of a second to two seconds, on a silent or slow
+/// store, with the credential cached and not. To the millisecond, no response comes later than 100
+/// ms before the timeout. If the store did not respond to the write, the outcome is undecided; if
+/// it was prompt, it is not. `DEADLINES` sets the number of requests.
 #[expect(clippy::print_stdout, reason = "the counts are what it is for")]
 pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
     let number = env::var("DEADLINES")
@@ -52,14 +52,14 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
         let Transport::Service(handler) = &services[usize::from(cached)] else {
             bail!("a service is no process");
         };
-        let ask = async |deadline: u64| {
+        let send = async |deadline: u64| {
             let event = case.event_at(clock.now());
             call(handler, &Call::begin().request_id, deadline, &event).await
         };
         if cached {
             // The cached credential is there, and the retry budget full again.
             proxy.script([]);
-            ask(0).await?;
+            send(0).await?;
         }
         let silent = n.is_multiple_of(2);
         let delay = Duration::from_millis(n as u64 * 37 % 2000);
@@ -72,18 +72,18 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
         });
         let allowed = Duration::from_millis(333 + n as u64 * 61 % 1667);
         let deadline = clock.now().checked_add(allowed)?;
-        let answer = ask(u64::try_from(deadline.as_millisecond())?).await?;
-        let answered = clock.now();
+        let response = send(u64::try_from(deadline.as_millisecond())?).await?;
+        let responded = clock.now();
         ensure!(
-            answered.checked_add(LEFT)? <= deadline,
-            "answered at {answered}, and the deadline is {deadline}"
+            responded.checked_add(LEFT)? <= deadline,
+            "responded at {responded}, and the deadline is {deadline}"
         );
-        let outcome = answer.headers.get(OUTCOME).context("no outcome")?;
+        let outcome = response.headers.get(OUTCOME).context("no outcome")?;
         let prompt = cached && delay <= PROMPT && delay + ROOM <= allowed;
         match outcome.as_str() {
             "unavailable" => {
                 ensure!(!cached, "unavailable, and the write was sent");
-                ensure!(answer.status >= 500 && answer.headers.contains_key("retry-after"));
+                ensure!(response.status >= 500 && response.headers.contains_key("retry-after"));
             }
             "undecided" => {
                 ensure!(
@@ -91,8 +91,8 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
                     "undecided, and the store took {delay:?} of {allowed:?}"
                 );
                 ensure!(
-                    answer.status >= 500 && answer.headers.contains_key("retry-after"),
-                    "not said: {answer:?}"
+                    response.status >= 500 && response.headers.contains_key("retry-after"),
+                    "no Retry-After: {response:?}"
                 );
                 *undecided += 1;
             }
@@ -104,12 +104,12 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
         bar.inc(1);
     }
     println!(
-        "{}: {number} requests to a silent or slow store, {undecided} undecided, {decided} decided, 0 late",
+        "{}: {number} requests to a silent or slow store, {undecided} undecided, {decided} decided",
         P::NAME
     );
     ensure!(
         *undecided > 0 && *decided > 0,
-        "only one sort of answer was tried"
+        "only one kind of response was tried"
     );
     Ok(())
 }

@@ -10,11 +10,12 @@ use crate::{
     runtime::Function,
     stage::canceling,
     tables::Tables,
-    transport::{ALLOWED, Answer},
+    transport::{ALLOWED, ProviderResponse},
 };
 
-/// The connection is made before the first poll, by one look at a key of the provider's own, and by none where that is
-/// switched off. A store that is not there, or is silent, costs the start one attempt, is said once, and ends nothing.
+/// Before the first poll, the process connects by reading one key of its provider, or does not if
+/// that is disabled. A missing or silent store costs the start one attempt, is logged once, and
+/// ends nothing.
 pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Result<()> {
     let proxy = FaultProxy::listening(&Tables::new()?).await?;
     let url = proxy.url();
@@ -26,10 +27,10 @@ pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Resu
         operations.eq([("GetItem", 200)]),
         "before the first poll: {seen:?}"
     );
-    let asked = serde_json::from_str::<Value>(&proxy.last_request())?;
+    let lookup = serde_json::from_str::<Value>(&proxy.last_request())?;
     ensure!(
-        asked["Key"] == json!({"pk": {"S": format!("{provider}#")}}),
-        "not a key of the provider's own: {asked}"
+        lookup["Key"] == json!({"pk": {"S": format!("{provider}#")}}),
+        "not a key of the provider's own: {lookup}"
     );
 
     let environment = [
@@ -49,9 +50,9 @@ pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Resu
         ensure!(attempts == 1, "{attempts} attempts before the first poll");
         let event = canceling(cases)?.event();
         let id = Call::begin().request_id;
-        let answer = alone.invoke(&id, &event, ALLOWED).await?;
-        let answer: Answer = serde_json::from_str(&answer)?;
-        ensure!(answer.status >= 500, "without a store: {answer:?}");
+        let response = alone.invoke(&id, &event, ALLOWED).await?;
+        let response: ProviderResponse = serde_json::from_str(&response)?;
+        ensure!(response.status >= 500, "without a store: {response:?}");
         let log = alone.finish().await?;
         let said = log
             .matches("cannot connect to DynamoDB before the first request")
@@ -61,8 +62,9 @@ pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Resu
     Ok(())
 }
 
-/// With `AWS_LAMBDA_MAX_CONCURRENCY`, as Lambda Managed Instances set it: so many requests are asked for at once and never
-/// more are in hand, each gets its own answer, and of those that cancel one payment one wins.
+/// With `AWS_LAMBDA_MAX_CONCURRENCY`, as Lambda Managed Instances set it, this many polls are open
+/// at once and no more requests are in flight. Each gets its own response, and of those that cancel
+/// one payment, one wins.
 pub(super) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
     let case = canceling(cases)?;
     for number in [4, 32] {
@@ -81,32 +83,39 @@ pub(super) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
             let (function, event) = (&function, &event);
             async move {
                 let call = Call::begin();
-                let answer = function.invoke(&call.request_id, event, ALLOWED).await?;
-                anyhow::Ok((call.request_id, serde_json::from_str::<Answer>(&answer)?))
+                let response = function.invoke(&call.request_id, event, ALLOWED).await?;
+                anyhow::Ok((
+                    call.request_id,
+                    serde_json::from_str::<ProviderResponse>(&response)?,
+                ))
             }
         });
-        let answers = try_join_all(requests).await?;
+        let responses = try_join_all(requests).await?;
         ensure!(
             function.most_at_once() == number,
             "{} of {number} were in flight at once",
             function.most_at_once()
         );
-        for (request_id, answer) in &answers {
-            let named = answer
+        for (request_id, response) in &responses {
+            let named = response
                 .headers
                 .get("x-request-id")
-                .context("an answer names no request")?;
+                .context("a response names no request")?;
             ensure!(
                 named == request_id,
-                "{request_id} got the answer of {named}"
+                "{request_id} got the response of {named}"
             );
-            ensure!(answer.status < 500, "a server error: {answer:?}");
+            ensure!(response.status < 500, "a server error: {response:?}");
         }
-        let winners = answers.iter().filter(|(_, answer)| {
-            answer.status == 200 && !answer.headers.contains_key("idempotent-replayed")
+        let winners = responses.iter().filter(|(_, response)| {
+            response.status == 200 && !response.headers.contains_key("idempotent-replayed")
         });
         let winners = winners.count();
-        ensure!(winners == 1, "{winners} of {} cancelled it", answers.len());
+        ensure!(
+            winners == 1,
+            "{winners} of {} cancelled it",
+            responses.len()
+        );
         let transitions = proxy.transitions();
         ensure!(transitions == 1, "{transitions} transitions");
     }

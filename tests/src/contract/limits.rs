@@ -1,5 +1,5 @@
-//! Limits before work: what is just within a limit is served, and what is one over is refused without a request to the store, be it for the payment
-//! or for the credential.
+//! Limits come before work: a request within a limit is served, and one over it is refused without
+//! a store request, for the credential as for the payment.
 
 use std::time::Duration;
 
@@ -37,21 +37,21 @@ pub(super) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
     {
         let tables = Recorder::with(&case.given.credentials, &case.given.payments)?;
         let service = service::<P>(&tables, Duration::from_secs(60), Timestamp::now());
-        let reply = respond(&service, request(&event)).await;
-        let asked = tables.take();
+        let response = respond(&service, request(&event)).await;
+        let requests = tables.take();
         match refused {
             None => ensure!(
-                reply.status() == 200 && asked.len() == 2,
-                "within {what}: {reply:?}, {asked:?}"
+                response.status() == 200 && requests.len() == 2,
+                "within {what}: {response:?}, {requests:?}"
             ),
             Some(status) => {
-                ensure!(reply.status() == status, "over {what}: {reply:?}");
+                ensure!(response.status() == status, "over {what}: {response:?}");
                 ensure!(
-                    asked.is_empty(),
-                    "over {what} the store was asked {asked:?}"
+                    requests.is_empty(),
+                    "over {what} the store got {requests:?}"
                 );
-                let body: Value = serde_json::from_str(reply.body())?;
-                ensure!(body.is_object(), "over {what}: {reply:?}");
+                let body: Value = serde_json::from_str(response.body())?;
+                ensure!(body.is_object(), "over {what}: {response:?}");
             }
         }
     }
@@ -148,7 +148,8 @@ fn headers(case: &mut Case) -> Result<&mut Map<String, Value>> {
     case.event["headers"].as_object_mut().context("headers")
 }
 
-/// So many header lines. Two of a signed request's are there only once it is signed, so they are counted in the event as it is sent.
+/// This many header lines. A signed request has two of them only after signing, so the event is
+/// counted as sent.
 fn with_lines(case: &Case, number: usize) -> Result<Case> {
     let mut case = case.clone();
     let sent: Value = serde_json::from_str(&case.event())?;
@@ -158,7 +159,7 @@ fn with_lines(case: &Case, number: usize) -> Result<Case> {
     Ok(case)
 }
 
-/// Header lines whose names and values have so many bytes together.
+/// Header lines whose names and values have this many bytes together.
 fn with_bytes(case: &Case, number: usize) -> Result<Case> {
     let mut case = case.clone();
     let sent: Value = serde_json::from_str(&case.event())?;

@@ -10,10 +10,11 @@ use crate::{
     golden::{Call, Case},
     stage::{WARM, canceling},
     tables::Tables,
-    transport::{Answer, Transport},
+    transport::{ProviderResponse, Transport},
 };
 
-/// 64 requests at once, spread over 4 processes: DynamoDB makes one transition, and one caller is told that it was his.
+/// 64 requests at once, spread over 4 processes: DynamoDB makes one transition, and one caller gets
+/// a first cancel.
 pub(super) async fn one_winner<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
     let case = canceling(cases)?;
     let tables = Tables::new()?;
@@ -29,38 +30,35 @@ pub(super) async fn one_winner<P: Provider>(cases: &[Case], binary: &str) -> Res
         let event = &event;
         async move { process.invoke(&Call::begin().request_id, event).await }
     });
-    let answers = try_join_all(requests).await?;
+    let responses = try_join_all(requests).await?;
 
     let transitions = proxy.transitions();
     ensure!(transitions == 1, "{transitions} transitions");
-    let told = |answer: &&Answer| {
-        answer.status == 200 && !answer.headers.contains_key("idempotent-replayed")
+    let canceled = |response: &&ProviderResponse| {
+        response.status == 200 && !response.headers.contains_key("idempotent-replayed")
     };
-    let winners = answers.iter().filter(told).count();
+    let winners = responses.iter().filter(canceled).count();
+    ensure!(winners == 1, "{winners} callers got a first cancel");
     ensure!(
-        winners == 1,
-        "{winners} callers were told that they canceled it"
-    );
-    ensure!(
-        answers.iter().all(|answer| answer.status < 500),
+        responses.iter().all(|response| response.status < 500),
         "a caller got a server error"
     );
     Ok(())
 }
 
-/// The same request again, in another process, answers the same bytes and says that it is a replay.
+/// A retry in another process gets the same bytes, marked as a replay.
 pub(super) async fn replay<P: Provider>(cases: &[Case], binary: &str) -> Result<()> {
     let mut case = canceling(cases)?.clone();
     case.event["headers"]["idempotency-key"] = json!("key-1");
     let tables = Tables::new()?;
     tables.give(&case.given)?;
     let proxy = FaultProxy::listening(&tables).await?;
-    let ask = async |process: &Transport<P>| {
+    let send = async |process: &Transport<P>| {
         let call = Call::begin();
         process.invoke(&call.request_id, &case.event()).await
     };
     let process = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
-    let first = ask(&process).await?;
+    let first = send(&process).await?;
     let table = tables.scan("payments")?;
     ensure!(
         first.status == 200 && !first.headers.contains_key("idempotent-replayed"),
@@ -69,7 +67,7 @@ pub(super) async fn replay<P: Provider>(cases: &[Case], binary: &str) -> Result<
 
     let process = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
     for again in 0..3 {
-        let second = ask(&process).await?;
+        let second = send(&process).await?;
         ensure!(
             second.body == first.body && second.status == 200,
             "replay {again}: {second:?} after {first:?}"

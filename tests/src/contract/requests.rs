@@ -11,11 +11,11 @@ use crate::{
     stage::{Stage, WARM},
 };
 
-/// With the credential remembered, a cancel is one `UpdateItem` and nothing else, whatever comes of it.
+/// With the credential cached, every outcome costs one `UpdateItem` and nothing else.
 pub(super) async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
-    let asked = cases.iter().filter(|case| case.then.writes == 1);
+    let cancels = cases.iter().filter(|case| case.then.writes == 1);
     let (mut outcomes, mut charged) = (BTreeSet::new(), 0);
-    for case in asked {
+    for case in cancels {
         // A stage each, for no two cases agree on what a credential is.
         let stage = Stage::<P>::set(None, WARM).await?;
         let give = |table, items: &[Value]| {
@@ -24,10 +24,10 @@ pub(super) async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
                 .try_for_each(|item| stage.tables.put(table, item))
         };
         give("credentials", &case.given.credentials)?;
-        stage.ask(case).await?;
+        stage.call(case).await?;
         let _ = stage.proxy.take();
         give("payments", &case.given.payments)?;
-        let (_, answer) = stage.ask(case).await?;
+        let (_, response) = stage.call(case).await?;
         let done = stage.proxy.take();
         let operations = done
             .iter()
@@ -39,12 +39,12 @@ pub(super) async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
             case.name
         );
         ensure!(
-            answer.status == case.then.status,
+            response.status == case.then.status,
             "{}: status {}",
             case.name,
-            answer.status
+            response.status
         );
-        outcomes.insert(answer.status);
+        outcomes.insert(response.status);
         if done.iter().all(|request| request.status == 200) {
             let mut again: Value = serde_json::from_str(&stage.proxy.last_request())?;
             again["ReturnConsumedCapacity"] = "TOTAL".into();
@@ -52,7 +52,8 @@ pub(super) async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
             let (_, charged_for) = stage.tables.respond("UpdateItem", &again.to_string())?;
             let charged_for: Value = serde_json::from_str(&charged_for)?;
             let units = &charged_for["ConsumedCapacity"]["CapacityUnits"];
-            // A kilobyte is one unit, and its JSON is more than the item; only a very long reason makes one larger.
+            // A kilobyte is one unit, and its JSON is longer than the item; only a very long reason
+            // exceeds it.
             let items = stage.tables.scan("payments")?;
             if items.iter().all(|item| item.to_string().len() <= 1024) {
                 ensure!(*units == json!(1.0), "{}: {units} write units", case.name);

@@ -1,5 +1,5 @@
-//! The same faults side by side: this, and the ordinary way to write it. The ordinary way is a conditional `UpdateItem` on the SDK's own
-//! time-outs and retries that reports a conflict when its condition fails.
+//! The same faults on this handler and on an ordinary one: a conditional `UpdateItem` with the
+//! SDK's own timeouts and retries that reports a conflict when its condition fails.
 
 use std::{collections::BTreeMap, env, time::Duration};
 
@@ -29,9 +29,10 @@ use crate::{
 };
 
 /// How long the plain handler is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Every single fault on a cancelable payment, both ways. Prints how often each way was untrue or silent; with `SIDE_BY_SIDE=1` the whole table.
+/// Every single fault on a cancelable payment, with both handlers. Prints how often each was untrue
+/// or silent; with `SIDE_BY_SIDE=1`, the whole table.
 #[expect(clippy::print_stdout, reason = "the table is what it is for")]
 pub(super) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
     let case = canceling(cases)?;
@@ -66,7 +67,7 @@ pub(super) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
         counts[0]
             .keys()
             .all(|verdict| ["true", "undecided"].contains(verdict)),
-        "an untrue answer: {rows:?}"
+        "an untrue response: {rows:?}"
     );
     ensure!(
         counts[1].contains_key("UNTRUE"),
@@ -75,14 +76,14 @@ pub(super) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
-/// What a caller was told, and whether the payment was canceled by then.
+/// The caller's outcome, and whether the payment was canceled by then.
 #[derive(Debug)]
-struct Told {
+struct Observed {
     outcome: Option<String>,
     canceled: bool,
 }
 
-impl Told {
+impl Observed {
     fn verdict(&self) -> &'static str {
         match self.outcome.as_deref() {
             None => "silent",
@@ -94,7 +95,7 @@ impl Told {
     }
 
     fn text(&self) -> String {
-        let outcome = self.outcome.as_deref().unwrap_or("no answer in 5 s");
+        let outcome = self.outcome.as_deref().unwrap_or("no response in 5 s");
         let fact = if self.canceled {
             "canceled"
         } else {
@@ -104,7 +105,7 @@ impl Told {
     }
 }
 
-async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<Told> {
+async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<Observed> {
     let tables = Tables::new()?;
     for credential in &case.given.credentials {
         tables.put("credentials", credential)?;
@@ -123,19 +124,19 @@ async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<
 
     proxy.script([fault]);
     let outcome = if ours {
-        let answer = service
+        let response = service
             .invoke(&Call::begin().request_id, &case.event())
             .await?;
-        answer.headers.get(OUTCOME).cloned()
+        response.headers.get(OUTCOME).cloned()
     } else {
         let pk = payment["pk"].as_str().context("the payment has no pk")?;
-        let answer = timeout(PATIENCE, plain_cancel(&proxy, P::STATUSES, pk)).await;
-        answer.ok().transpose()?.map(str::to_owned)
+        let response = timeout(TIMEOUT, plain_cancel(&proxy, P::STATUSES, pk)).await;
+        response.ok().transpose()?.map(str::to_owned)
     };
     let pk = payment["pk"].as_str().unwrap_or_default();
     let item = tables.get("payments", pk)?;
     let canceled = item.is_some_and(|item| item["status"] == P::STATUSES.canceled);
-    Ok(Told { outcome, canceled })
+    Ok(Observed { outcome, canceled })
 }
 
 /// The ordinary handler: SDK defaults, but for the TLS library, which no request here uses.

@@ -6,14 +6,14 @@ use anyhow::{Context, Result, ensure};
 use shared::provider::Provider;
 
 use crate::{
-    front_ends,
+    event_sources,
     golden::{Call, Case, delivered},
     stage::{Stage, canceling},
     transport::Transport,
 };
 
-/// Events that no front end makes: each gets the answer that the provider gives to an event without a method, and then
-/// a payment can still be canceled.
+/// Events that no event source makes: each gets the provider's response to an event without a
+/// method, and a payment can still be canceled afterwards.
 pub(super) async fn malformed<P: Provider>(cases: &[Case], path: Option<&str>) -> Result<()> {
     let mut expected = canceling(cases)?.clone();
     let ordinary = golden::source::request(&expected.event())?;
@@ -21,35 +21,36 @@ pub(super) async fn malformed<P: Provider>(cases: &[Case], path: Option<&str>) -
     // Nothing is stored: no event may get as far as the tables.
     expected.given = golden::Given::default();
     let stage = Stage::<P>::set(path, Duration::ZERO).await?;
-    for event in front_ends::malformed(&ordinary, P::ROUTE) {
+    for event in event_sources::malformed(&ordinary, P::ROUTE) {
         let shown: String = event.chars().take(200).collect();
         let call = Call::begin();
-        let answer = stage.provider.invoke(&call.request_id, &event).await;
-        let answer = answer.with_context(|| shown.clone())?;
-        expected.check(&call, &answer, &[]).context(shown)?;
+        let response = stage.provider.invoke(&call.request_id, &event).await;
+        let response = response.with_context(|| shown.clone())?;
+        expected.check(&call, &response, &[]).context(shown)?;
     }
     if let Transport::Binary(_) = &stage.provider {
-        // Lambda takes no invocation that is not JSON, so nobody waits for an answer. The process must go on all the same.
+        // Lambda takes no invocation that is not JSON, so no response is expected. The process must
+        // go on all the same.
         for event in ["", "POST /payments", "{", "\u{0}"] {
             let call = Call::begin();
-            let answer = stage.provider.invoke(&call.request_id, event).await;
-            ensure!(answer.is_err(), "{event:?} got {answer:?}");
+            let response = stage.provider.invoke(&call.request_id, event).await;
+            ensure!(response.is_err(), "{event:?} got {response:?}");
         }
     }
     stage.play(canceling(cases)?).await?;
     Ok(())
 }
 
-/// Every golden case through every front end, and the counts of both.
+/// Every golden case through every event source, and the counts of both.
 #[expect(clippy::print_stdout, reason = "the counts say how much was compared")]
-pub(super) async fn every_front_end<P: Provider>(cases: &[Case]) -> Result<()> {
-    let counted = front_ends::one_answer::<P>(cases).await?;
+pub(super) async fn every_event_source<P: Provider>(cases: &[Case]) -> Result<()> {
+    let counted = event_sources::one_response::<P>(cases).await?;
     let requests = delivered(P::NAME)?;
     println!(
         "{}: {} golden cases in {} formats, {} events; {} requests in literal events, {} events",
         P::NAME,
         counted.cases,
-        front_ends::FRONT_ENDS.len(),
+        event_sources::EVENT_SOURCES.len(),
         counted.events,
         requests.len(),
         requests.values().map(Vec::len).sum::<usize>(),

@@ -1,15 +1,15 @@
-//! Whether everything that the clients of a history were told can have been true.
+//! Whether all outcomes of a history can have been true.
 
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 
 use super::{
-    Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, spec::Payment,
+    Call, Cancellation, Event, Fault, History, Id, Item, Number, Operation, Outcome, spec::Payment,
 };
 
-/// Judges a history whose [`Event::Wrote`] are all that the store did.
+/// Checks a history whose [`Event::Wrote`] are all of the store's writes.
 ///
 /// # Errors
-/// What was untrue.
+/// The violation.
 pub fn check(history: &History) -> Result<(), String> {
     one_transition_a_key(history)?;
     for (number, call) in history.calls.iter().enumerate() {
@@ -18,11 +18,12 @@ pub fn check(history: &History) -> Result<(), String> {
     linearizable(history)
 }
 
-/// Whether the answers are those that the calls would have had one after another, in an order in which none comes before one that had ended
-/// when it began. Calls without an answer may stand anywhere after their beginning, or nowhere.
+/// Whether some sequential order of the calls explains the outcomes, in which no call comes before
+/// one that had ended when it began. Calls without an outcome may stand anywhere after their
+/// beginning, or nowhere.
 ///
 /// # Errors
-/// That there is no such order.
+/// If there is no such order.
 pub fn linearizable(history: &History) -> Result<(), String> {
     let mut tester = LinearizabilityTester::new(Payment {
         statuses: history.statuses,
@@ -30,16 +31,17 @@ pub fn linearizable(history: &History) -> Result<(), String> {
         item: history.first,
         reopened: false,
     });
-    // The tester tries its threads in their order, and all orders of the open calls where it must. With hindsight, those that ended come first, then the
-    // open ones that changed the payment, as they did, and then those that might have: that decides how long it takes to find an order, not whether there
-    // is one. Of an open call that is known to have changed nothing, nothing is to be explained.
+    // The tester tries its threads in order, and all orders of the open calls where it must.
+    // Sorting finds an order sooner: calls that ended first, then open ones that changed the
+    // payment, in that order, then those that might have. It does not decide whether there is one.
+    // An open call that is known to have changed nothing is left out.
     let clients = history.calls.iter().map(|call| call.client + 1).max();
     let wrote = |number: Number| {
         let by_it = |event: &Event| matches!(event, Event::Wrote(n, _) if *n == number);
         history.events.iter().position(by_it)
     };
     let thread = |number: Number, call: Call| {
-        let ended = |event: &Event| matches!(event, Event::Answered(n, _) if *n == number);
+        let ended = |event: &Event| matches!(event, Event::Responded(n, _) if *n == number);
         if history.events.iter().any(ended) {
             return Some(call.client);
         }
@@ -50,32 +52,42 @@ pub fn linearizable(history: &History) -> Result<(), String> {
         };
         Some(clients.unwrap_or_default() + rank)
     };
-    // An attempt that somebody else's re-opening parts from its call is a request of its own: it was made before, or arrives after. Which one may be, the
-    // causes of each answer say.
+    // If the payment is re-opened, an attempt whose response is lost, or that comes late, can make
+    // the transition although another attempt of its call is refused. It counts as a call of its
+    // own. `has_its_cause` holds each refused call to that.
     let parted = |number: Number| {
-        let befell = |event: &Event| matches!(event, Event::Befell(n, Fault::Late | Fault::Doubled | Fault::AnswerLost) if *n == number);
-        let refused = |event: &Event| matches!(event, Event::Answered(n, Answer::NotCancelable(_) | Answer::KeyReused | Answer::Reopened(_) | Answer::Refused(_)) if *n == number);
+        use Fault::{Doubled, Late, ResponseLost};
+        use Outcome::{KeyReused, NotCancelable, Refused, Reopened};
         let any = |what: &dyn Fn(&Event) -> bool| history.events.iter().any(what);
-        history.is_reopened()
-            && any(&befell)
-            && any(&refused)
-            && (history.anonymous || wrote(number).is_some())
+        let is_open = |fault: &Fault| matches!(fault, Late | Doubled | ResponseLost);
+        let is_refusal = |outcome: &Outcome| {
+            matches!(
+                outcome,
+                NotCancelable(_) | KeyReused | Reopened(_) | Refused(_)
+            )
+        };
+        let had = any(
+            &|event| matches!(event, Event::Befell(n, fault) if *n == number && is_open(fault)),
+        );
+        let refused =
+            any(&|event| matches!(event, Event::Responded(n, o) if *n == number && is_refusal(o)));
+        history.is_reopened() && had && refused && (history.anonymous || wrote(number).is_some())
     };
     for event in &history.events {
         match *event {
             Event::Called(number) => {
                 let call = call(history, number)?;
                 if let Some(thread) = thread(number, call) {
-                    tester.on_invoke(thread, (number, call.asked))?;
+                    tester.on_invoke(thread, (number, call.operation))?;
                 }
                 if parted(number) {
                     let all =
                         clients.unwrap_or_default() + history.events.len() + history.calls.len();
-                    tester.on_invoke(all + number, (number, call.asked))?;
+                    tester.on_invoke(all + number, (number, call.operation))?;
                 }
             }
-            Event::Answered(number, answer) => {
-                tester.on_return(call(history, number)?.client, answer)?;
+            Event::Responded(number, outcome) => {
+                tester.on_return(call(history, number)?.client, outcome)?;
             }
             Event::Undecided(_) | Event::Befell(..) | Event::Wrote(..) => {}
         }
@@ -83,7 +95,7 @@ pub fn linearizable(history: &History) -> Result<(), String> {
     if tester.is_consistent() {
         Ok(())
     } else {
-        Err("no order of the calls explains the answers".to_owned())
+        Err("no order of the calls explains the outcomes".to_owned())
     }
 }
 
@@ -92,16 +104,16 @@ fn call(history: &History, number: Number) -> Result<Call, String> {
     call.ok_or_else(|| format!("#{number} is no call"))
 }
 
-/// A payment moves from its cancelable words to its canceled one, for each key once, and never one that only a person may cancel. From there it is re-opened, and
-/// from another word it never moves.
+/// Each key cancels a payment at most once, never if only a person may cancel it, and never from a
+/// status that is not cancelable. Only a canceled payment is re-opened.
 fn one_transition_a_key(history: &History) -> Result<(), String> {
     let made = history.first.and_then(|item| item.cancellation);
     let mut tokens: Vec<_> = made.map(|made| made.token).into_iter().collect();
     let mut before = history.first;
     for event in &history.events {
         if let Event::Wrote(number, item) = event {
-            let asked = call(history, *number)?.asked;
-            let open = before.is_some_and(|before| match asked.words(&history.statuses) {
+            let operation = call(history, *number)?.operation;
+            let open = before.is_some_and(|before| match operation.words(&history.statuses) {
                 Some((from, _)) => from.contains(&before.status),
                 None => history.statuses.cancelable.contains(&before.status) && !before.manual,
             });
@@ -110,7 +122,7 @@ fn one_transition_a_key(history: &History) -> Result<(), String> {
                     "#{number} changed a payment that was not open to it"
                 ));
             }
-            if let Asked::Cancel { token, .. } = asked {
+            if let Operation::Cancel { token, .. } = operation {
                 if tokens.contains(&token) {
                     return Err(format!("#{number} made its key's second transition"));
                 }
@@ -122,16 +134,16 @@ fn one_transition_a_key(history: &History) -> Result<(), String> {
     Ok(())
 }
 
-/// What became of one call.
+/// The course of one call.
 struct Course<'h> {
     number: Number,
     called: usize,
     ended: usize,
-    answer: Option<&'h Answer>,
+    outcome: Option<&'h Outcome>,
     undecided: bool,
-    /// Those after which nobody knows what the store did.
+    /// Those that leave it open what the store did.
     faults: usize,
-    wrote: Vec<(usize, &'h Item)>,
+    wrote: Vec<&'h Item>,
 }
 
 impl<'h> Course<'h> {
@@ -141,7 +153,7 @@ impl<'h> Course<'h> {
             number,
             called: 0,
             ended: history.events.len(),
-            answer: None,
+            outcome: None,
             undecided: false,
             faults: 0,
             wrote: Vec::new(),
@@ -152,9 +164,9 @@ impl<'h> Course<'h> {
                 Event::Befell(n, fault) if *n == number && *fault != Fault::Refused => {
                     course.faults += 1;
                 }
-                Event::Wrote(n, item) if *n == number => course.wrote.push((at, item)),
-                Event::Answered(n, answer) if *n == number => {
-                    course.answer = Some(answer);
+                Event::Wrote(n, item) if *n == number => course.wrote.push(item),
+                Event::Responded(n, outcome) if *n == number => {
+                    course.outcome = Some(outcome);
                     course.ended = at;
                 }
                 Event::Undecided(n) if *n == number => {
@@ -164,7 +176,7 @@ impl<'h> Course<'h> {
                 Event::Called(_)
                 | Event::Befell(..)
                 | Event::Wrote(..)
-                | Event::Answered(..)
+                | Event::Responded(..)
                 | Event::Undecided(_) => {}
             }
         }
@@ -172,126 +184,138 @@ impl<'h> Course<'h> {
         Ok(course)
     }
 
-    /// Whether there is a cause for what it was told, and for no other answer.
+    /// Whether its outcome has a cause, and no other outcome has.
     fn has_its_cause(&self, history: &History, call: Call) -> Result<(), String> {
-        let told = |truth: bool, untruth: &str| {
+        let require = |truth: bool, untruth: &str| {
             let number = self.number;
             truth.then_some(()).ok_or(format!("#{number} {untruth}"))
         };
-        told(self.wrote.len() <= 1, "changed the payment more than once")?;
-        let Some(answer) = self.answer else {
-            return told(
+        require(self.wrote.len() <= 1, "changed the payment more than once")?;
+        let Some(outcome) = self.outcome else {
+            return require(
                 !self.undecided || self.faults > 0,
                 "was left undecided, and nothing had befallen it",
             );
         };
-        let (token, fingerprint) = match call.asked {
-            Asked::Cancel { token, fingerprint } => (Some(token), fingerprint),
-            Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => (None, 0),
+        let (token, fingerprint) = match call.operation {
+            Operation::Cancel { token, fingerprint } => (Some(token), fingerprint),
+            Operation::Capture | Operation::Fail | Operation::Expire | Operation::Reopen => {
+                (None, 0)
+            }
         };
-        // Or what it did was undone before an attempt was refused, or was done by one that came later.
-        let is_reopening = |event: &Event| matches!(event, Event::Wrote(n, _) if history.calls.get(*n).is_some_and(|call| call.asked == Asked::Reopen));
+        // If the payment was re-opened since, one of its attempts may have written all the same.
+        let reopens = |n: &Number| {
+            let call = history.calls.get(*n);
+            call.is_some_and(|call| call.operation == Operation::Reopen)
+        };
+        let is_reopening = |event: &Event| matches!(event, Event::Wrote(n, _) if reopens(n));
         let since = history.events.get(self.called..).unwrap_or_default();
         let wrote_nothing = self.wrote.is_empty() || since.iter().any(is_reopening);
         let of_its_key = |made: &Cancellation| Some(made.token) == token;
         let was = |what: &dyn Fn(Option<&Item>) -> bool| self.was(history, what);
-        match answer {
-            Answer::Canceled {
+        match outcome {
+            Outcome::Canceled {
                 item,
                 replayed: false,
-            } => told(
-                matches!(self.wrote.as_slice(), [(_, wrote)] if *wrote == item)
+            } => require(
+                matches!(self.wrote.as_slice(), [wrote] if *wrote == item)
                     && item.status == history.statuses.canceled,
-                "was told that it canceled the payment, and it did not",
+                "reported canceled, but did not cancel the payment",
             ),
-            Answer::Canceled {
+            Outcome::Canceled {
                 item,
                 replayed: true,
             } => {
-                told(self.wrote.is_empty(), "was told of a replay, and was none")?;
+                require(
+                    self.wrote.is_empty(),
+                    "reported a replay, but made the transition itself",
+                )?;
                 let first = item.cancellation.filter(|made| {
                     of_its_key(made)
                         && made.fingerprint == fingerprint
                         && made.id != Id::Of(self.number)
                 });
-                told(
+                require(
                     first.is_some(),
-                    "was told of a replay of what no other request with its key had done",
+                    "reported a replay, but no earlier request with its key had canceled",
                 )?;
-                told(
+                require(
                     was(&|there| there == Some(item)),
-                    "was told of a payment that was never so while it asked",
+                    "reported a payment state that never existed during the call",
                 )
             }
-            Answer::NotCancelable(item) => {
-                told(wrote_nothing, "was refused, and changed the payment")?;
+            Outcome::NotCancelable(item) => {
+                require(wrote_nothing, "was refused, and changed the payment")?;
                 let canceled = item.status == history.statuses.canceled;
-                told(
+                require(
                     !(canceled && item.cancellation.as_ref().is_some_and(of_its_key)),
-                    "was told of a conflict with its own key's cancel",
+                    "got a conflict with its own key's cancel",
                 )?;
                 let open = history.statuses.cancelable.contains(&item.status);
-                told(item.manual || !open, "was refused a cancelable payment")?;
-                told(
+                require(
+                    item.manual || !open,
+                    "reported not cancelable, but the payment was cancelable",
+                )?;
+                require(
                     was(&|there| there == Some(item)),
-                    "was told of a payment that was never so while it asked",
+                    "reported a payment state that never existed during the call",
                 )
             }
-            Answer::Unavailable => told(
+            Outcome::Unavailable => require(
                 self.wrote.is_empty(),
-                "was told that nothing was written, and it was",
+                "reported that nothing was written, but it was",
             ),
-            Answer::Reopened(item) => {
-                told(wrote_nothing, "was refused, and changed the payment")?;
+            Outcome::Reopened(item) => {
+                require(wrote_nothing, "was refused, and changed the payment")?;
                 let open = history.statuses.cancelable.contains(&item.status);
                 let own = item.cancellation.filter(of_its_key);
-                told(
+                require(
                     open && own.is_some_and(|made| made.fingerprint == fingerprint),
-                    "was told of a re-opened payment that it had not canceled",
+                    "reported a re-opened payment that its key had not canceled",
                 )?;
-                told(
+                require(
                     was(&|there| there == Some(item)),
-                    "was told of a payment that was never so while it asked",
+                    "reported a payment state that never existed during the call",
                 )
             }
-            Answer::KeyReused => {
-                told(wrote_nothing, "was refused, and changed the payment")?;
+            Outcome::KeyReused => {
+                require(wrote_nothing, "was refused, and changed the payment")?;
                 let otherwise =
                     |made: &Cancellation| of_its_key(made) && made.fingerprint != fingerprint;
-                told(
+                require(
                     was(&|there| {
                         there.is_some_and(|item| item.cancellation.as_ref().is_some_and(otherwise))
                     }),
-                    "was told that its key was another request's, and it was not",
+                    "reported a reused key, but no other request had used it",
                 )
             }
-            Answer::NotFound => {
-                told(
+            Outcome::NotFound => {
+                require(
                     self.wrote.is_empty(),
                     "was refused, and changed the payment",
                 )?;
-                told(
+                require(
                     was(&|there| there.is_none()),
-                    "was told of no payment, and there it was",
+                    "reported not found, but the payment existed",
                 )
             }
-            Answer::Moved => told(
-                self.wrote.first().map(|(_, item)| item.status)
-                    == call.asked.words(&history.statuses).map(|(_, to)| to),
-                "was told that it moved the payment, and it did not",
+            Outcome::Moved => require(
+                self.wrote.first().map(|item| item.status)
+                    == call.operation.words(&history.statuses).map(|(_, to)| to),
+                "reported moved, but did not move the payment",
             ),
-            Answer::Refused(told_of) => {
-                told(wrote_nothing, "was refused, and changed the payment")?;
-                told(
-                    was(&|there| there == told_of.as_ref()),
-                    "was told of a payment that was never so while it asked",
+            Outcome::Refused(reported) => {
+                require(wrote_nothing, "was refused, and changed the payment")?;
+                require(
+                    was(&|there| there == reported.as_ref()),
+                    "reported a payment state that never existed during the call",
                 )
             }
-            Answer::Other => told(false, "was told something for which there was no cause"),
+            Outcome::Other => require(false, "reported an outcome without a cause"),
         }
     }
 
-    /// Whether the payment was so at any moment between the call and its answer.
+    /// Whether the payment was so at any moment between the call and its outcome.
     fn was(&self, history: &History, what: &dyn Fn(Option<&Item>) -> bool) -> bool {
         let mut now = history.first.as_ref();
         for (at, event) in history.events.iter().enumerate().take(self.ended) {

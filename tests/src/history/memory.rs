@@ -1,7 +1,8 @@
-//! Histories in this process: the real [`cancel`] over a [`MemoryStore`], and a network between them that a seed decides on.
-//!
-//! Nothing runs by itself. A step is drawn at a time: one client goes on, or one message that was held back reaches the store. So a history is its seed,
-//! and the same seed is the same history again.
+//! Histories in this process: the real [`cancel`] over a [`MemoryStore`], and a network between
+//! them that a seed controls.
+//! //!
+//! Nothing runs concurrently. Each step is drawn: one client proceeds, or one delayed message
+//! reaches the store. So a seed always makes the same history.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +21,7 @@ use shared::{
     auth::Merchant,
     budget::Budget,
     cancel::{
-        Cancel, CancelError, KeyReuse, Outcome, PaymentKey, Payments, Transition, TransitionResult,
-        cancel,
+        Cancel, CancelError, KeyReuse, PaymentKey, Payments, Transition, TransitionResult, cancel,
     },
     clock::Timestamp,
     error::StoreError,
@@ -35,10 +35,10 @@ use tokio::time::Instant;
 use crate::merchant::merchant;
 
 use super::{
-    Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Token, Wish,
+    Call, Cancellation, Event, Fault, History, Id, Item, Number, Operation, Outcome, Token, Wish,
 };
 
-/// The words of the histories made here.
+/// The statuses of these histories.
 pub const STATUSES: Statuses = Statuses {
     cancelable: &["pending", "authorized"],
     canceled: "canceled",
@@ -47,7 +47,8 @@ pub const STATUSES: Statuses = Statuses {
 /// As many as the SDK makes.
 const ATTEMPTS: usize = 3;
 
-/// More calls than this a history does not begin with. Repetitions of undecided ones come on top, as many again at most.
+/// A history begins with at most this many calls. Undecided ones may be retried, at most as many
+/// again.
 const CALLS: usize = 8;
 
 const PROVIDER: &str = "p";
@@ -71,9 +72,9 @@ fn fingerprint(request: usize) -> Fingerprint {
 pub enum Flaw {
     /// Our token is not known again on the payment.
     TokenIgnored,
-    /// Every attempt has a token of its own.
+    /// Every attempt has its own token.
     TokenOfTheAttempt,
-    /// Every attempt has an id of its own.
+    /// Every attempt has its own id.
     IdOfTheAttempt,
     /// The condition is dropped: whatever the status, the payment is canceled.
     ConditionDropped,
@@ -87,11 +88,11 @@ pub enum Flaw {
     SilenceIsRefusal,
     /// Silence is taken for success.
     SilenceIsSuccess,
-    /// The store says that the transition is made, and does nothing.
+    /// The store reports the transition, and does nothing.
     NothingDone,
-    /// A replay carries the time of the repetition.
+    /// A replay has the time of the retry.
     ReplayWithNewTime,
-    /// A replay carries the id of the repetition.
+    /// A replay has the id of the retry.
     ReplayWithNewId,
     /// The client is left undecided without need.
     UndecidedWithoutNeed,
@@ -138,18 +139,18 @@ pub fn flawed(seed: u64, flaw: Flaw) -> History {
 struct Scheduler {
     world: Arc<World>,
     clients: Vec<Client>,
-    /// Of so many chances to arrive, a message that was held back takes one.
+    /// A delayed message takes one in this many chances to arrive.
     slowness: u8,
 }
 
 struct Client {
-    /// What it will ask, the last one first.
+    /// What it will request, the last one first.
     wishes: Vec<Wish>,
     /// The call it waits for.
     running: Option<(Number, Wish, Running)>,
 }
 
-type Running = Pin<Box<dyn Future<Output = Option<Answer>>>>;
+type Running = Pin<Box<dyn Future<Output = Option<Outcome>>>>;
 
 impl Scheduler {
     fn new(seed: u64, flaw: Option<Flaw>) -> Self {
@@ -220,7 +221,7 @@ impl Scheduler {
         }
     }
 
-    /// One client goes on by one step.
+    /// One client makes one step.
     fn step(&mut self, client: usize) {
         let waiting = &mut self.clients[client];
         let Some((number, wish, running)) = &mut waiting.running else {
@@ -232,7 +233,7 @@ impl Scheduler {
             return;
         };
         let (number, wish) = (*number, *wish);
-        let answer = if self.world.gives_up(number) {
+        let outcome = if self.world.gives_up(number) {
             None
         } else {
             match running
@@ -240,11 +241,11 @@ impl Scheduler {
                 .poll(&mut Context::from_waker(Waker::noop()))
             {
                 Poll::Pending => return,
-                Poll::Ready(answer) => answer,
+                Poll::Ready(outcome) => outcome,
             }
         };
         waiting.running = None;
-        if self.world.end(number, answer) {
+        if self.world.end(number, outcome) {
             waiting.wishes.push(wish);
         }
     }
@@ -252,7 +253,7 @@ impl Scheduler {
 
 /// How the network is in one history.
 struct Weather {
-    /// Of so many attempts in a hundred one goes wrong.
+    /// How many of a hundred attempts fail.
     faults_in_100: u8,
     /// In one of these ways.
     kinds: &'static [Fault],
@@ -260,15 +261,15 @@ struct Weather {
 
 impl Weather {
     fn draw(random: &mut Rng) -> Self {
-        use Fault::{AnswerLost, Doubled, Late, Refused, RequestLost};
+        use Fault::{Doubled, Late, Refused, RequestLost, ResponseLost};
         Self {
             faults_in_100: [0, 25, 50, 75, 90][random.usize(..5)],
             kinds: match random.u8(..6) {
                 0 => &[RequestLost, Late],
-                1 => &[AnswerLost, Late],
-                2 => &[AnswerLost, Refused],
+                1 => &[ResponseLost, Late],
+                2 => &[ResponseLost, Refused],
                 3 => &[Refused],
-                _ => &[RequestLost, AnswerLost, Doubled, Late, Refused],
+                _ => &[RequestLost, ResponseLost, Doubled, Late, Refused],
             },
         }
     }
@@ -287,13 +288,13 @@ struct Record {
     first: Option<Item>,
     calls: Vec<Call>,
     events: Vec<Event>,
-    /// The payment in every state it was ever in.
+    /// Every state that the payment has had.
     states: Vec<(Option<Payment>, Option<Item>)>,
     /// Whose the ids are that were sent to the store.
     ids: Vec<(String, Number)>,
     /// What will reach the store later.
     held_back: Vec<(Number, Message)>,
-    repetitions: usize,
+    retries: usize,
     reopened: bool,
 }
 
@@ -301,7 +302,7 @@ struct Record {
 #[derive(Clone)]
 enum Message {
     Transition(Box<Transition>),
-    Move(Asked),
+    Move(Operation),
 }
 
 impl World {
@@ -323,7 +324,7 @@ impl World {
                 states: vec![(payment, first)],
                 ids: Vec::with_capacity(CALLS),
                 held_back: Vec::new(),
-                repetitions: 0,
+                retries: 0,
                 reopened: false,
             }),
         }
@@ -347,13 +348,13 @@ impl World {
     fn begin(&self, client: usize, wish: Wish) -> Number {
         let mut record = self.lock();
         let number = record.calls.len();
-        let asked = wish.asked(number);
-        record.calls.push(Call { client, asked });
+        let operation = wish.operation(number);
+        record.calls.push(Call { client, operation });
         record.events.push(Event::Called(number));
         number
     }
 
-    /// Whether the call is given up at this moment.
+    /// Whether the call reaches its deadline at this moment.
     fn gives_up(&self, number: Number) -> bool {
         let mut record = self.lock();
         let given_up = self.weather.faults_in_100 > 0 && record.random.u8(..50) == 0;
@@ -364,20 +365,20 @@ impl World {
         given_up
     }
 
-    /// Ends the call; whether the client repeats it.
-    fn end(&self, number: Number, answer: Option<Answer>) -> bool {
+    /// Ends the call; whether the client retry it.
+    fn end(&self, number: Number, outcome: Option<Outcome>) -> bool {
         let mut record = self.lock();
-        let Some(answer) = answer else {
+        let Some(outcome) = outcome else {
             record.events.push(Event::Undecided(number));
-            let repeats = record.repetitions < CALLS && record.random.u8(..3) > 0;
-            record.repetitions += usize::from(repeats);
-            return repeats;
+            let retry = record.retries < CALLS && record.random.u8(..3) > 0;
+            record.retries += usize::from(retry);
+            return retry;
         };
-        record.events.push(Event::Answered(number, answer));
+        record.events.push(Event::Responded(number, outcome));
         false
     }
 
-    /// What befalls the next attempt.
+    /// The fault of the next attempt.
     fn draw(&self, number: Number) -> Option<Fault> {
         let mut record = self.lock();
         if record.random.u8(..100) >= self.weather.faults_in_100 {
@@ -396,14 +397,14 @@ impl World {
     /// The message reaches the store, which decides on it at this moment.
     fn deliver(&self, number: Number, message: &Message) -> TransitionResult {
         let before = self.table.payment(PK);
-        let verdict = match message {
-            Message::Transition(wanted) => {
+        let result = match message {
+            Message::Transition(transition) => {
                 self.lock()
                     .ids
-                    .push((wanted.cancellation.id.clone(), number));
-                self.transition(wanted, before.clone())
+                    .push((transition.cancellation.id.clone(), number));
+                self.transition(transition, before.clone())
             }
-            Message::Move(asked) => self.move_on(*asked, before.clone()),
+            Message::Move(operation) => self.move_on(*operation, before.clone()),
         };
         let after = self.table.payment(PK);
         if after != before {
@@ -414,10 +415,10 @@ impl World {
                 .events
                 .extend(item.map(|item| Event::Wrote(number, item)));
         }
-        verdict
+        result
     }
 
-    fn transition(&self, wanted: &Transition, before: Option<Payment>) -> TransitionResult {
+    fn transition(&self, transition: &Transition, before: Option<Payment>) -> TransitionResult {
         match (self.flaw, before) {
             (Some(Flaw::ConditionDropped), Some(mut payment)) => {
                 payment.status = "pending".to_owned();
@@ -442,18 +443,18 @@ impl World {
             _ => {}
         }
         let budget = Budget::until(Instant::now());
-        let decided = self.table.transition(wanted, &budget).now_or_never();
+        let decided = self.table.transition(transition, &budget).now_or_never();
         let decided = decided.expect("memory does not wait");
-        let mut verdict = decided.expect("memory always decides");
-        if let TransitionResult::ConditionFailed(Some(payment)) = &mut verdict {
+        let mut result = decided.expect("memory always decides");
+        if let TransitionResult::ConditionFailed(Some(payment)) = &mut result {
             match (self.flaw, &mut payment.cancellation) {
                 (Some(Flaw::ReplayWithNewId), Some(made))
-                    if made.token == wanted.cancellation.token =>
+                    if made.token == transition.cancellation.token =>
                 {
-                    made.id.clone_from(&wanted.cancellation.id);
+                    made.id.clone_from(&transition.cancellation.id);
                 }
                 (Some(Flaw::ReplayWithNewTime), Some(_)) => {
-                    payment.canceled_at = wanted.at.as_str().into();
+                    payment.canceled_at = transition.at.as_str().into();
                 }
                 (Some(Flaw::StaleRead), _) => {
                     let record = self.lock();
@@ -463,17 +464,17 @@ impl World {
                 _ => {}
             }
         }
-        verdict
+        result
     }
 
-    /// Another service's write: conditional, as the data model asks of it.
-    fn move_on(&self, asked: Asked, before: Option<Payment>) -> TransitionResult {
-        let again = asked == Asked::Reopen && self.lock().reopened;
-        match (before, asked.words(&STATUSES)) {
+    /// Another service's write: conditional, as the data model requires.
+    fn move_on(&self, operation: Operation, before: Option<Payment>) -> TransitionResult {
+        let again = operation == Operation::Reopen && self.lock().reopened;
+        match (before, operation.words(&STATUSES)) {
             (Some(mut payment), Some((from, word)))
                 if from.contains(&payment.status.as_str()) && !again =>
             {
-                self.lock().reopened |= asked == Asked::Reopen;
+                self.lock().reopened |= operation == Operation::Reopen;
                 payment.status = word.to_owned();
                 self.table.put_payment(PK, payment.clone());
                 TransitionResult::Transitioned(payment)
@@ -482,37 +483,37 @@ impl World {
         }
     }
 
-    fn answer(&self, outcome: Outcome) -> Option<Answer> {
+    fn outcome(&self, outcome: shared::cancel::Outcome) -> Option<Outcome> {
         let record = self.lock();
         Some(match outcome {
-            Ok(canceled) => Answer::Canceled {
-                item: record.told(&canceled.payment),
+            Ok(canceled) => Outcome::Canceled {
+                item: record.reported(&canceled.payment),
                 replayed: canceled.replayed,
             },
             Err(CancelError::NotCancelable(payment)) => {
-                Answer::NotCancelable(record.told(&payment))
+                Outcome::NotCancelable(record.reported(&payment))
             }
-            Err(CancelError::KeyReused(KeyReuse::OtherRequest)) => Answer::KeyReused,
+            Err(CancelError::KeyReused(KeyReuse::OtherRequest)) => Outcome::KeyReused,
             Err(CancelError::KeyReused(KeyReuse::Reopened(payment))) => {
-                Answer::Reopened(record.told(&payment))
+                Outcome::Reopened(record.reported(&payment))
             }
-            Err(CancelError::NotFound) => Answer::NotFound,
+            Err(CancelError::NotFound) => Outcome::NotFound,
             Err(CancelError::Undecided { .. }) => return None,
-            Err(CancelError::Unavailable) => Answer::Unavailable,
+            Err(CancelError::Unavailable) => Outcome::Unavailable,
             Err(
                 CancelError::Malformed(_)
                 | CancelError::NoSuchEndpoint
                 | CancelError::Unauthenticated
                 | CancelError::Forbidden
                 | CancelError::Internal,
-            ) => Answer::Other,
+            ) => Outcome::Other,
         })
     }
 }
 
 impl Record {
-    /// A payment that a client was told of, which must be one that there was.
-    fn told(&self, payment: &Payment) -> Item {
+    /// A payment in a response, which must be a state that the payment has had.
+    fn reported(&self, payment: &Payment) -> Item {
         let mut states = self.states.iter();
         let state = states.find(|(state, _)| state.as_ref() == Some(payment));
         state.and_then(|(_, item)| *item).unwrap_or(Item {
@@ -558,7 +559,7 @@ impl Record {
     }
 }
 
-/// The whole payment that `item` stands for.
+/// The complete payment of `item`.
 fn payment_of(item: &Item, id: &str) -> Payment {
     let at = item.cancellation.map(|made| match made.id {
         Id::Of(number) => format!("2024-01-01T00:{:02}:00.000Z", number + 1),
@@ -592,7 +593,7 @@ fn request_id(number: Number) -> String {
     format!("request-{number}")
 }
 
-/// The token that `text` is. One that is none comes out as a key that nobody has.
+/// The token in `text`. An invalid one becomes a key that no client has.
 fn token(text: &str) -> Token {
     let number = |prefix| text.strip_prefix(prefix)?.parse::<usize>().ok();
     match (number("key-"), number("request request-")) {
@@ -610,28 +611,28 @@ fn clock(number: Number) -> Timestamp {
 
 static MERCHANT: LazyLock<Merchant> = LazyLock::new(|| merchant(PROVIDER));
 
-/// One call, from its beginning to its answer. `None` where it was left undecided.
-async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
-    let asked = world.lock().calls[number].asked;
+/// One call, from its beginning to its outcome. `None` where it was left undecided.
+async fn call(world: Arc<World>, number: Number) -> Option<Outcome> {
+    let operation = world.lock().calls[number].operation;
     let way = Way {
         world,
         number,
         refused: AtomicBool::new(false),
     };
-    let Asked::Cancel {
+    let Operation::Cancel {
         token,
         fingerprint: request,
-    } = asked
+    } = operation
     else {
-        return match way.send(Message::Move(asked), 1).await {
-            Ok(TransitionResult::Transitioned(_)) => Some(Answer::Moved),
+        return match way.send(Message::Move(operation), 1).await {
+            Ok(TransitionResult::Transitioned(_)) => Some(Outcome::Moved),
             Ok(TransitionResult::ConditionFailed(payment)) => {
                 let record = way.world.lock();
-                Some(Answer::Refused(
-                    payment.map(|payment| record.told(&payment)),
+                Some(Outcome::Refused(
+                    payment.map(|payment| record.reported(&payment)),
                 ))
             }
-            Err(StoreError::Unavailable) => Some(Answer::Unavailable),
+            Err(StoreError::Unavailable) => Some(Outcome::Unavailable),
             Err(StoreError::Undecided | StoreError::Internal) => None,
         };
     };
@@ -639,7 +640,7 @@ async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
         Token::Key(key) => IdempotencyKey::parse(&format!("key-{key}")),
         Token::RequestId(_) => None,
     };
-    let asked = Cancel {
+    let operation = Cancel {
         key: PaymentKey::new(PROVIDER, &MERCHANT, "pay".to_owned()),
         statuses: STATUSES,
         required: &[],
@@ -652,9 +653,9 @@ async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
         reason: Some("reason".to_owned()),
         now: clock(number),
     };
-    let outcome = cancel(&way, asked, &Budget::until(Instant::now())).await;
+    let outcome = cancel(&way, operation, &Budget::until(Instant::now())).await;
     let refused = way.refused.load(Ordering::Relaxed);
-    way.world.answer(match outcome {
+    way.world.outcome(match outcome {
         Ok(canceled) if refused && way.world.flaw == Some(Flaw::TokenIgnored) => {
             Err(CancelError::NotCancelable(Box::new(canceled.payment)))
         }
@@ -662,7 +663,7 @@ async fn call(world: Arc<World>, number: Number) -> Option<Answer> {
     })
 }
 
-/// A call's way to the store: what an SDK does on it, and what befalls it there.
+/// A call's connection to the store: the SDK's attempts and their faults.
 struct Way {
     world: Arc<World>,
     number: Number,
@@ -673,19 +674,19 @@ struct Way {
 impl Payments for Way {
     async fn transition(
         &self,
-        wanted: &Transition,
+        transition: &Transition,
         _: &Budget,
     ) -> Result<TransitionResult, StoreError> {
         let flaw = self.world.flaw;
         if flaw == Some(Flaw::UndecidedWithoutNeed) && self.number == 3 {
             return Err(StoreError::Undecided);
         }
-        let message = Message::Transition(Box::new(wanted.clone()));
+        let message = Message::Transition(Box::new(transition.clone()));
         match self.send(message, ATTEMPTS).await {
-            Ok(verdict) => {
-                let refused = matches!(verdict, TransitionResult::ConditionFailed(_));
+            Ok(result) => {
+                let refused = matches!(result, TransitionResult::ConditionFailed(_));
                 self.refused.store(refused, Ordering::Relaxed);
-                Ok(verdict)
+                Ok(result)
             }
             Err(_) if flaw == Some(Flaw::SilenceIsRefusal) => {
                 Ok(TransitionResult::ConditionFailed(None))
@@ -706,7 +707,7 @@ impl Payments for Way {
 }
 
 impl Way {
-    /// Sends a message until there is an answer, `attempts` times at most.
+    /// Sends a message until there is an outcome, `attempts` times at most.
     async fn send(
         &self,
         message: Message,
@@ -717,29 +718,30 @@ impl Way {
         let mut lost = false;
         for attempt in 0..attempts {
             if attempt > 0
-                && let Message::Transition(wanted) = &mut message
+                && let Message::Transition(transition) = &mut message
             {
                 match world.flaw {
-                    Some(Flaw::TokenOfTheAttempt) => wanted.cancellation.token.push('+'),
-                    Some(Flaw::IdOfTheAttempt) => wanted.cancellation.id.push('+'),
+                    Some(Flaw::TokenOfTheAttempt) => transition.cancellation.token.push('+'),
+                    Some(Flaw::IdOfTheAttempt) => transition.cancellation.id.push('+'),
                     _ => {}
                 }
             }
             let fault = world.draw(*number);
             pause().await;
-            let verdict = match fault {
+            let result = match fault {
                 Some(Fault::RequestLost | Fault::Deadline | Fault::Refused) => None,
                 Some(Fault::Late) => {
                     world.hold_back(*number, &message);
                     None
                 }
-                Some(Fault::AnswerLost) => {
+                Some(Fault::ResponseLost) => {
                     drop(world.deliver(*number, &message));
                     None
                 }
                 Some(Fault::Doubled) => {
-                    // Either the second comes later and its answer finds nobody, or it comes at once and its answer is the one that is heard. Without a
-                    // token, as the other services are, one could not make sense of that answer.
+                    // Either the second one arrives later and its result is dropped, or it arrives
+                    // at once and its result counts. Without a token, as for the other services,
+                    // that result would be ambiguous.
                     let first = world.deliver(*number, &message);
                     if attempts == 1 || world.lock().random.bool() {
                         world.hold_back(*number, &message);
@@ -754,8 +756,8 @@ impl Way {
                 None => Some(world.deliver(*number, &message)),
             };
             pause().await;
-            if let Some(verdict) = verdict {
-                return Ok(verdict);
+            if let Some(result) = result {
+                return Ok(result);
             }
             let earlier = lost && world.flaw != Some(Flaw::LastAttemptDecides);
             lost = earlier || fault != Some(Fault::Refused);

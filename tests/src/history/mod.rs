@@ -1,9 +1,10 @@
-//! Histories: clients at random, at one payment all at once, over a network that loses, doubles and delays; and whether everything they were told
-//! can have been true.
-//!
-//! [`memory`] makes them in this process, around the real [`cancel`](shared::cancel::cancel), each from a seed that makes the same one again;
-//! [`wire`] makes them with the providers' binaries, the real SDK and an embedded DynamoDB. [`check`] judges them, by the rules of [`Payment`](spec::Payment) and of its own. A call whose client was left undecided stays open: it may
-//! have happened, or not, or may happen yet.
+//! Histories: random clients request one payment concurrently over a network that loses, duplicates
+//! and delays. All outcomes must be able to be true.
+//! //!
+//! [`memory`] makes them in this process, around the real [`cancel`](shared::cancel::cancel), each
+//! reproducible from a seed; [`wire`] makes them with the providers' binaries, the real SDK and an
+//! embedded DynamoDB. [`check`] verifies them by the rules of [`Payment`](spec::Payment) and more.
+//! A call without a definite outcome stays open: it may have happened, or not, or may still happen.
 
 pub mod check;
 pub mod memory;
@@ -27,11 +28,11 @@ pub type Number = usize;
 /// One history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// The provider's words.
+    /// The provider's statuses.
     pub statuses: Statuses,
     /// The payment before the first call, if there was one.
     pub first: Option<Item>,
-    /// Clients cannot see which call a cancellation is of: [`Id::Other`] stands for all.
+    /// Clients cannot see which call made a cancellation: [`Id::Other`] stands for all.
     pub anonymous: bool,
     /// The calls by their numbers, in the order in which they began.
     pub calls: Vec<Call>,
@@ -45,12 +46,12 @@ pub struct Call {
     /// Whose.
     pub client: usize,
     /// What for.
-    pub asked: Asked,
+    pub operation: Operation,
 }
 
-/// What a client asks for.
+/// What a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Asked {
+pub enum Operation {
     /// That the payment be canceled.
     Cancel {
         /// Under this name.
@@ -64,12 +65,12 @@ pub enum Asked {
     Fail,
     /// That it be expired.
     Expire,
-    /// That it be open again, once it is canceled. No payment is re-opened twice.
+    /// That it be re-opened, once it is canceled. No payment is re-opened twice.
     Reopen,
 }
 
-impl Asked {
-    /// The words between which another service moves a payment; none for a cancel.
+impl Operation {
+    /// The statuses between which another service moves a payment; `None` for a cancel.
     #[must_use]
     pub fn words(self, statuses: &Statuses) -> Option<(Vec<&'static str>, &'static str)> {
         let from_open = |to| Some((statuses.cancelable.to_vec(), to));
@@ -95,7 +96,7 @@ pub enum Token {
 /// The payment, in what matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Item {
-    /// Its word.
+    /// Its status.
     pub status: &'static str,
     /// Only a person may cancel it.
     pub manual: bool,
@@ -119,13 +120,13 @@ pub struct Cancellation {
 pub enum Id {
     /// Of this call.
     Of(Number),
-    /// Of a request before the history began, or of one that cannot be told.
+    /// Of a request before the history began, or of one that is unknown.
     Other,
 }
 
-/// What a client was told.
+/// A client's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Answer {
+pub enum Outcome {
     /// The payment is canceled, as it is now.
     Canceled {
         /// The payment.
@@ -137,7 +138,7 @@ pub enum Answer {
     NotCancelable(Item),
     /// The key named another request.
     KeyReused,
-    /// The key has canceled the payment, which is open again.
+    /// The key canceled the payment, which was re-opened since.
     Reopened(Item),
     /// There is no such payment.
     NotFound,
@@ -156,28 +157,28 @@ pub enum Answer {
 pub enum Event {
     /// The call began.
     Called(Number),
-    /// A fault befell it.
+    /// A fault occurred in it.
     Befell(Number, Fault),
     /// The store changed the payment for it; as it is now.
     Wrote(Number, Item),
-    /// It ended with this answer.
-    Answered(Number, Answer),
+    /// It ended with this outcome.
+    Responded(Number, Outcome),
     /// It ended without a definite one.
     Undecided(Number),
 }
 
-/// What befalls a call.
+/// A fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// An attempt is lost before the store sees it.
     RequestLost,
-    /// The store does its work, and its answer is lost.
-    AnswerLost,
+    /// The store does its work, and its outcome is lost.
+    ResponseLost,
     /// The store gets an attempt twice: the second time at once, or later.
     Doubled,
     /// Nobody waits for an attempt any more, and it reaches the store later.
     Late,
-    /// The call is given up, whatever is on its way.
+    /// The call reaches its deadline, whatever is in flight.
     Deadline,
     /// The store refuses an attempt, and does nothing.
     Refused,
@@ -192,7 +193,7 @@ pub(crate) enum Wish {
         fingerprint: usize,
     },
     /// Another service's move.
-    Move(Asked),
+    Move(Operation),
 }
 
 impl Wish {
@@ -207,28 +208,29 @@ impl Wish {
                 },
                 fingerprint: usize::from(random.u8(..5) == 0),
             },
-            13..15 => Self::Move(Asked::Capture),
-            15 => Self::Move(Asked::Fail),
-            16 => Self::Move(Asked::Expire),
-            _ => Self::Move(Asked::Reopen),
+            13..15 => Self::Move(Operation::Capture),
+            15 => Self::Move(Operation::Fail),
+            16 => Self::Move(Operation::Expire),
+            _ => Self::Move(Operation::Reopen),
         }
     }
 
-    pub(crate) fn asked(self, number: Number) -> Asked {
+    pub(crate) fn operation(self, number: Number) -> Operation {
         match self {
-            Self::Cancel { key, fingerprint } => Asked::Cancel {
+            Self::Cancel { key, fingerprint } => Operation::Cancel {
                 token: key.map_or(Token::RequestId(number), Token::Key),
                 fingerprint,
             },
-            Self::Move(asked) => asked,
+            Self::Move(operation) => operation,
         }
     }
 }
 
-/// The seeds to try: `HISTORY_SEED` alone where it is set, or else as many as `variable` says, or `sample`.
+/// The seeds to try: `HISTORY_SEED` alone if it is set, else as many as `variable` names, or
+/// `sample`.
 ///
 /// # Panics
-/// Where one of them is no number: a typing error must not pass for a run.
+/// If a variable is not a number: a typo must not pass for a run.
 #[must_use]
 pub fn seeds(variable: &str, sample: u64) -> Range<u64> {
     let number = |variable| {
@@ -241,10 +243,10 @@ pub fn seeds(variable: &str, sample: u64) -> Range<u64> {
     }
 }
 
-/// How many histories each remarkable thing was seen in.
+/// The number of histories with each remarkable event.
 pub type Seen = BTreeMap<&'static str, usize>;
 
-/// Tells who asked for a number, in `variable`, that it was reached, and what was seen.
+/// Tells who operation for a number, in `variable`, that it was reached, and what was seen.
 pub fn report(variable: &str, name: &str, number: u64, took: Duration, seen: &Seen) {
     if env::var_os(variable).is_none() && env::var_os("HISTORY_SEED").is_none() {
         return;
@@ -260,41 +262,46 @@ pub fn report(variable: &str, name: &str, number: u64, took: Duration, seen: &Se
 }
 
 impl History {
-    /// Whether somebody asks that the payment be open again.
+    /// Whether a service wants to re-open the payment.
     #[must_use]
     pub fn is_reopened(&self) -> bool {
-        self.calls.iter().any(|call| call.asked == Asked::Reopen)
+        let mut calls = self.calls.iter();
+        calls.any(|call| call.operation == Operation::Reopen)
     }
 
-    /// What is remarkable in it, in words: what was answered, what befell it, and what came together.
+    /// The remarkable events in it: outcomes, faults and combinations.
     #[must_use]
     pub fn remarkable(&self) -> BTreeSet<&'static str> {
         let mut found = BTreeSet::new();
-        let befell = |number, which| {
-            let fault = |event: &&Event| matches!(event, Event::Befell(n, fault) if (*n, *fault) == (number, which));
-            self.events.iter().any(|event| fault(&event))
+        let had = |number, which| {
+            let mut events = self.events.iter();
+            events.any(|event| *event == Event::Befell(number, which))
         };
         for (at, event) in self.events.iter().enumerate() {
             let earlier = self.events.get(..at).unwrap_or_default();
             match event {
                 Event::Called(number) => {
-                    let repeats = |event: &Event| matches!(event, Event::Undecided(n) if self.calls.get(*n) == self.calls.get(*number));
-                    if earlier.iter().any(repeats) {
-                        found.insert("an undecided call is repeated with its key");
+                    let call = self.calls.get(*number);
+                    if earlier.iter().any(
+                        |event| matches!(event, Event::Undecided(n) if self.calls.get(*n) == call),
+                    ) {
+                        found.insert("an undecided call is retried with its key");
                     }
                 }
                 Event::Befell(_, Fault::RequestLost) => drop(found.insert("a request is lost")),
-                Event::Befell(_, Fault::AnswerLost) => drop(found.insert("an answer is lost")),
+                Event::Befell(_, Fault::ResponseLost) => drop(found.insert("a response is lost")),
                 Event::Befell(_, Fault::Doubled) => drop(found.insert("a request is doubled")),
                 Event::Befell(_, Fault::Late) => drop(found.insert("a request is late")),
                 Event::Befell(_, Fault::Deadline) => drop(found.insert("a call is given up")),
                 Event::Befell(_, Fault::Refused) => drop(found.insert("an attempt is refused")),
                 Event::Wrote(number, item) => {
-                    if self.is_reopened() && item.status == self.statuses.canceled {
-                        let canceled = |event: &Event| matches!(event, Event::Wrote(_, item) if item.status == self.statuses.canceled);
-                        if earlier.iter().any(canceled) {
-                            found.insert("a re-opened payment is canceled again");
-                        }
+                    let canceled = |item: &Item| item.status == self.statuses.canceled;
+                    let mut earlier_writes = earlier.iter();
+                    if canceled(item)
+                        && earlier_writes
+                            .any(|event| matches!(event, Event::Wrote(_, item) if canceled(item)))
+                    {
+                        found.insert("a re-opened payment is canceled again");
                     }
                     if earlier.contains(&Event::Undecided(*number)) {
                         found.insert("an undecided call changes the payment");
@@ -303,32 +310,32 @@ impl History {
                         }
                     }
                 }
-                Event::Answered(number, answer) => match answer {
-                    Answer::Canceled {
+                Event::Responded(number, outcome) => match outcome {
+                    Outcome::Canceled {
                         replayed: false, ..
                     } => {
                         found.insert("canceled");
-                        if befell(*number, Fault::AnswerLost) {
-                            found.insert("canceled, and its first answer was lost");
+                        if had(*number, Fault::ResponseLost) {
+                            found.insert("canceled, and its first response was lost");
                         }
                     }
-                    Answer::Canceled { replayed: true, .. } => drop(found.insert("replayed")),
-                    Answer::NotCancelable(item) if item.status == self.statuses.canceled => {
+                    Outcome::Canceled { replayed: true, .. } => drop(found.insert("replayed")),
+                    Outcome::NotCancelable(item) if item.status == self.statuses.canceled => {
                         found.insert("not cancelable, because canceled");
                     }
-                    Answer::NotCancelable(item) if item.manual => {
+                    Outcome::NotCancelable(item) if item.manual => {
                         found.insert("not cancelable, because manual");
                     }
-                    Answer::NotCancelable(_) => {
+                    Outcome::NotCancelable(_) => {
                         found.insert("not cancelable, because moved");
                     }
-                    Answer::KeyReused => drop(found.insert("key reused")),
-                    Answer::Reopened(_) => drop(found.insert("re-opened since")),
-                    Answer::NotFound => drop(found.insert("not found")),
-                    Answer::Unavailable => drop(found.insert("unavailable")),
-                    Answer::Moved => drop(found.insert("moved")),
-                    Answer::Refused(_) => drop(found.insert("refused")),
-                    Answer::Other => drop(found.insert("other")),
+                    Outcome::KeyReused => drop(found.insert("key reused")),
+                    Outcome::Reopened(_) => drop(found.insert("re-opened since")),
+                    Outcome::NotFound => drop(found.insert("not found")),
+                    Outcome::Unavailable => drop(found.insert("unavailable")),
+                    Outcome::Moved => drop(found.insert("moved")),
+                    Outcome::Refused(_) => drop(found.insert("refused")),
+                    Outcome::Other => drop(found.insert("other")),
                 },
                 Event::Undecided(_) => drop(found.insert("undecided")),
             }
@@ -347,14 +354,14 @@ impl fmt::Display for History {
         for event in &self.events {
             match event {
                 Event::Called(number) => match self.calls.get(*number) {
-                    Some(Call { client, asked }) => {
-                        writeln!(f, "  #{number} client {client} asks: {asked}")?;
+                    Some(Call { client, operation }) => {
+                        writeln!(f, "  #{number} client {client} requests: {operation}")?;
                     }
                     None => writeln!(f, "  #{number} is called, which is no call")?,
                 },
                 Event::Befell(number, fault) => writeln!(f, "  #{number}   befallen: {fault:?}")?,
                 Event::Wrote(number, item) => writeln!(f, "  #{number}   makes it {item}")?,
-                Event::Answered(number, answer) => writeln!(f, "  #{number} is told: {answer}")?,
+                Event::Responded(number, outcome) => writeln!(f, "  #{number} gets: {outcome}")?,
                 Event::Undecided(number) => writeln!(f, "  #{number} is left undecided")?,
             }
         }
@@ -362,7 +369,7 @@ impl fmt::Display for History {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancel {
@@ -407,7 +414,7 @@ impl fmt::Display for Item {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Canceled {

@@ -1,14 +1,15 @@
-//! The payment as it would be if one call came after another: no network, no concurrency, no faults.
+//! The payment as it would be if one call came after another: no network, no concurrency, no
+//! faults.
 
 use shared::provider::Statuses;
 use stateright::semantics::SequentialSpec;
 
-use super::{Answer, Asked, Cancellation, Id, Item, Number};
+use super::{Cancellation, Id, Item, Number, Operation, Outcome};
 
 /// One payment, or none.
 #[derive(Debug, Clone)]
 pub struct Payment {
-    /// The provider's words.
+    /// The provider's statuses.
     pub statuses: Statuses,
     /// Whose a cancellation is cannot be seen.
     pub anonymous: bool,
@@ -19,12 +20,12 @@ pub struct Payment {
 }
 
 impl SequentialSpec for Payment {
-    type Op = (Number, Asked);
-    type Ret = Answer;
+    type Op = (Number, Operation);
+    type Ret = Outcome;
 
-    fn invoke(&mut self, (number, asked): &Self::Op) -> Answer {
-        match *asked {
-            Asked::Cancel { token, fingerprint } => self.cancel(Cancellation {
+    fn invoke(&mut self, (number, operation): &Self::Op) -> Outcome {
+        match *operation {
+            Operation::Cancel { token, fingerprint } => self.cancel(Cancellation {
                 id: if self.anonymous {
                     Id::Other
                 } else {
@@ -33,13 +34,15 @@ impl SequentialSpec for Payment {
                 token,
                 fingerprint,
             }),
-            Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => self.move_on(*asked),
+            Operation::Capture | Operation::Fail | Operation::Expire | Operation::Reopen => {
+                self.move_on(*operation)
+            }
         }
     }
 
-    /// A call that was told that nothing was written may stand anywhere, and changes nothing.
-    fn is_valid_step(&mut self, op: &Self::Op, ret: &Answer) -> bool {
-        *ret == Answer::Unavailable || self.invoke(op) == *ret
+    /// A call that reported that nothing was written may stand anywhere, and changes nothing.
+    fn is_valid_step(&mut self, op: &Self::Op, ret: &Outcome) -> bool {
+        *ret == Outcome::Unavailable || self.invoke(op) == *ret
     }
 }
 
@@ -48,33 +51,33 @@ impl Payment {
         self.statuses.cancelable.contains(&item.status)
     }
 
-    fn cancel(&mut self, wanted: Cancellation) -> Answer {
+    fn cancel(&mut self, ours: Cancellation) -> Outcome {
         let Some(item) = self.item else {
-            return Answer::NotFound;
+            return Outcome::NotFound;
         };
         let open = self.is_open(&item) && !item.manual;
-        let own = item.cancellation.filter(|made| made.token == wanted.token);
+        let own = item.cancellation.filter(|made| made.token == ours.token);
         if open && own.is_none() {
             let item = Item {
                 status: self.statuses.canceled,
-                cancellation: Some(wanted),
+                cancellation: Some(ours),
                 ..item
             };
             self.item = Some(item);
-            return Answer::Canceled {
+            return Outcome::Canceled {
                 item,
                 replayed: false,
             };
         }
         let canceled = item.status == self.statuses.canceled;
         match own.filter(|_| open || canceled) {
-            Some(made) if made.fingerprint != wanted.fingerprint => Answer::KeyReused,
-            Some(_) if open => Answer::Reopened(self.seen(item)),
-            Some(_) => Answer::Canceled {
+            Some(made) if made.fingerprint != ours.fingerprint => Outcome::KeyReused,
+            Some(_) if open => Outcome::Reopened(self.seen(item)),
+            Some(_) => Outcome::Canceled {
                 item,
                 replayed: true,
             },
-            None => Answer::NotCancelable(self.seen(item)),
+            None => Outcome::NotCancelable(self.seen(item)),
         }
     }
 
@@ -87,16 +90,17 @@ impl Payment {
         }
     }
 
-    fn move_on(&mut self, asked: Asked) -> Answer {
-        match (self.item, asked.words(&self.statuses)) {
+    fn move_on(&mut self, operation: Operation) -> Outcome {
+        match (self.item, operation.words(&self.statuses)) {
             (Some(item), Some((from, status)))
-                if from.contains(&item.status) && !(asked == Asked::Reopen && self.reopened) =>
+                if from.contains(&item.status)
+                    && !(operation == Operation::Reopen && self.reopened) =>
             {
-                self.reopened |= asked == Asked::Reopen;
+                self.reopened |= operation == Operation::Reopen;
                 self.item = Some(Item { status, ..item });
-                Answer::Moved
+                Outcome::Moved
             }
-            (item, _) => Answer::Refused(item),
+            (item, _) => Outcome::Refused(item),
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Does the time an answer takes tell what only the store should know? Statistics after [dudect]: two classes of input, drawn at random, timed one by one,
-//! cropped at many percentiles, compared by Welch's t-test. `|t|` below 4.5 is no evidence of a difference; above, there is one.
-//!
-//! `cargo run --release -p timing` takes 1,000,000 samples of each pair, and `-- 100000` as many as are asked for. It ends with an error
-//! where a pair differs, or where the comparison that is made to leak does not. Times on a busy machine only add noise to both classes.
+//! Response times must not reveal the store's contents. Statistics after [dudect]: two classes of
+//! input, drawn at random, timed one by one, cropped at many percentiles, compared by Welch's
+//! t-test. `|t|` below 4.5 is no evidence of a difference; above, it is.
+//! //!
+//! `cargo run --release -p timing` takes 1,000,000 samples of each pair, and `-- 100000` that many.
+//! It fails if a pair differs, or if the comparison that is made to leak does not. A busy machine
+//! only adds noise to both classes.
 //!
 //! [dudect]: https://eprint.iacr.org/2016/1123
 #![expect(
@@ -25,7 +27,7 @@ use fastrand::Rng;
 use futures_util::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use providers::Visitor;
 use sha2::{Digest, Sha256};
 use shared::{
     auth::{Authenticator, Credential, CredentialRecord},
@@ -43,11 +45,12 @@ use tower_service::Service;
 /// The bound of the paper: beyond it the classes differ.
 const BOUND: f64 = 4.5;
 
-/// How many percentiles the times are cropped at: the slowest ones tell of the machine.
+/// How many percentiles the times are cropped at: the slowest ones show the machine.
 const CROPS: usize = 100;
 
-/// After so many samples everything is made anew, keys and tables and the seeds of their hashes: what two inputs differ in by chance, the place in a table or
-/// in memory, must not pass for what their classes differ in.
+/// After this many samples, keys, tables and the seeds of their hashes are made new. A random
+/// difference, such as the place in a table or in memory, must not pass for a difference of the
+/// classes.
 const ROUND: usize = 100;
 
 const NOW: i64 = 1_700_000_000_000;
@@ -63,7 +66,7 @@ fn tag(timestamp: i64, body: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// A clock that stands still.
+/// A fixed clock.
 struct Still;
 
 impl Clock for Still {
@@ -84,29 +87,8 @@ fn main() -> Result<ExitCode> {
     let mut table = Table { samples, wrong: 0 };
     table.leak();
     table.signatures();
-    table.look_ups();
-    let secret = [("api-key", SECRET.to_owned())];
-    let json = [("content-type", "application/json".to_owned())];
-    let bearer = [("authorization", format!("Bearer {SECRET}"))];
-    let pair = [
-        ("x-vtex-api-appkey", KEY.to_owned()),
-        ("x-vtex-api-apptoken", SECRET.to_owned()),
-    ];
-    let signed = [
-        ("x-api-key", KEY.to_owned()),
-        ("x-timestamp", NOW.to_string()),
-        (
-            "x-signature",
-            format!("sha256={}", hex::encode(tag(NOW, b"{}"))),
-        ),
-    ];
-    let named = json!({ "paymentId": PAYMENT, "requestId": "1" }).to_string();
-    let digest = hex::encode(Sha256::digest(SECRET));
-    table.payments::<hyperswitch::Hyperswitch>(&digest, &[secret.clone(), json].concat(), "{}")?;
-    table.payments::<hedgepayments::HedgePayments>(&digest, &bearer, "{}")?;
-    table.payments::<vtex::Vtex>(KEY, &pair, &named)?;
-    table.payments::<walletconnect::WalletConnect>(&digest, &secret, "{}")?;
-    table.payments::<one2pays::One2Pays>(KEY, &signed, "{}")?;
+    table.lookups();
+    providers::visit(&mut table)?;
     Ok(if table.wrong == 0 {
         ExitCode::SUCCESS
     } else {
@@ -119,6 +101,12 @@ struct Table {
     wrong: usize,
 }
 
+impl Visitor for Table {
+    fn visit<P: Provider>(&mut self) -> Result<()> {
+        self.payments::<P>()
+    }
+}
+
 /// What is the right result of a comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
@@ -127,7 +115,8 @@ enum Expected {
 }
 
 impl Table {
-    /// Compares two classes of inputs to `work`, which are made by `fresh` together with what they work on.
+    /// Compares two classes of inputs to `work`, which are made by `fresh` together with what they
+    /// work on.
     fn compare<W, I>(
         &mut self,
         what: &str,
@@ -204,8 +193,9 @@ impl Table {
         }
     }
 
-    /// The look-up of a credential, with everything remembered: before that the database's own answer tells a found item from none.
-    fn look_ups(&mut self) {
+    /// The lookup of a cached credential. An uncached one takes as long as the database, which
+    /// shows whether the item exists.
+    fn lookups(&mut self) {
         let kinds = |expected, classes, kinds: [Kind; 2]| (expected, classes, kinds);
         for (expected, classes, kinds) in [
             kinds(
@@ -273,20 +263,24 @@ impl Table {
         }
     }
 
-    /// The whole of a provider, from the request to the answer: a missing payment and another merchant's.
-    fn payments<P: Provider>(
-        &mut self,
-        key_id: &str,
-        headers: &[(&str, String)],
-        body: &str,
-    ) -> Result<()> {
+    /// A whole provider, from the request to the response: a missing payment and another
+    /// merchant's.
+    fn payments<P: Provider>(&mut self) -> Result<()> {
+        let provider = providers::of::<P>()?;
+        let scheme = provider.scheme(None)?;
+        let key = scheme.kind.presented(KEY, SECRET).pk(P::NAME);
+        let body = provider.body.unwrap_or_default();
+        let body = body.replace("{payment_id}", PAYMENT).replace("{key}", "1");
+        let now = Timestamp::from_millisecond(NOW)?;
+        let mut headers = scheme.headers(KEY, SECRET, body.as_bytes(), now);
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
         let route = P::ROUTE;
         let (before, rest) = route.split_once('{').context("a parameter")?;
         let (_, after) = rest.split_once('}').context("a parameter")?;
         let request = || {
             let mut request = http::Request::post(format!("{before}{PAYMENT}{after}"));
-            for (name, value) in headers {
-                request = request.header(*name, value);
+            for (name, value) in &headers {
+                request = request.header(name, value);
             }
             let request = request.extension(Invocation {
                 request_id: "9c1b6a52-0000-4000-8000-00000000000c".to_owned(),
@@ -298,7 +292,7 @@ impl Table {
         };
         let world = |id: &str| {
             let tables = MemoryStore::default();
-            tables.put_credential(&format!("{}#{key_id}", P::NAME), record());
+            tables.put_credential(&key, record());
             tables.put_payment(&format!("{}#m_other#{id}", P::NAME), payment::<P>(id));
             let settings = Settings {
                 credential_ttl: Duration::from_secs(3600),
@@ -306,10 +300,10 @@ impl Table {
             };
             CancelService::<P, _>::with_clock(tables, &settings, Still)
         };
-        // As many payments in both, so that the tables are alike but for whose they are.
+        // As many payments in both, so that the tables differ only in the merchant.
         let ids = ["550e8400-e29b-41d4-a716-44665544ffff", PAYMENT];
-        let [missing, foreign] = ids.map(|id| answer(&mut world(id), request()));
-        ensure!(missing == foreign, "{missing:?} is not {foreign:?}");
+        let [missing, another] = ids.map(|id| response(&mut world(id), request()));
+        ensure!(missing == another, "{missing:?} is not {another:?}");
         ensure!([200, 404].contains(&missing.0), "not let in: {missing:?}");
         self.compare(
             P::NAME,
@@ -319,14 +313,14 @@ impl Table {
                 let mut worlds = ids.map(|_| None);
                 for &which in in_either_order(&[0, 1], random) {
                     let mut made = world(ids[which]);
-                    answer(&mut made, request());
+                    response(&mut made, request());
                     worlds[which] = Some(made);
                 }
                 (worlds, [0, 1])
             },
             |worlds, which: &usize| {
                 let world = worlds[*which].as_mut().expect("both are made");
-                black_box(answer(world, request()));
+                black_box(response(world, request()));
             },
         );
         Ok(())
@@ -406,15 +400,15 @@ impl World {
     fn refuses(&self, credential: &Credential<'_>) {
         let budget = Budget::until(tokio::time::Instant::now());
         let credential = black_box(credential);
-        let answer =
+        let response =
             self.authenticator
                 .authenticate(&self.tables, "p", credential, Still.now(), &budget);
-        let answer = answer.now_or_never().expect("memory does not wait");
-        assert!(black_box(answer).is_err(), "no class is let in");
+        let response = response.now_or_never().expect("memory does not wait");
+        assert!(black_box(response).is_err(), "no class is let in");
     }
 }
 
-/// The first to be made may lie better in memory.
+/// The one made first may have a better place in memory.
 fn in_either_order<'a, T>([one, other]: &'a [T; 2], random: &mut Rng) -> [&'a T; 2] {
     if random.bool() {
         [one, other]
@@ -441,12 +435,12 @@ fn median(times: &[f64]) -> f64 {
 }
 
 /// The status and the body of the response.
-fn answer<P: Provider>(
+fn response<P: Provider>(
     service: &mut CancelService<P, MemoryStore>,
     request: http::Request<Bytes>,
 ) -> (u16, String) {
-    let answered = service.call(request).now_or_never();
-    let Ok(response) = answered.expect("memory does not wait");
+    let response = service.call(request).now_or_never();
+    let Ok(response) = response.expect("memory does not wait");
     (response.status().as_u16(), response.into_body())
 }
 
@@ -473,7 +467,7 @@ fn payment<P: Provider>(id: &str) -> Payment {
     }
 }
 
-/// A line on a terminal that says how far the comparison is; elsewhere nothing. It is written between rounds, when nothing is timed.
+/// Progress on a terminal; elsewhere nothing. It is written between rounds, when nothing is timed.
 fn bar(what: &str, samples: usize) -> ProgressBar {
     let template = "{prefix} {bar:24} {human_pos} of {human_len} samples in {elapsed}, {eta} left";
     let style = ProgressStyle::with_template(template).expect("a template");
@@ -527,7 +521,7 @@ fn largest_t(times: &[Vec<f64>; 2]) -> f64 {
         )
 }
 
-/// Welch's t of the times below `crop`; 0 where too few are left to tell.
+/// Welch's t of the times below `crop`; 0 if too few remain.
 fn welch(times: &[Vec<f64>; 2], crop: f64) -> f64 {
     let moments = |times: &[f64]| {
         let (mut n, mut mean, mut squares) = (0.0, 0.0, 0.0);

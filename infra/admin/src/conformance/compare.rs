@@ -1,4 +1,4 @@
-//! What an endpoint did, against what a case says.
+//! Compares an endpoint's response with a case.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,8 @@ impl Difference {
     }
 }
 
-/// Headers of an endpoint's own; whatever else is there comes from API Gateway or another server in front.
+/// Headers of an endpoint's own; whatever else is there comes from API Gateway or another server in
+/// front.
 const OWN_HEADERS: [&str; 7] = [
     "cache-control",
     "content-type",

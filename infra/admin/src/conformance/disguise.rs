@@ -1,8 +1,9 @@
-//! A case under names of its own.
-//!
-//! The cases name the demo's merchants and keys, which everybody knows, and many name the same ones with other items behind them. Played
-//! as they are, they would open a deployed table to anybody, collide with each other, and meet what a function has cached. So each is
-//! played with merchants and key ids that nobody can guess, in the lengths and alphabets they have.
+//! A case with its own merchant and key ids.
+//! //!
+//! The cases use the demo's merchants and keys, which are public, and many share ids with other
+//! items behind them. Played unchanged, they would open a deployed table to anyone, collide with
+//! each other, and meet cached credentials. So each case gets unguessable merchant and key ids with
+//! the lengths and alphabets of its own.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +12,9 @@ use golden::{Case, Json};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::providers::is_digest;
+use providers::is_digest;
 
-/// Which texts stand for which.
+/// The texts and their replacements.
 #[derive(Debug, Default)]
 pub(super) struct Disguise {
     merchants: BTreeMap<String, String>,
@@ -36,7 +37,7 @@ impl Disguise {
                 let secret = presented
                     .iter()
                     .find(|word| hex::encode(Sha256::digest(word)) == id);
-                // A secret that nobody presents stays one.
+                // A secret that is not presented stays unchanged.
                 let secret = secret.map(|secret| (*secret).to_owned());
                 match secret {
                     Some(secret) => {
@@ -67,7 +68,7 @@ impl Disguise {
 
     fn merchant(&mut self, id: &str) -> Result<()> {
         if !id.is_empty() && !self.merchants.contains_key(id) {
-            // Where a merchant's id breaks the rules, it goes on doing so.
+            // A merchant id that breaks the rules still does so.
             let other = format!("{id}_{}", hex::encode(random::<16>()?));
             self.merchants.insert(id.to_owned(), other);
         }
@@ -154,7 +155,8 @@ impl Disguise {
     }
 }
 
-/// Everything in a header value that may be a key: all of it, and the parts between commas and blanks.
+/// Everything in a header value that may be a key: all of it, and the parts between commas and
+/// blanks.
 fn words(value: &str) -> impl Iterator<Item = &str> {
     words_in_order(value).chain([value.trim()])
 }
@@ -177,7 +179,7 @@ fn another(text: &str) -> Result<String> {
 
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the system's random generator does not answer")?;
+    getrandom::fill(&mut bytes).context("the system's random generator fails")?;
     Ok(bytes)
 }
 

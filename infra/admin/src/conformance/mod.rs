@@ -1,4 +1,5 @@
-//! `admin conformance`: the golden cases against any endpoint that keeps its items in tables of the documented form.
+//! `admin conformance`: the golden cases against any endpoint that keeps its items in tables of the
+//! documented form.
 
 mod compare;
 mod disguise;
@@ -12,6 +13,7 @@ use golden::Case;
 use http_body_util::Full;
 use hyper::{Request, body::Bytes, header::HeaderValue};
 use jiff::Timestamp;
+use providers::{Kind, Provider};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -22,7 +24,6 @@ use crate::{
     http::{Endpoints, Http, Response},
     output::{Output, progress, shown},
     payments::item::{item as stored, object},
-    providers::{Kind, Provider},
 };
 use compare::{Difference, Facts, differences};
 use disguise::Disguise;
@@ -55,7 +56,7 @@ fn default_events() -> &'static str {
     }
 }
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Serialize)]
 struct Played {
     provider: &'static str,
@@ -85,11 +86,11 @@ impl Conformance {
                 )
             })?;
             for case in cases {
-                let wanted = self
+                let selected = self
                     .only
                     .as_ref()
                     .is_none_or(|only| case.name.contains(only));
-                if wanted {
+                if selected {
                     chosen.push((provider, url.clone(), case));
                 }
             }
@@ -131,14 +132,14 @@ impl Conformance {
     }
 }
 
-/// Why a case says nothing about an endpoint on the internet, if it does not.
+/// Why a case does not apply to an endpoint on the internet, if so.
 fn unplayable(provider: &Provider, case: &Case) -> Option<&'static str> {
     let request = &case.request;
     if case.given.store.is_some() {
         return Some("it needs a fault of the store");
     }
     if request.method != "POST" || !is_on_route(provider.route, &request.path) {
-        return Some("the API answers it, not the function");
+        return Some("the API responds to it, not the function");
     }
     let lines = request.headers.iter();
     let bytes: usize = lines.map(|(name, value)| name.len() + value.len()).sum();
@@ -260,7 +261,7 @@ impl Made {
         http.send(built).await
     }
 
-    /// Where the trace of the signature lies, if the functions keep them.
+    /// The key of the used signature, if the functions store one.
     fn signature(&mut self, provider: &Provider, case: &Case, header: Option<&String>) {
         let signs = provider
             .schemes

@@ -17,11 +17,8 @@ use super::{
     End, Table, merchant_id,
     table::{Entry, text},
 };
-use crate::{
-    output::Output,
-    payments::item::Item,
-    providers::{self, Kind, Provider, Scheme},
-};
+use crate::{output::Output, payments::item::Item};
+use providers::{Kind, Provider, Scheme};
 
 /// The most bytes of a merchant's own secret.
 const MAX_SECRET: usize = 4096;
@@ -29,7 +26,7 @@ const MAX_SECRET: usize = 4096;
 #[derive(Args)]
 pub(crate) struct Issue {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// The merchant that will use it
     #[arg(long, value_parser = merchant_id)]
@@ -83,7 +80,8 @@ fn secret_from_stdin() -> Result<String> {
     if io::stdin().is_terminal() {
         let _ = writeln!(io::stderr(), "the secret, then Enter and Ctrl-D:");
     }
-    // One line of the longest secret, its end, and one byte more, which shows that there is too much.
+    // One line of the longest secret, its end, and one byte more, which shows that there is too
+    // much.
     let most = MAX_SECRET as u64 + 3;
     io::stdin()
         .take(most)
@@ -175,8 +173,9 @@ impl Issued {
         ];
         ensure!(
             presented.may_exist(false) && !sent.iter().flatten().any(|text| text.contains(',')),
-            "no function would accept it: an id has 1 to 255 visible ASCII characters and is not 64 hexadecimal digits, \
-             neither an id nor a secret has a comma, and what begins with pck_ or pci_ has the right checksum"
+            "no function would accept it: an id has 1 to 255 visible ASCII characters and is not \
+             64 hexadecimal digits; neither an id nor a secret has a comma; after pck_ or pci_, \
+             the checksum must be right"
         );
         let mut item = Item::from([
             ("pk".to_owned(), text(presented.pk(name))),
@@ -252,6 +251,6 @@ impl Issued {
 /// 256 bits of the system's generator, in our form.
 fn random(kind: KeyKind) -> Result<String> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("the system's random generator does not answer")?;
+    getrandom::fill(&mut bytes).context("the system's random generator fails")?;
     Ok(key::issue(kind, bytes))
 }

@@ -5,15 +5,13 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::{Table, lines};
-use crate::{
-    output::Output,
-    providers::{self, Provider},
-};
+use crate::output::Output;
+use providers::Provider;
 
 #[derive(Args)]
 pub(crate) struct List {
     /// Only this provider's
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: Option<&'static Provider>,
     /// Only this merchant's
     #[arg(long)]

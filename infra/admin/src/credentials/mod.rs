@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use jiff::{Span, SpanRelativeTo, Timestamp};
+use providers::Provider;
 
 use crate::{
     aws::Account,
     output::{Output, columns},
-    providers::{self, Provider},
 };
 use table::{Entry, Table};
 
@@ -24,7 +24,8 @@ use table::{Entry, Table};
 pub(crate) enum Command {
     /// Makes a credential and shows its secret once
     Issue(issue::Issue),
-    /// Shows what there is: no secret, and of a secret's digest the first digits; reads the whole table
+    /// Shows what there is: no secret, and of a secret's digest the first digits; reads the whole
+    /// table
     List(list::List),
     /// Makes a successor, which works at once, and ends the old credential a while later
     Rotate(rotate::Rotate),
@@ -52,9 +53,10 @@ impl Command {
 #[derive(Args)]
 struct Named {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
-    /// Its public id, or the digits that `list` shows, or the very secret where it has leaked and begins with pck_
+    /// Its public id, or the digits that `list` shows, or the very secret where it has leaked and
+    /// begins with pck_
     key: String,
 }
 

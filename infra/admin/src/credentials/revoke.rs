@@ -21,7 +21,8 @@ impl Revoke {
         let entry = table.set(&entry, "active", revoked, now).await?;
         output.print(&entry, || {
             format!(
-                "{}A function that has it cached accepts it for CREDENTIAL_TTL_SECONDS more (default: 60).\n",
+                "{}A function that has cached it accepts it for up to CREDENTIAL_TTL_SECONDS more \
+                 (60 by default).\n",
                 lines(std::slice::from_ref(&entry))
             )
         })

@@ -1,18 +1,16 @@
-//! The credentials table, as an operator may use it. What is secret in it is written, and never read.
+//! The credentials table, as an operator may use it. What is secret in it is written, and never
+//! read.
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::put_item::PutItemError,
-    types::{
-        AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-        Update,
-    },
+    types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update},
 };
 use indicatif::ProgressBar;
 use jiff::Timestamp;
+use providers::{Provider, is_digest};
 use serde::Serialize;
 use shared::{
     clock::milliseconds,
@@ -20,19 +18,18 @@ use shared::{
 };
 
 use crate::{
-    aws::{Account, explain},
+    aws::{Account, explain, put_new},
     output::waiting,
     payments::item::Item,
-    providers::{self, Provider, is_digest},
 };
 
 /// All that is read of an item.
 const READ: &str = "pk, merchant_id, active, expires_at, created_at, api_version";
 
-/// As many digits of a digest as are shown, and asked for.
+/// As many digits of a digest as are shown and accepted.
 const SHOWN: usize = 12;
 
-/// The table, and what else is needed to tell an operator what is wrong with it.
+/// The table, and what error messages need.
 pub(crate) struct Table {
     client: Client,
     name: String,
@@ -118,34 +115,16 @@ impl Table {
 
     /// Stores a new credential, over no other.
     pub(crate) async fn put(&self, item: &Item) -> Result<()> {
-        let _waiting = self.waiting("writing to");
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(()),
-            Err(failure) => match failure.as_service_error() {
-                // The SDK repeats a write whose answer was lost, and then meets its own item.
-                Some(PutItemError::ConditionalCheckFailedException(found))
-                    if found.item.as_ref() == Some(item) =>
-                {
-                    Ok(())
-                }
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Err(self.taken()),
-                _ => Err(self.explain(&failure, "dynamodb:PutItem")),
-            },
+        match put_new(&self.client, &self.name, item).await? {
+            None => Ok(()),
+            Some(_) => Err(self.taken()),
         }
     }
 
     fn taken(&self) -> Error {
         anyhow!(
-            "this credential is in the table {} already, and stays as it is; `list` shows whose it is, `rotate` gives it a successor",
+            "this credential is already in the table {} and was not changed; `list` shows whose it \
+             is, `rotate` gives it a successor",
             self.name
         )
     }
@@ -173,7 +152,7 @@ impl Table {
             Some(seen) => update.expression_attribute_values(":seen", text(seen)),
             None => update.expression_attribute_values(":null", text("NULL")),
         };
-        // The SDK gives it a token, so that a repetition after a lost answer is not a second one.
+        // The SDK gives it a token, so that a retry after a lost response is not a second write.
         let written = self
             .client
             .transact_write_items()
@@ -239,7 +218,7 @@ impl Table {
         Ok(found.item.map(|item| Entry::new(&item, now)))
     }
 
-    /// Every credential whose table key begins like that, in the order of providers, merchants and age.
+    /// Every credential with this key prefix, sorted by provider, merchant and age.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -288,8 +267,9 @@ impl Table {
         Ok(entries)
     }
 
-    /// The one credential of that provider that an operator calls `key`: its public id, the first digits of its digest as `list`
-    /// shows them, or a secret of our own form that has been found somewhere.
+    /// The one credential of that provider that an operator calls `key`: its public id, the first
+    /// digits of its digest as `list` shows them, or a secret of our own form that has been found
+    /// somewhere.
     pub(crate) async fn find(
         &self,
         provider: &'static Provider,
@@ -301,11 +281,14 @@ impl Table {
             let pk = providers::Kind::Secret.presented("", key).pk(provider);
             let found = self.get(&pk, now).await?;
             return found.with_context(|| {
-                format!("{provider} has no credential whose key is that secret; where a public id goes with it, name the id")
+                format!(
+                    "{provider} has no credential whose key is that secret; if it has a public id, \
+                     give the id"
+                )
             });
         }
         let digits = key.bytes().all(|byte| byte.is_ascii_hexdigit());
-        // The whole digest of a secret is never shown, so nobody has a reason to type one.
+        // The whole digest of a secret is never shown, so there is no reason to type one.
         if !key.is_empty()
             && key.len() < 64
             && let Some(found) = self.get(&format!("{provider}#{key}"), now).await?
@@ -325,7 +308,8 @@ impl Table {
             }
         }
         bail!(
-            "{provider} has no credential {key} in the table {}; `list --provider {provider}` shows them",
+            "{provider} has no credential {key} in the table {}; `list --provider {provider}` \
+             shows them",
             self.name
         )
     }

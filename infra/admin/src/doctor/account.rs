@@ -1,4 +1,5 @@
-//! What KMS, Lambda, IAM and CloudWatch tell: keys, and the functions' settings, rights and throttles.
+//! Checks with KMS, Lambda, IAM and CloudWatch: keys, and the functions' settings, rights and
+//! throttles.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -9,10 +10,8 @@ use aws_sdk_kms::types::{KeyManagerType, KeyState};
 use aws_sdk_lambda::types::{LastUpdateStatus, State};
 
 use super::{Findings, Level, tables::key_of};
-use crate::{
-    aws::Account,
-    providers::{PROVIDERS, Provider},
-};
+use crate::aws::Account;
+use providers::{PROVIDERS, Provider};
 
 /// A day.
 const SECONDS: u64 = 24 * 60 * 60;
@@ -180,7 +179,7 @@ fn settings(
     }
 }
 
-/// One right, as IAM is asked about it.
+/// One right to check with IAM.
 struct Right {
     action: &'static str,
     resource: Option<String>,
@@ -323,7 +322,7 @@ async fn sum(
         .as_secs();
     let at = |seconds: u64| aws_sdk_cloudwatch::primitives::DateTime::from_secs(seconds as i64);
     let cloudwatch = aws_sdk_cloudwatch::Client::new(&account.config);
-    let asked = cloudwatch
+    let request = cloudwatch
         .get_metric_statistics()
         .namespace(namespace)
         .metric_name(metric)
@@ -335,7 +334,7 @@ async fn sum(
     let found = findings.looked(
         subject,
         "cloudwatch:GetMetricStatistics",
-        asked.send().await,
+        request.send().await,
     )?;
     let points = found.datapoints.unwrap_or_default();
     Some(points.iter().filter_map(|point| point.sum).sum())

@@ -1,10 +1,8 @@
 //! The deployed functions: which there are.
 
 use super::Findings;
-use crate::{
-    aws::{Account, Stack},
-    providers::{PROVIDERS, Provider},
-};
+use crate::aws::{Account, Stack};
+use providers::{PROVIDERS, Provider};
 
 /// The functions of the stack: of which provider, and their names.
 pub(super) async fn of(

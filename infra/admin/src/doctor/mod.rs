@@ -1,4 +1,4 @@
-//! `admin doctor`: is everything that the functions stand on as they need it? It only reads.
+//! `admin doctor`: checks everything that the functions depend on. It only reads.
 
 #[cfg(feature = "account")]
 mod account;
@@ -23,7 +23,7 @@ mod account {
     use aws_sdk_dynamodb::types::TableDescription;
 
     use super::{Account, Findings, Level};
-    use crate::providers::Provider;
+    use providers::Provider;
 
     pub(super) async fn look(
         _: &Account,
@@ -58,11 +58,11 @@ enum Level {
     Unknown,
 }
 
-/// One fact about one thing.
+/// One finding about one subject.
 #[derive(Debug, Serialize, PartialEq, Eq)]
 struct Finding {
     level: Level,
-    /// Which thing.
+    /// The subject.
     subject: String,
     finding: String,
     /// What to do, where there is something.

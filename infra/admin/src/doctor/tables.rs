@@ -27,7 +27,8 @@ pub(super) async fn payments(
     } else if is_replicated {
         findings.fault(
             &subject,
-            "is replicated with eventual consistency: a cancel and a capture in two Regions may both succeed",
+            "is replicated with eventual consistency: a cancel and a capture in two Regions may \
+             both succeed",
             "send all writers to one Region, or use multi-Region strong consistency",
         );
     }
@@ -39,7 +40,7 @@ pub(super) async fn payments(
         }
         Some(_) | None => findings.warning(
             &subject,
-            "has no stream of new and old images, so nobody can be notified of a cancel",
+            "has no stream of new and old images, so a cancel publishes no event",
             "enable the stream with NEW_AND_OLD_IMAGES if you want events",
         ),
     }
@@ -141,14 +142,15 @@ async fn describe(
         findings.fault(
             subject,
             "does not exist in this account and Region",
-            "check --stack, the table flags and --region; deploy the stack, or create the table with the partition key pk (string)",
+            "check --stack, the table flags and --region; deploy the stack, or create the table \
+             with the partition key pk (string)",
         );
         return None;
     }
     let described = findings.looked(subject, "dynamodb:DescribeTable", described)?;
     let table = described.table?;
     let region = account.config.region().map_or("", |region| region.as_ref());
-    judge(&table, region, subject, findings);
+    check(&table, region, subject, findings);
 
     let backups = account
         .dynamodb
@@ -174,7 +176,7 @@ async fn describe(
 }
 
 /// A table's description alone.
-fn judge(table: &TableDescription, region: &str, subject: &str, findings: &mut Findings) {
+fn check(table: &TableDescription, region: &str, subject: &str, findings: &mut Findings) {
     match &table.table_status {
         Some(TableStatus::Active | TableStatus::Updating) | None => {}
         Some(status) => findings.fault(
@@ -256,7 +258,7 @@ mod tests {
 
     fn faults(table: TableDescription) -> Vec<String> {
         let mut findings = Findings::default();
-        judge(&table, "us-east-1", "t", &mut findings);
+        check(&table, "us-east-1", "t", &mut findings);
         let bad = findings
             .0
             .into_iter()

@@ -31,7 +31,7 @@ pub(crate) struct Check {
 #[derive(Serialize, Default)]
 struct Report {
     payments: u64,
-    /// Used signatures, which lie in the same table.
+    /// Used signatures, which are in the same table.
     signatures: u64,
     kinds: BTreeMap<Kind, Found>,
 }

@@ -1,19 +1,22 @@
-//! An item of the payments table: its JSON form, what a cancel would do with it, and where it breaks the data model.
+//! An item of the payments table: its JSON form, what a cancel would do with it, and where it
+//! breaks the data model.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
+use shared::provider::Attribute;
 
-use crate::providers::{self, Provider};
+use providers::Provider;
 
 /// An item, in full.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// DynamoDB takes items of up to 400 KB. A cancel adds its reason, which is the caller's, and some marks.
+/// DynamoDB takes items of up to 400 KB. A cancel adds its reason, which is the caller's, and some
+/// marks.
 const LARGE: usize = 380 * 1024;
 
 /// A stored value as plain JSON. Sets become arrays, bytes base64.
@@ -43,14 +46,15 @@ pub(crate) fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
-/// The same of a whole item.
+/// The same of a whole item, sorted.
 pub(crate) fn object(item: &Item) -> Value {
     let members = item.iter();
     let members = members.map(|(name, value)| (name.clone(), to_json(value)));
-    Value::Object(members.collect::<Map<_, _>>())
+    Value::Object(members.collect::<BTreeMap<_, _>>().into_iter().collect())
 }
 
-/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
+/// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array
+/// `L`, an object `M`, null `NULL`.
 pub(crate) fn from_json(value: &Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
@@ -70,7 +74,8 @@ pub(crate) fn item(members: &Map<String, Value>) -> Item {
         .collect()
 }
 
-/// A value without what its name calls a secret: an operator's screen is no place for a client secret.
+/// A value without what its name calls a secret: an operator's screen is no place for a client
+/// secret.
 pub(crate) fn without_secrets(value: Value) -> Value {
     match value {
         Value::Array(list) => list.into_iter().map(without_secrets).collect(),
@@ -135,7 +140,7 @@ impl Forecast {
             }
             Some(Err(_)) => return internal("manual_cancellation is not a boolean".to_owned()),
         }
-        if let Some(attribute) = provider.missing(item) {
+        if let Some(attribute) = missing(provider, item) {
             return internal(format!(
                 "{attribute} is missing or of another type, so no success could be written"
             ));
@@ -166,9 +171,9 @@ pub(crate) enum Kind {
     Status,
     /// `manual_cancellation` is not a boolean.
     ManualCancellation,
-    /// A cancelable payment whose success could not be written.
-    Unanswerable,
-    /// `status` is not one of the provider's words.
+    /// A cancelable payment that lacks what the success response needs.
+    Incomplete,
+    /// `status` is not one of the provider's statuses.
     UnknownStatus,
     /// `amount` is not an integer.
     Amount,
@@ -187,7 +192,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether a cancel is hindered. The others are notes.
     pub(crate) fn is_fault(self) -> bool {
-        self <= Self::Unanswerable
+        self <= Self::Incomplete
     }
 
     /// What it means for a cancel.
@@ -198,13 +203,13 @@ impl Kind {
             }
             Self::Status => "a cancel fails: status must be a string",
             Self::ManualCancellation => "a cancel fails: manual_cancellation must be a boolean",
-            Self::Unanswerable => {
+            Self::Incomplete => {
                 "a cancel fails: its success needs amount (a number) and currency (a string)"
             }
-            Self::UnknownStatus => "it cannot be canceled: status is not a word of the provider",
-            Self::Amount => "shown as it stands: amount must be an integer of minor units",
-            Self::Currency => "shown as it stands: currency must be an ISO 4217 code",
-            Self::Time => "shown as it stands: times are 2024-01-01T00:00:00.000Z",
+            Self::UnknownStatus => "it cannot be canceled: status is not one of the provider's",
+            Self::Amount => "shown as stored: amount must be an integer of minor units",
+            Self::Currency => "shown as stored: currency must be an ISO 4217 code",
+            Self::Time => "shown as stored: times are 2024-01-01T00:00:00.000Z",
             Self::Details => "not shown: details must be a map",
             Self::Cancellation => {
                 "not ours: cancellation must be a map with id, token and fingerprint"
@@ -237,8 +242,8 @@ pub(crate) fn faults(item: &Item) -> Vec<Kind> {
         is(Kind::UnknownStatus, !known);
         let cancelable = provider.statuses.cancelable.contains(&status.as_str());
         is(
-            Kind::Unanswerable,
-            cancelable && provider.missing(item).is_some(),
+            Kind::Incomplete,
+            cancelable && missing(provider, item).is_some(),
         );
     }
     let integer = |text: &String| {
@@ -284,7 +289,7 @@ fn provider_of(pk: &str) -> Option<&'static Provider> {
     (usual == id).then_some(provider)
 }
 
-/// Whether it is the trace of a used signature, which lies in the same table.
+/// Whether it is a used signature, which is in the same table.
 pub(crate) fn is_signature(item: &Item) -> bool {
     let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
     let prefix = pk.and_then(|pk| pk.split('#').next());
@@ -309,7 +314,7 @@ fn is_cancellation(value: &AttributeValue) -> bool {
     })
 }
 
-/// About as many bytes as DynamoDB counts.
+/// Approximately the bytes that DynamoDB counts.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the SDK's enum has a private variant for what it does not know"
@@ -332,6 +337,18 @@ fn size(item: &Item) -> usize {
     item.iter()
         .map(|(name, value)| name.len() + of(value))
         .sum()
+}
+
+/// What a success response cannot do without and the item lacks.
+fn missing(provider: &Provider, item: &Item) -> Option<&'static str> {
+    let lacks = |attribute: &&Attribute| {
+        let value = item.get(attribute.name());
+        !value.is_some_and(match attribute {
+            Attribute::Amount => AttributeValue::is_n,
+            Attribute::Currency => AttributeValue::is_s,
+        })
+    };
+    provider.required.iter().find(lacks).map(|it| it.name())
 }
 
 #[cfg(test)]

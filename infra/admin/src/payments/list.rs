@@ -13,13 +13,13 @@ use crate::{
     Verdict,
     credentials::merchant_id,
     output::{Output, columns, waiting},
-    providers::{self, Provider},
 };
+use providers::Provider;
 
 #[derive(Args)]
 pub(crate) struct List {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// Only this merchant's
     #[arg(long, value_parser = merchant_id)]

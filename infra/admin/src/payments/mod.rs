@@ -14,17 +14,17 @@ use aws_sdk_dynamodb::{
     Client,
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::update_item::UpdateItemError,
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use clap::{Args, Subcommand};
+use providers::Provider;
 
 use crate::{
     Verdict,
-    aws::{Account, explain},
+    aws::{Account, explain, put_new},
     credentials::merchant_id,
     output::{Output, waiting},
-    providers::{self, Provider},
 };
 use item::Item;
 
@@ -59,7 +59,7 @@ impl Command {
 #[derive(Args)]
 struct Named {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// Whose payment
     #[arg(long, value_parser = merchant_id)]
@@ -91,27 +91,7 @@ impl Table {
 
     /// Stores a new item; the one that is there already comes back.
     pub(crate) async fn put(&self, item: &Item) -> Result<Option<Item>> {
-        let _waiting = waiting(format!("writing to the table {}", self.name));
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match put {
-            Ok(_) => Ok(None),
-            Err(failure) => match failure.as_service_error() {
-                // When a response is lost, the SDK retries the write, which then finds its own item.
-                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                    let found = refused.item.clone().unwrap_or_default();
-                    Ok((found != *item).then_some(found))
-                }
-                _ => Err(self.explain(&failure, "dynamodb:PutItem")),
-            },
-        }
+        put_new(&self.client, &self.name, item).await
     }
 
     /// Makes `update` on condition; `Err` of the inner result has the item as it was, or none.

@@ -15,7 +15,7 @@ use crate::{Verdict, output::Output};
 pub(crate) struct Move {
     #[command(flatten)]
     payment: Named,
-    /// The status you saw; nothing is changed if it is another one by now
+    /// The status you saw; nothing is changed if the payment has another one by now
     #[arg(long, value_name = "STATUS")]
     from: String,
     /// The status to set
@@ -35,7 +35,7 @@ impl Move {
     pub(super) async fn run(self, table: &Table, output: Output) -> Result<Verdict> {
         let provider = self.payment.provider;
         let pk = self.payment.pk()?;
-        // Any word may be there; only a word of the provider is written.
+        // `--from` may be any text; `--to` must be a status of the provider.
         let to = word(provider, "--to", &self.to)?;
         ensure!(self.from != to, "--from and --to are the same");
         let canceled = provider.statuses.canceled;
@@ -58,7 +58,8 @@ impl Move {
         let (moved, item) = match updated {
             Ok(item) => (true, item),
             Err(None) => bail!(table.missing(&pk)),
-            // When a response is lost, the SDK retries the write, which then finds what it wrote itself.
+            // When a response is lost, the SDK retries the write, which then finds what it wrote
+            // itself.
             Err(Some(item)) => (
                 is(&item, "status", to) && is(&item, "updated_at", &now),
                 item,

@@ -15,24 +15,20 @@ use super::{
     show::Shown,
     text,
 };
-use crate::{
-    Verdict,
-    credentials::merchant_id,
-    output::Output,
-    providers::{self, Provider},
-};
+use crate::{Verdict, credentials::merchant_id, output::Output};
+use providers::Provider;
 
 #[derive(Args)]
 pub(crate) struct Put {
     /// The payment provider
-    #[arg(long, value_parser = providers::parser())]
+    #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
     /// Whose payment
     #[arg(long, value_parser = merchant_id)]
     merchant: String,
     /// The provider's id of it [default: a new one]
     payment: Option<String>,
-    /// The provider's own word [default: the first cancelable one]
+    /// The provider's own status [default: the first cancelable one]
     #[arg(long)]
     status: Option<String>,
     /// Integer minor units
@@ -78,7 +74,8 @@ impl Put {
         if let Some(found) = table.put(&item).await? {
             let status = found.get("status").and_then(|status| status.as_s().ok());
             bail!(
-                "the payment {} exists already and stays as it is: its status is {}; `payments show` has all of it, `payments move` changes its status",
+                "the payment {} already exists and was not changed: its status is {}; see it with \
+                 `payments show`, and change its status with `payments move`",
                 provider.pk(&self.merchant, &id),
                 status.map_or("missing", String::as_str),
             );
@@ -101,7 +98,7 @@ pub(crate) fn payment(provider: &Provider, merchant: &str, id: &str, now: Timest
     ])
 }
 
-/// A status word of the provider: a mistyped one would make a payment that nothing can move.
+/// A status of the provider: a mistyped one would make a payment that nothing can move.
 pub(super) fn word(provider: &Provider, flag: &str, text: &str) -> Result<&'static str> {
     let word = provider.words().find(|word| *word == text);
     word.with_context(|| {

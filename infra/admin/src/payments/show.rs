@@ -13,8 +13,8 @@ use crate::{
     Verdict,
     aws::Account,
     output::{Output, shown, waiting},
-    providers::Provider,
 };
+use providers::Provider;
 
 #[derive(Args)]
 pub(crate) struct Show {

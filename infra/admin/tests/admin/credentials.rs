@@ -10,11 +10,13 @@ use std::{
     },
 };
 
+use anyhow::Result;
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use bytes::Bytes;
 use harness::faults::{Cut, Fault, FaultProxy};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Request, Response};
+use providers::{Hyperswitch, Visitor};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::{
@@ -25,6 +27,7 @@ use shared::{
     service::{CancelService, Settings},
     store::dynamodb::{DynamoDb, Tables},
 };
+use tokio::runtime::Runtime;
 use tower_service::Service;
 use uuid::Uuid;
 
@@ -56,9 +59,8 @@ struct Endpoint<P: Provider> {
 
 impl<P: Provider> Endpoint<P> {
     async fn over(stage: &Stage, settings: Settings) -> Self {
-        let file =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../local/demo/{}.json", P::NAME));
-        let demo: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let demo = providers::of::<P>().unwrap().demo;
+        let demo: Value = serde_json::from_str(demo).unwrap();
         let mut items = demo["payments"].as_array().unwrap().iter();
         let cancelable = |item: &&Value| {
             let status = item["status"].as_str().unwrap();
@@ -75,7 +77,7 @@ impl<P: Provider> Endpoint<P> {
         }
     }
 
-    /// A cancel of the payment, which is as it was, as the tool says that a client of this credential asks for it.
+    /// A cancel of the unchanged payment, sent as the tool prints it for this credential.
     async fn cancel(&self, issued: &Value) -> Response<String> {
         embedded::put(&self.tables, "payments", &self.item)
             .await
@@ -115,7 +117,8 @@ impl<P: Provider> Endpoint<P> {
         response
     }
 
-    /// Whether the credential cancels a payment. Whoever is refused has no right credential, and no other fault.
+    /// Whether the credential cancels a payment. Whoever is refused has no right credential, and no
+    /// other fault.
     async fn takes(&self, issued: &Value) -> bool {
         let response = self.cancel(issued).await;
         let status = response.status().as_u16();
@@ -186,7 +189,8 @@ async fn life<P: Provider>(scheme: &str) {
     endpoint.clock.0.store(48 * HOUR + 1000, Ordering::Relaxed);
     assert!(!endpoint.takes(&third).await, "expired");
 
-    // No secret is in the table, but the one that HMAC needs. No secret and no whole digest is listed.
+    // No secret is in the table, but the one that HMAC needs. No secret and no whole digest is
+    // listed.
     let stored = json!(stage.items().await).to_string();
     let listed = stage
         .aside(words(&format!(
@@ -208,47 +212,33 @@ async fn life<P: Provider>(scheme: &str) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hyperswitch_key_lives_as_it_should() {
-    life::<hyperswitch::Hyperswitch>("api-key").await;
+struct Life(Runtime);
+
+impl Visitor for Life {
+    fn visit<P: Provider>(&mut self) -> Result<()> {
+        for scheme in providers::of::<P>()?.schemes {
+            self.0.block_on(life::<P>(scheme.name));
+        }
+        Ok(())
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hedgepayments_key_lives_as_it_should() {
-    life::<hedgepayments::HedgePayments>("bearer").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_vtex_key_lives_as_it_should() {
-    life::<vtex::Vtex>("app-key").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_walletconnect_key_lives_as_it_should() {
-    life::<walletconnect::WalletConnect>("api-key").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_walletconnect_app_lives_as_it_should() {
-    life::<walletconnect::WalletConnect>("app-id").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_one2pays_key_lives_as_it_should() {
-    life::<one2pays::One2Pays>("hmac").await;
+#[test]
+fn a_key_of_each_provider_and_scheme_lives_as_it_should() {
+    providers::visit(&mut Life(Runtime::new().unwrap())).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_is_refused_within_the_ttl_by_a_process_that_knew_it() {
     let stage = Arc::new(Stage::set().await);
-    let endpoint = Endpoint::<hyperswitch::Hyperswitch>::over(&stage, Settings::default()).await;
+    let endpoint = Endpoint::<Hyperswitch>::over(&stage, Settings::default()).await;
     let issue = "--json credentials issue --merchant m_demo --provider hyperswitch";
     let issued = stage.aside(words(issue)).await.json();
     assert!(endpoint.takes(&issued).await);
     let key = issued["key"].as_str().unwrap();
     let revoke = format!("--json credentials revoke --provider hyperswitch {key}");
     stage.aside(words(&revoke)).await.json();
-    assert!(endpoint.takes(&issued).await, "it is remembered");
+    assert!(endpoint.takes(&issued).await, "it is cached");
     endpoint.clock.0.store(TTL, Ordering::Relaxed);
     assert!(!endpoint.takes(&issued).await);
 }
@@ -266,7 +256,10 @@ async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
         ))
         .await
         .json();
-    let own = json!({"pk": format!("hyperswitch#{}", hex::encode(Sha256::digest("own"))), "merchant_id": "m_demo", "active": true});
+    let own = hex::encode(Sha256::digest("own"));
+    let own = json!({
+        "pk": format!("hyperswitch#{own}"), "merchant_id": "m_demo", "active": true,
+    });
     embedded::put(&stage.tables, "credentials", &own)
         .await
         .unwrap();
@@ -274,7 +267,7 @@ async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
     let unknown = key::issue(KeyKind::Secret, [7; 32]);
     let unknown = json!({"headers": [format!("api-key: {unknown}")]});
 
-    type Service = Endpoint<hyperswitch::Hyperswitch>;
+    type Service = Endpoint<Hyperswitch>;
     let open = Service::over(&stage, Settings::default()).await;
     assert!(open.takes(&own).await);
     let closed = Service::over(&stage, settings).await;
@@ -303,7 +296,7 @@ async fn every_provider_has_a_scheme() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_issued_is_stored_as_the_data_model_says() {
+async fn issued_credentials_follow_the_data_model() {
     let stage = Stage::set().await;
     let digest = |secret: &Value| hex::encode(Sha256::digest(secret.as_str().unwrap()));
     let expect = |issued: &Value, key_id: &str, more: Value| {
@@ -333,7 +326,10 @@ async fn what_is_issued_is_stored_as_the_data_model_says() {
         expect(
             &pair,
             &id(&pair),
-            json!({"secret_sha256": digest(&pair["secret"]), "expires_at": "2030-01-01T00:00:00.000Z"}),
+            json!({
+                "secret_sha256": digest(&pair["secret"]),
+                "expires_at": "2030-01-01T00:00:00.000Z",
+            }),
         ),
         expect(&hmac, &id(&hmac), json!({"signing_secret": hmac["secret"]})),
         expect(&app, &id(&app), json!({"api_version": "2026-02-18"})),
@@ -506,7 +502,7 @@ async fn bad_input_is_refused_with_what_to_do() {
     stage.issue(&["--provider", "hyperswitch"]);
     let before = stage.items().await;
     let hyperswitch = "--provider hyperswitch";
-    for (line, told) in [
+    for (line, message) in [
         (format!("issue {hyperswitch} --merchant a#b"), "no '#'"),
         (format!("issue {hyperswitch} --merchant é"), "visible ASCII"),
         (format!("issue {hyperswitch}"), "--merchant"),
@@ -556,11 +552,11 @@ async fn bad_input_is_refused_with_what_to_do() {
         let line = words(&line);
         let line: Vec<_> = line.iter().map(String::as_str).collect();
         let refused = stage.credentials(&line);
-        assert!(refused.error().contains(told), "{line:?}: {refused:?}");
+        assert!(refused.error().contains(message), "{line:?}: {refused:?}");
     }
     assert_eq!(stage.items().await, before);
 
-    let nobody = binary(
+    let no_identity = binary(
         &[
             "--endpoint-url",
             "http://127.0.0.1:9",
@@ -570,11 +566,17 @@ async fn bad_input_is_refused_with_what_to_do() {
         &[],
         "",
     );
-    assert!(nobody.error().contains("--endpoint-url"), "{nobody:?}");
+    assert!(
+        no_identity.error().contains("--endpoint-url"),
+        "{no_identity:?}"
+    );
     let nowhere = binary(&["credentials", "list"], &[], "");
     assert!(nowhere.error().contains("--region"), "{nowhere:?}");
-    let nobody = binary(&["credentials", "list", "--region", "us-east-1"], &[], "");
-    assert!(nobody.error().contains("aws sso login"), "{nobody:?}");
+    let no_identity = binary(&["credentials", "list", "--region", "us-east-1"], &[], "");
+    assert!(
+        no_identity.error().contains("aws sso login"),
+        "{no_identity:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -610,7 +612,7 @@ async fn a_credential_is_found_by_id_digits_or_leaked_secret() {
     // Another provider's is another's.
     revoke("one2pays", id).error();
     let token = revoke("vtex", pair["secret"].as_str().unwrap());
-    assert!(token.error().contains("name the id"), "{token:?}");
+    assert!(token.error().contains("give the id"), "{token:?}");
     let active = stage
         .items()
         .await
@@ -621,7 +623,7 @@ async fn a_credential_is_found_by_id_digits_or_leaked_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_not_taken_for_a_duplicate() {
+async fn a_lost_response_is_not_taken_for_a_duplicate() {
     let stage = Stage::set().await;
     let store = stage.url.strip_prefix("http://").unwrap().parse();
     let proxy = FaultProxy::start(store.unwrap()).await.unwrap();
@@ -629,7 +631,7 @@ async fn a_lost_answer_is_not_taken_for_a_duplicate() {
         url: proxy.url(),
         tables: stage.tables.clone(),
     };
-    let lost = Fault::Answer {
+    let lost = Fault::Response {
         after: 0,
         how: Cut::Reset,
     };
@@ -638,7 +640,7 @@ async fn a_lost_answer_is_not_taken_for_a_duplicate() {
     assert_eq!(proxy.attempts(), 2);
     assert_eq!(stage.items().await.len(), 1);
 
-    // The first attempt looks the old one up.
+    // The first attempt reads the old one.
     proxy.script([Fault::None, lost]);
     let key = issued["key"].as_str().unwrap();
     let rotated = broken.credentials(&["--json", "rotate", "--provider", "vtex", key]);
@@ -646,7 +648,7 @@ async fn a_lost_answer_is_not_taken_for_a_duplicate() {
     assert_eq!(proxy.attempts(), 3);
     assert_eq!(stage.items().await.len(), 2);
 
-    // Where no answer comes at all, that is what is said.
+    // Without any response, the error states that.
     proxy.always(lost);
     let open = broken.credentials(&["issue", "--provider", "vtex", "--merchant", "m"]);
     assert!(open.error().contains("no definite response"), "{open:?}");
@@ -775,7 +777,7 @@ sso_region = eu-west-1
         let listed = list(profile);
         assert_eq!(listed.code, Some(0), "{listed:?}");
     }
-    for profile in ["nobody", "signed-out"] {
+    for profile in ["missing", "signed-out"] {
         let refused = list(profile);
         assert!(
             refused.error().contains("no AWS credentials"),

@@ -20,7 +20,8 @@ impl Stage {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_put_in_the_documented_schema_and_never_over_another() {
     let stage = Stage::set().await;
-    let put = "put --provider vtex --merchant m_1 PAY --amount 4307 --currency BRL --details {\"nsu\":\"1\"}";
+    let put = "put --provider vtex --merchant m_1 PAY --amount 4307 --currency BRL \
+               --details {\"nsu\":\"1\"}";
     let shown = stage.payments(put).json();
     let item = stage.payment("vtex#m_1#PAY").await;
     assert_eq!(shown["item"], item);
@@ -35,7 +36,7 @@ async fn a_payment_is_put_in_the_documented_schema_and_never_over_another() {
     assert_eq!(shown["cancel"]["outcome"], "canceled");
     assert_eq!(shown["faults"], json!([]));
     let again = stage.payments("put --provider vtex --merchant m_1 PAY --status settled");
-    assert!(again.error().contains("exists already"), "{again:?}");
+    assert!(again.error().contains("already exists"), "{again:?}");
     assert_eq!(stage.payment("vtex#m_1#PAY").await, item);
 
     // Without an id it gets one that the provider's rules allow.
@@ -118,7 +119,7 @@ async fn a_payment_is_moved_from_the_status_that_was_seen_or_not_at_all() {
     );
 }
 
-/// An item, and the answer of a cancel to it.
+/// An item, and the response of a cancel to it.
 const ITEMS: [(&str, &str); 12] = [
     (r#"{"status": "approved"}"#, "canceled"),
     (
@@ -156,7 +157,7 @@ const ITEMS: [(&str, &str); 12] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn show_forecasts_what_the_function_then_answers() {
+async fn show_forecasts_the_functions_outcome() {
     let stage = std::sync::Arc::new(Stage::set().await);
     let url = stage.serve().await;
     let issue = words("--json credentials issue --merchant m --provider vtex");
@@ -186,25 +187,22 @@ async fn show_forecasts_what_the_function_then_answers() {
             curl.extend(["-H", header.as_str().unwrap()]);
         }
         curl.push(&target);
-        let answered = tokio::process::Command::new("curl")
+        let cancel = tokio::process::Command::new("curl")
             .args(curl)
             .output()
             .await
             .unwrap();
-        let answered: Value = serde_json::from_slice(&answered.stdout).unwrap();
+        let cancel: Value = serde_json::from_slice(&cancel.stdout).unwrap();
         let is_untouched = stage.payment(item["pk"].as_str().unwrap()).await == item;
-        let code = match (
-            answered["code"].as_str(),
-            answered["cancellationId"].is_null(),
-        ) {
+        let code = match (cancel["code"].as_str(), cancel["cancellationId"].is_null()) {
             (None, false) if !is_untouched => "canceled",
-            // VTEX is told that the payment is canceled; this request did not do it.
+            // VTEX reports the payment canceled; this request did not cancel it.
             (None, false) => "not_cancelable",
             (Some("cancel-manually" | "cancel-failed"), true) => "not_cancelable",
             (Some("internal-error"), true) => "internal",
-            other => panic!("{other:?} in {answered}"),
+            other => panic!("{other:?} in {cancel}"),
         };
-        assert_eq!(code, outcome, "{item}\n{answered}");
+        assert_eq!(code, outcome, "{item}\n{cancel}");
     }
     let missing = words("payments show --provider vtex --merchant m NONE");
     stage.aside(missing).await.error();
@@ -246,7 +244,12 @@ async fn a_check_counts_each_kind_of_fault_and_fails_on_faults_only() {
             .await
             .unwrap()
     };
-    let good = |pk: String| json!({"pk": pk, "status": "approved", "amount": 1, "currency": "BRL", "created_at": "2024-01-01T00:00:00.000Z"});
+    let good = |pk: String| {
+        json!({
+            "pk": pk, "status": "approved", "amount": 1, "currency": "BRL",
+            "created_at": "2024-01-01T00:00:00.000Z",
+        })
+    };
     for n in 0..20 {
         put(good(format!("vtex#m#{n}"))).await;
     }

@@ -2,13 +2,16 @@
 
 use std::{
     io::Write,
+    mem::take,
     net::{Ipv4Addr, SocketAddr},
     process::{Command, Stdio},
     sync::Arc,
 };
 
+use anyhow::Result;
 use aws_sdk_dynamodb::Client;
 use axum::{Router, body::to_bytes, extract::Request, routing::any};
+use providers::Visitor;
 use serde_json::Value;
 use shared::{
     provider::Provider,
@@ -27,7 +30,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// The result, where the answer was yes.
+    /// The result, where the response was yes.
     pub(crate) fn json(&self) -> Value {
         self.json_with(0)
     }
@@ -119,7 +122,7 @@ impl Stage {
         embedded::scan(&self.tables, "credentials").await.unwrap()
     }
 
-    /// Runs the tool where the runtime goes on serving.
+    /// Runs the tool while the runtime goes on serving.
     pub(crate) async fn aside(self: &Arc<Self>, arguments: Vec<String>) -> Output {
         let stage = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
@@ -134,30 +137,35 @@ impl Stage {
     pub(crate) async fn serve(&self) -> String {
         let store = DynamoDb::new(&embedded::config(&self.url), Tables::default());
         let router = Router::new();
-        let router = mount::<hyperswitch::Hyperswitch>(router, &store);
-        let router = mount::<hedgepayments::HedgePayments>(router, &store);
-        let router = mount::<vtex::Vtex>(router, &store);
-        let router = mount::<walletconnect::WalletConnect>(router, &store);
-        let router = mount::<one2pays::One2Pays>(router, &store);
+        let mut endpoints = Endpoints { store, router };
+        providers::visit(&mut endpoints).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        tokio::spawn(async { axum::serve(listener, endpoints.router).await.unwrap() });
         url
     }
 }
 
-fn mount<P: Provider>(router: Router, store: &DynamoDb) -> Router {
-    let service = CancelService::<P, _>::new(store.clone(), &Settings::default());
-    let handler = any(move |request: Request| {
-        let mut service = service.clone();
-        async move {
-            let (head, body) = request.into_parts();
-            let body = to_bytes(body, usize::MAX).await.unwrap();
-            let Ok(response) = service.call(Request::from_parts(head, body)).await;
-            response
-        }
-    });
-    router.route(P::ROUTE, handler)
+struct Endpoints {
+    store: DynamoDb,
+    router: Router,
+}
+
+impl Visitor for Endpoints {
+    fn visit<P: Provider>(&mut self) -> Result<()> {
+        let service = CancelService::<P, _>::new(self.store.clone(), &Settings::default());
+        let handler = any(move |request: Request| {
+            let mut service = service.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = to_bytes(body, usize::MAX).await.unwrap();
+                let Ok(response) = service.call(Request::from_parts(head, body)).await;
+                response
+            }
+        });
+        self.router = take(&mut self.router).route(P::ROUTE, handler);
+        Ok(())
+    }
 }
 
 pub(crate) fn words(line: &str) -> Vec<String> {

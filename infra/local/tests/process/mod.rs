@@ -1,4 +1,4 @@
-//! Processes that end with their test, and never outlast its patience.
+//! Processes that end with their test, and never outlast its timeout.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The binary, without what the surroundings may say about colors, logs and AWS.
 fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
@@ -34,7 +34,7 @@ fn binary(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     command
 }
 
-/// What a process said, and how it ended.
+/// What a process printed, and how it ended.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) code: Option<i32>,
@@ -68,7 +68,7 @@ pub(crate) fn bash(command: &str, environment: &[(&str, &str)]) -> String {
 }
 
 fn finish(command: &mut Command) -> Output {
-    let mut child = Guarded(command.spawn().unwrap());
+    let mut child = KillOnDrop(command.spawn().unwrap());
     let stdout = Collected::of(child.0.stdout.take().unwrap());
     let stderr = Collected::of(child.0.stderr.take().unwrap());
     Output {
@@ -79,11 +79,11 @@ fn finish(command: &mut Command) -> Output {
 }
 
 /// A child that is killed, by its id, where the test ends before it.
-struct Guarded(Child);
+struct KillOnDrop(Child);
 
-impl Guarded {
+impl KillOnDrop {
     fn wait(&mut self) -> Option<i32> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code();
@@ -94,7 +94,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -129,14 +129,14 @@ impl Collected {
 
     /// All of it: waits for the stream's end.
     fn all(&self) -> String {
-        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        while self.lines.recv_timeout(TIMEOUT).is_ok() {}
         self.so_far()
     }
 }
 
 /// A running stack, up to its ready line.
 pub(crate) struct Stack {
-    child: Guarded,
+    child: KillOnDrop,
     lines: Collected,
     errors: Collected,
     /// What it printed up to then.
@@ -157,11 +157,11 @@ impl Stack {
     }
 
     pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut child = Guarded(binary(arguments, environment).spawn().unwrap());
+        let mut child = KillOnDrop(binary(arguments, environment).spawn().unwrap());
         let lines = Collected::of(child.0.stdout.take().unwrap());
         let errors = Collected::of(child.0.stderr.take().unwrap());
         let (url, dynamodb) = loop {
-            let Ok(line) = lines.lines.recv_timeout(PATIENCE) else {
+            let Ok(line) = lines.lines.recv_timeout(TIMEOUT) else {
                 panic!("not ready: {}{}", lines.so_far(), errors.so_far());
             };
             if let Some(ready) = plain(&line).strip_prefix("ready  ") {
@@ -190,10 +190,10 @@ impl Stack {
 
     /// The next line that it prints.
     pub(crate) fn line(&self) -> String {
-        self.lines.lines.recv_timeout(PATIENCE).unwrap()
+        self.lines.lines.recv_timeout(TIMEOUT).unwrap()
     }
 
-    /// What it has said on standard error.
+    /// Its standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.errors.so_far()
     }
@@ -208,8 +208,14 @@ impl Stack {
         code
     }
 
-    /// One request, byte for byte, and its answer.
-    pub(crate) fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    /// One request, byte for byte, and its response.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> HttpResponse {
         exchange(&self.url, method, path, headers, body)
     }
 
@@ -219,41 +225,49 @@ impl Stack {
         let headers = [
             "Content-Type: application/x-amz-json-1.0",
             &target,
-            "Authorization: AWS4-HMAC-SHA256 Credential=local/20240101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
+            "Authorization: AWS4-HMAC-SHA256 \
+             Credential=local/20240101/us-east-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=0",
             "X-Amz-Date: 20240101T000000Z",
         ];
         let body = input.to_string();
-        let answer = exchange(&self.dynamodb, "POST", "/", &headers, body.as_bytes());
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.json()
+        let response = exchange(&self.dynamodb, "POST", "/", &headers, body.as_bytes());
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.json()
     }
 
     /// One request to the DynamoDB's port.
-    pub(crate) fn send_to_dynamodb(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn send_to_dynamodb(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+    ) -> HttpResponse {
         exchange(&self.dynamodb, method, path, headers, b"")
     }
 }
 
-/// An HTTP answer.
-pub(crate) struct Answer {
+/// An HTTP response.
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect(&self.body)
     }
 }
 
-fn exchange(url: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+fn exchange(url: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> HttpResponse {
     let authority = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(authority).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
+         Content-Length: {}\r\n",
         body.len()
     );
     for line in headers {
@@ -262,19 +276,19 @@ fn exchange(url: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) 
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
     stream.write_all(body).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-    Answer {
+    HttpResponse {
         status: status.expect("a status"),
         head: head.to_owned(),
         body: body.to_owned(),
     }
 }
 
-/// A DynamoDB like the one at that URL, but for the item of a failed condition, which it does not return,
-/// as an older emulator. Where it listens.
+/// A DynamoDB like the one at that URL, but for the item of a failed condition, which it does not
+/// return, as an older emulator. Where it listens.
 pub(crate) fn forgetful(store: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -288,7 +302,7 @@ pub(crate) fn forgetful(store: &str) -> String {
     url
 }
 
-/// One request of the client, with the answer's item forgotten, and the end of the connection.
+/// One request of the client, with the response's item forgotten, and the end of the connection.
 fn forget(client: &mut TcpStream, store: &str) {
     let mut request = BufReader::new(client.try_clone().unwrap());
     let mut lines = Vec::new();
@@ -312,15 +326,16 @@ fn forget(client: &mut TcpStream, store: &str) {
         kept.iter().any(|name| line.starts_with(name))
     });
     let headers: Vec<_> = headers.collect();
-    let answer = exchange(store, "POST", "/", &headers, &body);
-    let mut body = answer.json();
-    if answer.status == 400 {
+    let response = exchange(store, "POST", "/", &headers, &body);
+    let mut body = response.json();
+    if response.status == 400 {
         body.as_object_mut().unwrap().remove("Item");
     }
     let body = body.to_string();
-    let status = answer.status;
+    let status = response.status;
     let head = format!(
-        "HTTP/1.1 {status} x\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status} x\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n",
         body.len()
     );
     client.write_all((head + &body).as_bytes()).unwrap();

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{budget::Budget, limits::MIN_ATTEMPT};
 
-/// Starts no attempt that cannot finish within the budget, counts those that start, and remembers
+/// Starts no attempt that cannot finish within the budget, counts those that start, and records
 /// whether one had no definite response.
 #[derive(Debug, Clone)]
 pub(super) struct Attempts {
@@ -44,7 +44,7 @@ impl Attempts {
         }
     }
 
-    /// Whether an attempt may have been written although no response says so.
+    /// Whether an attempt may have been written without a response that confirms it.
     pub(super) fn may_have_written(&self) -> bool {
         self.state.lost.load(Ordering::Relaxed) || self.state.sent.load(Ordering::Relaxed)
     }
@@ -89,12 +89,12 @@ impl Intercept for Attempts {
         let definite = match context.output_or_error() {
             Some(Ok(_)) => true,
             Some(Err(error)) => {
-                let answered = error.as_operation_error().is_some_and(|error| {
+                let responded = error.as_operation_error().is_some_and(|error| {
                     error
                         .downcast_ref::<UpdateItemError>()
                         .is_some_and(|error| super::refusal(error).is_some())
                 });
-                answered || error.as_connector_error().is_some_and(never_connected)
+                responded || error.as_connector_error().is_some_and(never_connected)
             }
             None => false,
         };

@@ -30,7 +30,7 @@ pub fn behavior_version() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// What the environment says: Region, endpoint URLs, FIPS, dual stack and application id as
+/// Reads the environment: Region, endpoint URLs, FIPS, dual stack and application id as
 /// `aws-config` reads them. Credentials come from the environment, else from the container.
 ///
 /// The default chain would also create a client of the Security Token Service and one of the

@@ -149,7 +149,7 @@ impl DynamoDb {
     }
 
     /// Sends a write within the budget. [`StoreError::Undecided`] if any attempt may have been made
-    /// although no response says so.
+    /// without a response that confirms it.
     async fn write(
         &self,
         update: UpdateItemFluentBuilder,
@@ -269,7 +269,7 @@ impl Credentials for DynamoDb {
 }
 
 impl Signatures for DynamoDb {
-    /// One write unit, besides the payment's. DynamoDB deletes the item some time after
+    /// One more write unit than the payment's own. DynamoDB deletes the item some time after
     /// `signature_expires_at`, an attribute that no payment has.
     async fn claim(&self, signature: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
         let expires_at = AttributeValue::N(signature.expires_at.to_string());
@@ -317,7 +317,7 @@ fn attribute_type(attribute: Attribute) -> &'static str {
     }
 }
 
-/// A response with which DynamoDB says that it wrote nothing.
+/// An error with which DynamoDB states that it wrote nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     /// The condition was false.
@@ -389,8 +389,8 @@ fn log_failure<E: ProvideErrorMetadata>(
             table,
             kind,
             code,
-            "DynamoDB wrote nothing: if that lasts, check throttling, conflicting transactions, the \
-             table's KMS key, the endpoint and the network between"
+            "DynamoDB wrote nothing: if that lasts, check throttling, conflicting transactions, \
+             the table's KMS key, the endpoint and the network between"
         ),
         StoreError::Internal if too_large => error!(
             table,

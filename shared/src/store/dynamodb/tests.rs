@@ -86,10 +86,18 @@ fn condition_failed(item: Value) -> (u16, Value) {
     (status, body)
 }
 
-/// A store whose calls get these responses, one after another.
+/// A store whose calls get these responses in order.
 fn store(responses: Vec<(u16, Value)>) -> (DynamoDb, StaticReplayClient) {
+    store_at(None, responses)
+}
+
+/// The same store, whose clock says this.
+fn store_at(date: Option<&str>, responses: Vec<(u16, Value)>) -> (DynamoDb, StaticReplayClient) {
     let events = responses.into_iter().map(|(status, body)| {
-        let response = http::Response::builder().status(status);
+        let mut response = http::Response::builder().status(status);
+        if let Some(date) = date {
+            response = response.header("date", date);
+        }
         let response = response.body(SdkBody::from(body.to_string())).unwrap();
         ReplayEvent::new(http::Request::new(SdkBody::empty()), response)
     });
@@ -104,7 +112,7 @@ fn store(responses: Vec<(u16, Value)>) -> (DynamoDb, StaticReplayClient) {
     (DynamoDb::new(&config, Tables::default()), client)
 }
 
-/// What comes of these responses, and the attempts it took.
+/// The outcome of these responses, and the number of attempts.
 async fn outcome(responses: Vec<(u16, Value)>) -> (Result<TransitionResult, StoreError>, u64) {
     let (store, _) = store(responses);
     let budget = budget();
@@ -278,6 +286,21 @@ async fn what_was_certainly_not_written_is_not_undecided() {
     }
 }
 
+/// Lambda's clock may drift, and DynamoDB refuses a signature of another time.
+#[tokio::test(start_paused = true)]
+async fn a_signature_of_the_wrong_time_is_made_again_at_dynamodbs() {
+    let refused = error(400, "InvalidSignatureException", "Signature expired: …");
+    let date = Some("Sat, 01 Jan 2050 12:00:00 GMT");
+    let (store, client) = store_at(date, vec![refused, written()]);
+    assert!(made(
+        &store.transition(&transition().await, &budget()).await
+    ));
+    let dates = client.actual_requests();
+    let dates = dates.map(|sent| sent.headers().get("x-amz-date").unwrap());
+    let in_2050: Vec<_> = dates.map(|date| date.starts_with("20500101T")).collect();
+    assert_eq!(in_2050, [false, true]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_lost_response_no_error_decides() {
     for refused in [
@@ -319,7 +342,7 @@ async fn found(item: Value) -> Result<Option<Payment>, StoreError> {
 }
 
 #[tokio::test]
-async fn null_and_foreign_shapes_count_as_absent() {
+async fn null_and_unexpected_shapes_count_as_absent() {
     let absent = json!({"NULL": true});
     let payment = found(json!({
         "status": {"S": "settled"}, "manual_cancellation": absent, "details": absent,

@@ -1,4 +1,4 @@
-"""One conditional UpdateItem on boto3, behind a loop that polls the Runtime API as Lambda's own client does."""
+"""One conditional UpdateItem on boto3, behind a loop that polls the Runtime API."""
 
 import http.client
 import json
@@ -14,11 +14,15 @@ def handler(event, request_id):
     output = client.update_item(
         TableName="payments",
         Key={"pk": text("hyperswitch#m_demo#" + event["pathParameters"]["payment_id"])},
-        UpdateExpression="SET #status = :canceled, canceled_at = :at, updated_at = :at, cancellation = :cancellation",
+        UpdateExpression=(
+            "SET #status = :canceled, canceled_at = :at, updated_at = :at, "
+            "cancellation = :cancellation"
+        ),
         ConditionExpression=(
             "#status IN (:from0, :from1, :from2, :from3) "
             "AND (attribute_not_exists(manual_cancellation) OR manual_cancellation = :false) "
-            "AND attribute_type(amount, :N) AND attribute_type(currency, :S) AND attribute_type(created_at, :S) "
+            "AND attribute_type(amount, :N) AND attribute_type(currency, :S) "
+            "AND attribute_type(created_at, :S) "
             "AND (attribute_not_exists(details) OR attribute_type(details, :M))"
         ),
         ExpressionAttributeNames={"#status": "status"},
@@ -29,7 +33,9 @@ def handler(event, request_id):
             ":from3": text("requires_customer_action"),
             ":canceled": text("cancelled"),
             ":at": text("2026-01-01T00:00:00.000Z"),
-            ":cancellation": {"M": {"id": text("c_1"), "token": text(request_id), "fingerprint": text("0" * 16)}},
+            ":cancellation": {
+                "M": {"id": text("c_1"), "token": text(request_id), "fingerprint": text("0" * 16)}
+            },
             ":false": {"BOOL": False},
             ":N": text("N"),
             ":S": text("S"),
@@ -62,9 +68,9 @@ def main():
     runtime = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
     while True:
         runtime.request("GET", "/2018-06-01/runtime/invocation/next")
-        answer = runtime.getresponse()
-        request_id = answer.headers["lambda-runtime-aws-request-id"]
-        body = json.dumps(handler(json.loads(answer.read()), request_id))
+        response = runtime.getresponse()
+        request_id = response.headers["lambda-runtime-aws-request-id"]
+        body = json.dumps(handler(json.loads(response.read()), request_id))
         runtime.request("POST", f"/2018-06-01/runtime/invocation/{request_id}/response", body)
         runtime.getresponse().read()
 

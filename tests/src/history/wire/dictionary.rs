@@ -1,20 +1,21 @@
-//! What the provider's answers mean: learned on a sound network, in every state that a history can bring about.
+//! The meaning of the provider's responses, learned on a working network in every state that a
+//! history can reach.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use shared::provider::{Provider, Statuses};
 
 use super::{
-    super::{Asked, Cancellation, Id, Item, Token},
+    super::{Cancellation, Id, Item, Operation, Token},
     World, pk,
     requests::payment_id,
 };
 use crate::{
     spy::{OUTCOME, Spy},
-    transport::{Answer, Transport},
+    transport::{ProviderResponse, Transport},
 };
 
-/// All answers there are.
+/// All responses.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary(Vec<Entry>);
 
@@ -24,7 +25,7 @@ struct Entry {
     request: usize,
     outcome: String,
     bytes: Bytes,
-    /// The payment that it tells of.
+    /// The payment that it shows.
     item: Option<Item>,
 }
 
@@ -37,8 +38,13 @@ struct Bytes {
 }
 
 impl Bytes {
-    fn of(answer: &Answer, payment_id: &str, token: Option<&str>, item: Option<&Value>) -> Self {
-        let mut body = answer.body.replace(payment_id, "{payment_id}");
+    fn of(
+        response: &ProviderResponse,
+        payment_id: &str,
+        token: Option<&str>,
+        item: Option<&Value>,
+    ) -> Self {
+        let mut body = response.body.replace(payment_id, "{payment_id}");
         let mut hide = |text: Option<&str>, name: &str| {
             if let Some(text) = text {
                 body = body.replace(text, name);
@@ -52,8 +58,8 @@ impl Bytes {
         hide(at, "{canceled_at}");
         hide(seconds.as_deref(), "{canceled_at_seconds}");
         Self {
-            status: answer.status,
-            replayed: answer.headers.contains_key("idempotent-replayed"),
+            status: response.status,
+            replayed: response.headers.contains_key("idempotent-replayed"),
             body,
         }
     }
@@ -71,8 +77,8 @@ impl Dictionary {
                 let payment = world.put(number, first)?;
                 let payment_id = payment_id(&payment)?;
                 let event = world.requests.event(request, payment_id, Some("key-1"))?;
-                let answer = service.invoke("request", &event).await?;
-                let outcome = answer.headers.get(OUTCOME).context("no outcome")?.clone();
+                let response = service.invoke("request", &event).await?;
+                let outcome = response.headers.get(OUTCOME).context("no outcome")?.clone();
                 let after = world.tables.get("payments", pk(&payment)?)?;
                 let canceled_now = after
                     .as_ref()
@@ -84,7 +90,7 @@ impl Dictionary {
                         item
                     }
                 });
-                let bytes = Bytes::of(&answer, payment_id, Some("key-1"), after.as_ref());
+                let bytes = Bytes::of(&response, payment_id, Some("key-1"), after.as_ref());
                 let new = Entry {
                     request,
                     outcome,
@@ -97,8 +103,8 @@ impl Dictionary {
         Ok(learned)
     }
 
-    /// Of payments in two words no client may be told the same. But for the cancelable words: where the payment is in one of those, it is not the
-    /// word that is told.
+    /// Payments in two statuses must not have the same response. The cancelable statuses are the
+    /// exception: their responses do not show the status.
     fn add(&mut self, statuses: Statuses, new: Entry) -> Result<()> {
         let status = |entry: &Entry| {
             let status = entry.item.map(|item| item.status);
@@ -111,24 +117,24 @@ impl Dictionary {
             // Whose key was another request's, is told no status.
             ensure!(
                 status(old) == status(&new) || new.outcome == "key_reused",
-                "two payments are told of alike: {old:?} and {new:?}"
+                "two payments have the same response: {old:?} and {new:?}"
             );
         }
         self.0.push(new);
         Ok(())
     }
 
-    /// The payments that an answer may tell of; none where it is one that is never given.
+    /// The payments that a response may show; empty for an unknown response.
     pub(super) fn read(
         &self,
         request: usize,
         outcome: &str,
-        answer: &Answer,
+        response: &ProviderResponse,
         payment_id: &str,
         token: Option<&str>,
         item: Option<&Value>,
     ) -> Vec<Option<Item>> {
-        let bytes = Bytes::of(answer, payment_id, token, item);
+        let bytes = Bytes::of(response, payment_id, token, item);
         let fits = |entry: &&Entry| {
             entry.request == request && entry.outcome == outcome && entry.bytes == bytes
         };
@@ -159,9 +165,9 @@ fn states<P: Provider>() -> Vec<Option<Item>> {
         .cancelable
         .iter()
         .flat_map(|word| [item(word, false), item(word, true)]);
-    let moved = [Asked::Capture, Asked::Fail, Asked::Expire]
+    let moved = [Operation::Capture, Operation::Fail, Operation::Expire]
         .into_iter()
-        .filter_map(|asked| asked.words(&P::STATUSES));
+        .filter_map(|operation| operation.words(&P::STATUSES));
     let moved = moved.flat_map(|(_, word)| [item(word, false), item(word, true)]);
     let canceled = [(1, 0), (1, 1), (2, 0), (2, 1)]
         .map(|(key, request)| canceled::<P>(Token::Key(key), request));

@@ -1,10 +1,11 @@
-//! Histories through the whole of a provider, several times over: its service in this process, on the paused clock, or its
-//! binary behind a Lambda Runtime API; and a [`FaultProxy`] between its SDK and DynamoDB's
-//! engine.
-//!
-//! The seed decides on clients, calls and faults. Of processes the machine decides who comes first, so there a seed makes a history that is much alike, not the same one.
-//! What the bytes of an answer mean is learned beforehand, on a sound network; an answer in other bytes is therefore wrong, and so is a replay
-//! that is not the first answer byte for byte.
+//! Histories through a whole provider, several times over: its service in this process on the
+//! paused clock, or its binary behind a Lambda Runtime API, with a [`FaultProxy`] between its SDK
+//! and DynamoDB's engine.
+//! //!
+//! The seed chooses clients, calls and faults. The order of processes is the machine's, so there
+//! the same seed makes a similar history, not the same one. The meaning of a response's bytes is
+//! learned before, on a working network. A response with other bytes is therefore wrong, and so is
+//! a replay that differs from the first response in a byte.
 
 mod dictionary;
 mod pool;
@@ -29,8 +30,8 @@ use self::{
     requests::{Requests, payment_id},
 };
 use super::{
-    Answer, Asked, Call, Cancellation, Event, Fault, History, Id, Item, Number, Seen, Token, Wish,
-    check::linearizable, report, seeds,
+    Call, Cancellation, Event, Fault, History, Id, Item, Number, Operation, Outcome, Seen, Token,
+    Wish, check::linearizable, report, seeds,
 };
 use crate::{
     faults::{self, Cut, FaultProxy, Instead},
@@ -45,11 +46,11 @@ use crate::{
 /// How many histories of processes are made at once. Those of services wait for nothing.
 const AT_ONCE: usize = 4;
 
-/// Makes histories of the provider's service, 150 or `SERVICE_HISTORIES` of them, or of the processes of its `binary`, 15
-/// or `PROCESS_HISTORIES`, and judges them.
+/// Makes histories of the provider's service, 150 or `SERVICE_HISTORIES`, or of the processes of
+/// its `binary`, 15 or `PROCESS_HISTORIES`, and checks them.
 ///
 /// # Errors
-/// Where an answer was untrue, or a history could not be made.
+/// If a response was untrue, or a history could not be made.
 pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>) -> Result<()> {
     let began = Instant::now();
     let (variable, sample, at_once) = match binary {
@@ -66,10 +67,10 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
         let (world, waiting) = (Arc::clone(&world), Arc::clone(&waiting));
         let bar = bar.clone();
         workers.spawn(async move {
-            let nobodys = world.requests.payment(999_998)?;
+            let missing = world.requests.payment(999_998)?;
             let warming = world
                 .requests
-                .event(0, payment_id(&nobodys)?, Some("warming"))?;
+                .event(0, payment_id(&missing)?, Some("warming"))?;
             let pool = Pool::<P>::new(binary, world.tables.clone(), warming);
             let mut seen = Seen::new();
             loop {
@@ -100,7 +101,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
         "replayed",
         "undecided",
         "moved",
-        "an answer is lost",
+        "a response is lost",
         "re-opened since",
     ] {
         let rare = remarkable == "re-opened since" && number < 150;
@@ -112,7 +113,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
     Ok(())
 }
 
-/// A provider's store, and what is said to the provider and by it.
+/// A provider's store, its requests and its responses.
 struct World<P: Provider> {
     tables: Tables,
     requests: Requests,
@@ -120,22 +121,22 @@ struct World<P: Provider> {
     provider: PhantomData<fn() -> P>,
 }
 
-/// What is written down while a history is made. Answers are read at its end, when it is known what the payment came to.
+/// The record of a history. Responses are read at its end, when the payment's states are known.
 #[derive(Default)]
 struct Record {
     calls: Vec<Call>,
     request_ids: Vec<String>,
-    told: Vec<Option<Told>>,
+    received: Vec<Option<Received>>,
     events: Vec<Event>,
     transitions: usize,
     /// The payment as it was when it was re-opened.
     reopened: Option<Value>,
 }
 
-/// An answer as it came.
-enum Told {
+/// A response as it came.
+enum Received {
     Outcome {
-        answer: transport::Answer,
+        response: transport::ProviderResponse,
         outcome: String,
     },
     Moved,
@@ -146,47 +147,50 @@ impl Record {
     fn begin(
         &mut self,
         client: usize,
-        asked: impl FnOnce(Number) -> Asked,
+        operation: impl FnOnce(Number) -> Operation,
         request_id: Option<String>,
     ) -> Number {
         let number = self.calls.len();
-        let asked = asked(number);
-        self.calls.push(Call { client, asked });
+        let operation = operation(number);
+        self.calls.push(Call { client, operation });
         self.request_ids
             .push(request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()));
-        self.told.push(None);
+        self.received.push(None);
         self.events.push(Event::Called(number));
         number
     }
 
-    fn end(&mut self, number: Number, told: Told) {
-        let undecided = matches!(&told, Told::Outcome { outcome, .. } if outcome == "undecided");
+    fn end(&mut self, number: Number, received: Received) {
+        let undecided =
+            matches!(&received, Received::Outcome { outcome, .. } if outcome == "undecided");
         self.events.push(match undecided {
             true => Event::Undecided(number),
-            // What it says is read later.
-            false => Event::Answered(number, Answer::Other),
+            // The response is read later.
+            false => Event::Responded(number, Outcome::Other),
         });
-        self.told[number] = Some(told);
+        self.received[number] = Some(received);
     }
 
-    /// The token under which a call is made. Where the body must carry one, the request id is put there.
+    /// The token of a call. If the body must have one, the request id is put there.
     fn token(&self, number: Number, may_lack_a_key: bool) -> Option<String> {
-        match self.calls[number].asked {
-            Asked::Cancel {
+        match self.calls[number].operation {
+            Operation::Cancel {
                 token: Token::Key(key),
                 ..
             } => Some(format!("key-{key}")),
-            Asked::Cancel {
+            Operation::Cancel {
                 token: Token::RequestId(owner),
                 ..
             } if !may_lack_a_key => Some(self.request_ids[owner].clone()),
-            Asked::Cancel { .. } | Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => {
-                None
-            }
+            Operation::Cancel { .. }
+            | Operation::Capture
+            | Operation::Fail
+            | Operation::Expire
+            | Operation::Reopen => None,
         }
     }
 
-    /// The token that `text` is. One that is nobody's comes out as a key that nobody has.
+    /// The token in `text`. An unknown one becomes a key that no client has.
     fn token_of(&self, text: &str) -> Token {
         let key = text.strip_prefix("key-").and_then(|key| key.parse().ok());
         let id = text.strip_prefix("request ").unwrap_or(text);
@@ -205,12 +209,12 @@ struct Play<'s, P: Provider> {
     pool: &'s Arc<Pool<P>>,
     payment: &'s Value,
     record: Arc<Mutex<Record>>,
-    /// Of so many attempts in a hundred one goes wrong.
+    /// How many of a hundred attempts fail.
     faults_in_100: u8,
 }
 
 impl<P: Provider> World<P> {
-    /// On a sound network it is learned what the requests are, and what the answers to them mean.
+    /// On a sound network it is learned what the requests are, and what the responses to them mean.
     async fn set(cases: &[Case]) -> Result<Self> {
         let tables = Tables::new()?;
         let proxy = FaultProxy::in_memory(&tables);
@@ -275,7 +279,7 @@ impl<P: Provider> World<P> {
         }
         try_join_all(clients).await?;
         pool.quiet().await?;
-        play.repeat_all().await?;
+        play.retry_all().await?;
         pool.quiet().await?;
         let last = self.tables.get("payments", pk(&payment)?)?;
 
@@ -287,13 +291,13 @@ impl<P: Provider> World<P> {
             calls: record.calls.clone(),
             events: record.events.clone(),
         };
-        let judged = self.judge(&record, &mut history, &payment, last.as_ref());
-        judged.map_err(|wrong| anyhow!("{wrong}\n{history}"))?;
+        let checked = self.check(&record, &mut history, &payment, last.as_ref());
+        checked.map_err(|wrong| anyhow!("{wrong}\n{history}"))?;
         Ok(history)
     }
 
-    /// Reads the answers, and judges them together with what the store did.
-    fn judge(
+    /// Reads the responses, and checks them together with the store's writes.
+    fn check(
         &self,
         record: &Record,
         history: &mut History,
@@ -304,8 +308,8 @@ impl<P: Provider> World<P> {
             .map(|stored| self.item(record, payment, stored))
             .transpose()?;
         for event in &mut history.events {
-            if let Event::Answered(number, answer) = event {
-                *answer = self.read(record, *number, payment, stored, [history.first, last])?;
+            if let Event::Responded(number, response) = event {
+                *response = self.read(record, *number, payment, stored, [history.first, last])?;
             }
         }
         let canceled =
@@ -325,9 +329,9 @@ impl<P: Provider> World<P> {
 
     /// The stored payment in what matters, and nothing else about it changed.
     fn item(&self, record: &Record, payment: &Value, stored: &Value) -> Result<Item, String> {
-        let words = [Asked::Capture, Asked::Fail, Asked::Expire]
+        let words = [Operation::Capture, Operation::Fail, Operation::Expire]
             .into_iter()
-            .filter_map(|asked| Some(asked.words(&P::STATUSES)?.1));
+            .filter_map(|operation| Some(operation.words(&P::STATUSES)?.1));
         let mut words = P::STATUSES
             .cancelable
             .iter()
@@ -362,7 +366,7 @@ impl<P: Provider> World<P> {
         })
     }
 
-    /// What a call was told.
+    /// A call's outcome.
     fn read(
         &self,
         record: &Record,
@@ -370,34 +374,36 @@ impl<P: Provider> World<P> {
         payment: &Value,
         stored: Option<&Value>,
         [first, last]: [Option<Item>; 2],
-    ) -> Result<Answer, String> {
-        let (asked_token, fingerprint) = match record.calls[number].asked {
-            Asked::Cancel { token, fingerprint } => (Some(token), fingerprint),
-            Asked::Capture | Asked::Fail | Asked::Expire | Asked::Reopen => (None, 0),
+    ) -> Result<Outcome, String> {
+        let (own_token, fingerprint) = match record.calls[number].operation {
+            Operation::Cancel { token, fingerprint } => (Some(token), fingerprint),
+            Operation::Capture | Operation::Fail | Operation::Expire | Operation::Reopen => {
+                (None, 0)
+            }
         };
-        let (answer, outcome) = match &record.told[number] {
-            None => return Err(format!("#{number} was not answered")),
-            Some(Told::Moved) => return Ok(Answer::Moved),
-            Some(Told::Refused(found)) => {
+        let (response, outcome) = match &record.received[number] {
+            None => return Err(format!("#{number} got no response")),
+            Some(Received::Moved) => return Ok(Outcome::Moved),
+            Some(Received::Refused(found)) => {
                 let found = found
                     .as_ref()
                     .map(|found| self.item(record, payment, found));
-                return Ok(Answer::Refused(found.transpose()?));
+                return Ok(Outcome::Refused(found.transpose()?));
             }
-            Some(Told::Outcome { answer, outcome }) => (answer, outcome),
+            Some(Received::Outcome { response, outcome }) => (response, outcome),
         };
         if outcome == "unavailable" {
-            let said = answer.status >= 500 && answer.headers.contains_key("retry-after");
+            let said = response.status >= 500 && response.headers.contains_key("retry-after");
             return match said {
-                true => Ok(Answer::Unavailable),
+                true => Ok(Outcome::Unavailable),
                 false => Err(format!(
-                    "#{number} is unavailable, but not said so: {answer:?}"
+                    "#{number} is unavailable without Retry-After: {response:?}"
                 )),
             };
         }
         let token = record.token(number, self.requests.may_lack_a_key());
         let payment_id = payment_id(payment).map_err(|error| error.to_string())?;
-        // The bytes name the cancellation that is on the payment, or was when it was re-opened.
+        // The bytes show the cancellation that is stored, or was when the payment was re-opened.
         let mut read = Vec::new();
         for stored in [stored, record.reopened.as_ref()] {
             let made = stored
@@ -406,16 +412,16 @@ impl<P: Provider> World<P> {
             let all = self.dictionary.read(
                 fingerprint,
                 outcome,
-                answer,
+                response,
                 payment_id,
                 token.as_deref(),
                 stored,
             );
-            // Of a canceled payment it is told under whose token that was: it must be the one that is on it.
+            // A canceled payment's response shows whose token canceled it: the stored one.
             read.extend(all.into_iter().map(|item| match (item, made) {
-                (Some(told), Some(made))
-                    if told.status == made.status
-                        && told.cancellation.map(|told| told.fingerprint)
+                (Some(reported), Some(made))
+                    if reported.status == made.status
+                        && reported.cancellation.map(|made| made.fingerprint)
                             == made.cancellation.map(|made| made.fingerprint) =>
                 {
                     Some(made)
@@ -425,12 +431,13 @@ impl<P: Provider> World<P> {
         }
         let own = |item: &&Option<Item>| {
             let made = item.and_then(|item| item.cancellation);
-            outcome == "canceled" && made.is_some_and(|made| Some(made.token) == asked_token)
+            outcome == "canceled" && made.is_some_and(|made| Some(made.token) == own_token)
         };
-        // Where the same bytes may mean several payments, nobody was told an untruth if it was one of them.
+        // If the same bytes may mean several payments, one of them must be true.
         let item = read.iter().find(own);
         let item = item.or_else(|| read.iter().find(|item| [first, last].contains(item)));
         let item = item.or(read.first());
+        // A refusal does not show what canceled the payment.
         let seen = |item: Item| Item {
             cancellation: None,
             ..item
@@ -440,16 +447,18 @@ impl<P: Provider> World<P> {
             made.is_some_and(|made| made.fingerprint == fingerprint)
         };
         match (outcome.as_str(), item) {
-            ("canceled", Some(Some(item))) => Ok(Answer::Canceled {
+            ("canceled", Some(Some(item))) => Ok(Outcome::Canceled {
                 item: *item,
-                replayed: answer.headers.contains_key("idempotent-replayed"),
+                replayed: response.headers.contains_key("idempotent-replayed"),
             }),
-            ("not_cancelable", Some(Some(item))) => Ok(Answer::NotCancelable(seen(*item))),
-            ("key_reused", Some(Some(item))) if is_of_it(item) => Ok(Answer::Reopened(seen(*item))),
-            ("key_reused", Some(Some(_))) => Ok(Answer::KeyReused),
-            ("not_found", Some(None)) => Ok(Answer::NotFound),
+            ("not_cancelable", Some(Some(item))) => Ok(Outcome::NotCancelable(seen(*item))),
+            ("key_reused", Some(Some(item))) if is_of_it(item) => {
+                Ok(Outcome::Reopened(seen(*item)))
+            }
+            ("key_reused", Some(Some(_))) => Ok(Outcome::KeyReused),
+            ("not_found", Some(None)) => Ok(Outcome::NotFound),
             _ => Err(format!(
-                "#{number}, {outcome}, was told what nobody is on a sound network: {answer:?}"
+                "#{number}, {outcome}, got a response unseen on a working network: {response:?}"
             )),
         }
     }
@@ -487,30 +496,36 @@ fn first<P: Provider>(random: &mut Rng) -> Option<Item> {
 
 impl<P: Provider> Play<'_, P> {
     async fn client(&self, client: usize, mut wishes: Vec<Wish>, mut random: Rng) -> Result<()> {
-        let mut repetitions = 0;
+        let mut retries = 0;
         while let Some(wish) = wishes.pop() {
             sleep(Duration::from_micros(random.u64(..4000))).await;
             let script = self.script(&mut random);
-            if let Wish::Move(asked) = wish {
-                self.move_on(client, asked, !script.is_empty())?;
+            if let Wish::Move(operation) = wish {
+                self.move_on(client, operation, !script.is_empty())?;
                 continue;
             }
             let delays = [4_000, 30_000].map(|most| Duration::from_micros(random.u64(..most)));
             let number = self
-                .cancel(client, |number| wish.asked(number), None, &script, delays)
+                .cancel(
+                    client,
+                    |number| wish.operation(number),
+                    None,
+                    &script,
+                    delays,
+                )
                 .await?;
             let undecided = lock(&self.record)
                 .events
                 .contains(&Event::Undecided(number));
-            if undecided && repetitions < 2 && random.bool() {
-                repetitions += 1;
+            if undecided && retries < 2 && random.bool() {
+                retries += 1;
                 wishes.push(wish);
             }
         }
         Ok(())
     }
 
-    /// What is laid on the attempts of a call: at most as many faults as the SDK makes attempts.
+    /// The faults of a call's attempts: at most as many as the SDK makes attempts.
     fn script(&self, random: &mut Rng) -> Vec<faults::Fault> {
         let mut script = Vec::new();
         while script.len() < 3 && random.u8(..100) < self.faults_in_100 {
@@ -520,7 +535,7 @@ impl<P: Provider> Play<'_, P> {
                 1..50 => Cut::Reset,
                 _ => Cut::Close,
             };
-            let answer = match random.u8(..6) {
+            let response = match random.u8(..6) {
                 0 => Instead::InternalServerError,
                 1 => Instead::BadGateway,
                 2 => Instead::ServiceUnavailable,
@@ -528,7 +543,7 @@ impl<P: Provider> Play<'_, P> {
                 4 => Instead::Garbage,
                 _ => {
                     script.push(faults::Fault::Instead {
-                        answer: Instead::Conflict,
+                        response: Instead::Conflict,
                         committed: false,
                     });
                     continue;
@@ -539,16 +554,16 @@ impl<P: Provider> Play<'_, P> {
                     after: random.usize(..1500),
                     how,
                 },
-                1 | 2 => faults::Fault::Answer {
+                1 | 2 => faults::Fault::Response {
                     after: random.usize(..600),
                     how,
                 },
                 3 => faults::Fault::Instead {
-                    answer,
+                    response,
                     committed: true,
                 },
                 4 => faults::Fault::Instead {
-                    answer,
+                    response,
                     committed: false,
                 },
                 5 => faults::Fault::Twice,
@@ -562,7 +577,7 @@ impl<P: Provider> Play<'_, P> {
     async fn cancel(
         &self,
         client: usize,
-        asked: impl FnOnce(Number) -> Asked,
+        operation: impl FnOnce(Number) -> Operation,
         request_id: Option<String>,
         script: &[faults::Fault],
         [latency, later]: [Duration; 2],
@@ -571,8 +586,8 @@ impl<P: Provider> Play<'_, P> {
         let requests = &self.world.requests;
         let (number, request_id, event) = {
             let mut record = lock(&self.record);
-            let number = record.begin(client, asked, request_id);
-            let Asked::Cancel { fingerprint, .. } = record.calls[number].asked else {
+            let number = record.begin(client, operation, request_id);
+            let Operation::Cancel { fingerprint, .. } = record.calls[number].operation else {
                 return Err(anyhow!("#{number} is no cancel"));
             };
             let token = record.token(number, requests.may_lack_a_key());
@@ -586,73 +601,80 @@ impl<P: Provider> Play<'_, P> {
         });
 
         let Called {
-            answer,
+            response,
             outcome,
-            befell,
+            faults,
             attempts,
         } = called.with_context(|| format!("#{number}, {script:?}"))?;
         if ["undecided", "unavailable"].contains(&outcome.as_str()) {
             ensure!(
-                !befell.is_empty() || (self.pool.has_processes() && attempts > 1),
-                "#{number} is {outcome} without a fault: {answer:?}"
+                !faults.is_empty() || (self.pool.has_processes() && attempts > 1),
+                "#{number} is {outcome} without a fault: {response:?}"
             );
-            let said = answer.status >= 500 && answer.headers.contains_key("retry-after");
-            ensure!(said, "#{number} is undecided, but not said so: {answer:?}");
+            let said = response.status >= 500 && response.headers.contains_key("retry-after");
+            ensure!(
+                said,
+                "#{number} is undecided without Retry-After: {response:?}"
+            );
         }
         let mut record = lock(&self.record);
         record.events.extend(
-            befell
+            faults
                 .into_iter()
                 .map(|fault| Event::Befell(number, fault.into())),
         );
-        record.end(number, Told::Outcome { answer, outcome });
+        record.end(number, Received::Outcome { response, outcome });
         Ok(number)
     }
 
-    /// Another service moves the payment, under the condition that the data model asks of it. Where its answer is `lost`, it does not ask again.
-    fn move_on(&self, client: usize, asked: Asked, lost: bool) -> Result<()> {
-        let Some((from, word)) = asked.words(&P::STATUSES) else {
-            return Err(anyhow!("{asked} moves nothing"));
+    /// Another service moves the payment, under the condition that the data model requires. If its
+    /// response is `lost`, it does not retry.
+    fn move_on(&self, client: usize, operation: Operation, lost: bool) -> Result<()> {
+        let Some((from, word)) = operation.words(&P::STATUSES) else {
+            return Err(anyhow!("{operation} moves nothing"));
         };
         let (tables, pk) = (&self.world.tables, pk(self.payment)?);
-        let number = lock(&self.record).begin(client, |_| asked, None);
+        let number = lock(&self.record).begin(client, |_| operation, None);
         let found = tables.get("payments", pk)?;
         let seen = found.as_ref().and_then(|found| found["status"].as_str());
         let seen = seen.filter(|word| from.contains(word));
-        let again = asked == Asked::Reopen && lock(&self.record).reopened.is_some();
+        let again = operation == Operation::Reopen && lock(&self.record).reopened.is_some();
         let seen = seen.filter(|_| !again).unwrap_or("none").to_owned();
-        let told = match tables.move_on(pk, &seen, word)? {
-            Ok(()) => Told::Moved,
-            Err(found) => Told::Refused(found),
+        let received = match tables.move_on(pk, &seen, word)? {
+            Ok(()) => Received::Moved,
+            Err(found) => Received::Refused(found),
         };
         let mut record = lock(&self.record);
-        if asked == Asked::Reopen && matches!(told, Told::Moved) {
+        if operation == Operation::Reopen && matches!(received, Received::Moved) {
             record.reopened = found;
         }
         if lost {
-            record.events.push(Event::Befell(number, Fault::AnswerLost));
+            record
+                .events
+                .push(Event::Befell(number, Fault::ResponseLost));
             record.events.push(Event::Undecided(number));
         } else {
-            record.end(number, told);
+            record.end(number, received);
         }
         Ok(())
     }
 
-    /// At the end the network is sound, and every cancel is repeated: what was canceled is replayed byte for byte, and nobody is left undecided.
-    async fn repeat_all(&self) -> Result<()> {
+    /// At the end the network works, and every cancel is retried: canceled payments are replayed
+    /// byte for byte, and no outcome stays undecided.
+    async fn retry_all(&self) -> Result<()> {
         let calls = lock(&self.record).calls.len();
         for number in 0..calls {
-            let (Call { client, asked }, request_id) = {
+            let (Call { client, operation }, request_id) = {
                 let record = lock(&self.record);
                 (record.calls[number], record.request_ids[number].clone())
             };
-            let Asked::Cancel { .. } = asked else {
+            let Operation::Cancel { .. } = operation else {
                 continue;
             };
             let again = self
                 .cancel(
                     client,
-                    |_| asked,
+                    |_| operation,
                     Some(request_id),
                     &[],
                     [Duration::ZERO; 2],
@@ -660,15 +682,15 @@ impl<P: Provider> Play<'_, P> {
                 .await?;
             let record = lock(&self.record);
             if let (
-                Some(Told::Outcome {
-                    answer: first,
+                Some(Received::Outcome {
+                    response: first,
                     outcome,
                 }),
-                Some(Told::Outcome {
-                    answer: second,
+                Some(Received::Outcome {
+                    response: second,
                     outcome: now,
                 }),
-            ) = (&record.told[number], &record.told[again])
+            ) = (&record.received[number], &record.received[again])
                 && outcome == "canceled"
                 && record.reopened.is_none()
             {
@@ -676,7 +698,7 @@ impl<P: Provider> Play<'_, P> {
                     now == "canceled"
                         && first.body == second.body
                         && second.headers.contains_key("idempotent-replayed"),
-                    "#{number} was told {first:?}, and its repetition {second:?}"
+                    "#{number} got {first:?}, and its retry {second:?}"
                 );
             }
         }
@@ -690,7 +712,7 @@ impl From<faults::Fault> for Fault {
             faults::Fault::Twice => Self::Doubled,
             faults::Fault::Late(_) => Self::Late,
             faults::Fault::Instead {
-                answer: Instead::Throttled | Instead::Conflict | Instead::Denied,
+                response: Instead::Throttled | Instead::Conflict | Instead::Denied,
                 committed: false,
             } => Self::Refused,
             faults::Fault::Request { .. }
@@ -698,11 +720,11 @@ impl From<faults::Fault> for Fault {
                 committed: false, ..
             } => Self::RequestLost,
             faults::Fault::None
-            | faults::Fault::Answer { .. }
+            | faults::Fault::Response { .. }
             | faults::Fault::Slow(_)
             | faults::Fault::Instead {
                 committed: true, ..
-            } => Self::AnswerLost,
+            } => Self::ResponseLost,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The function's processes, or services in their place: several, as Lambda keeps them, and each takes one call at a time.
+//! The function's processes, or services in their place: several, as Lambda keeps them. Each takes
+//! one call at a time.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,23 +20,24 @@ use crate::{
     spy::{OUTCOME, Spy},
     stage::WARM,
     tables::Tables,
-    transport::{Answer, Transport},
+    transport::{ProviderResponse, Transport},
 };
 
-/// As many as there are clients, and one more, so that a client's next call can overtake what its last one left on its way.
+/// One more than there are clients, so that a client's next call can overtake the delayed messages
+/// of its last one.
 const PROCESSES: usize = 5;
 
-/// A process makes 20 repetitions before its retry budget is used up and it makes no more. It is replaced before that.
-const REPETITIONS: usize = 14;
+/// A process makes 20 retries before its retry budget is empty. It is replaced before that.
+const RETRIES: usize = 14;
 
-/// It is replaced after so many calls, too: its whole log is looked through for every one.
+/// It is replaced after this many calls, too, because every call searches its whole log.
 const CALLS: usize = 40;
 
 /// The processes that are free.
 pub(super) struct Pool<P: Provider> {
     binary: Option<&'static str>,
     tables: Tables,
-    /// A request that finds no payment, and makes the process remember the credential.
+    /// A request that finds no payment, and makes the process cache the credential.
     warming: String,
     free: Mutex<Vec<Process<P>>>,
     permits: Arc<Semaphore>,
@@ -45,17 +47,17 @@ struct Process<P: Provider> {
     function: Transport<Spy<P>>,
     proxy: FaultProxy,
     calls: usize,
-    repetitions: usize,
+    retries: usize,
 }
 
-/// What came of a call.
+/// The result of a call.
 pub(super) struct Called {
-    /// The answer.
-    pub(super) answer: Answer,
-    /// What the process itself says that it is.
+    /// The response.
+    pub(super) response: ProviderResponse,
+    /// The outcome in the process's own log.
     pub(super) outcome: String,
-    /// What befell its attempts.
-    pub(super) befell: Vec<Fault>,
+    /// The faults of its attempts.
+    pub(super) faults: Vec<Fault>,
     /// How many it made.
     pub(super) attempts: usize,
 }
@@ -84,7 +86,7 @@ impl<P: Provider> Pool<P> {
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
         let process = match free {
-            Some(process) if process.calls < CALLS && process.repetitions < REPETITIONS => process,
+            Some(process) if process.calls < CALLS && process.retries < RETRIES => process,
             Some(_) | None => self.start().await?,
         };
         Ok(Lease {
@@ -113,7 +115,7 @@ impl<P: Provider> Pool<P> {
             function,
             proxy,
             calls: 0,
-            repetitions: 0,
+            retries: 0,
         })
     }
 
@@ -132,7 +134,8 @@ pub(super) struct Lease<P: Provider> {
 }
 
 impl<P: Provider> Lease<P> {
-    /// Makes the call, with these faults laid on its attempts; one on which none is laid takes as long as the latency.
+    /// Makes the call with these faults in its attempts. An attempt without a fault takes the
+    /// latency.
     pub(super) async fn call(
         &mut self,
         request_id: &str,
@@ -144,7 +147,7 @@ impl<P: Provider> Lease<P> {
             function,
             proxy,
             calls,
-            repetitions,
+            retries,
         } = &mut self.process;
         let earlier = match &*function {
             Transport::Binary(process) => lines(&process.log(), request_id).len(),
@@ -152,24 +155,25 @@ impl<P: Provider> Lease<P> {
         };
         proxy.script(script.iter().copied());
         proxy.then(Fault::Slow(latency));
-        let answer = function.invoke(request_id, event).await?;
+        let response = function.invoke(request_id, event).await?;
         let attempts = proxy.attempts();
         *calls += 1;
-        *repetitions += attempts.saturating_sub(1);
-        let befell = script.iter().copied().take(attempts);
+        *retries += attempts.saturating_sub(1);
+        let faults = script.iter().copied().take(attempts);
         let outcome = match &*function {
-            Transport::Binary(process) => logged(process, request_id, earlier, &answer).await?,
-            Transport::Service(_) => answer.headers.get(OUTCOME).context("no outcome")?.clone(),
+            Transport::Binary(process) => logged(process, request_id, earlier, &response).await?,
+            Transport::Service(_) => response.headers.get(OUTCOME).context("no outcome")?.clone(),
         };
         Ok(Called {
-            befell: befell.filter(|fault| *fault != Fault::None).collect(),
-            answer,
+            faults: faults.filter(|fault| *fault != Fault::None).collect(),
+            response,
             outcome,
             attempts,
         })
     }
 
-    /// Lets what was held back arrive after `later`, and then the process go. How often the store was changed through it, `count` is told.
+    /// Releases the process after `later`, when the delayed requests have arrived. `count` gets the
+    /// number of the store's writes.
     pub(super) fn end(self, later: Duration, count: impl FnOnce(usize) + Send + 'static) {
         let Self {
             pool,
@@ -189,20 +193,20 @@ impl<P: Provider> Lease<P> {
     }
 }
 
-/// The outcome in the log's line of a call, which is of that answer.
+/// The logged outcome of a call, which must belong to that response.
 async fn logged(
     process: &Function,
     request_id: &str,
     earlier: usize,
-    answer: &Answer,
+    response: &ProviderResponse,
 ) -> Result<String> {
-    // The log is read by a thread of its own.
+    // Another thread reads the log.
     let find = |log: &str| lines(log, request_id).into_iter().nth(earlier);
     let line = process.logged(find).await?;
-    let replayed = answer.headers.contains_key("idempotent-replayed");
+    let replayed = response.headers.contains_key("idempotent-replayed");
     ensure!(
-        line["replayed"] == replayed && line["status"] == answer.status,
-        "{answer:?} is logged as {line}"
+        line["replayed"] == replayed && line["status"] == response.status,
+        "{response:?} is logged as {line}"
     );
     let outcome = line["outcome"].as_str().context("no outcome is logged")?;
     Ok(outcome.to_owned())

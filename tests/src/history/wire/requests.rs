@@ -44,7 +44,8 @@ impl Requests {
         Err(anyhow!("no two cases make different requests"))
     }
 
-    /// The first two of these requests that differ and have the credentials of `first`, on its payment.
+    /// The first two of these requests that differ and have the credentials of `first`, on its
+    /// payment.
     async fn of_one_client<P: Provider>(
         first: &Request,
         candidates: &[Request],
@@ -85,7 +86,7 @@ impl Requests {
         self.both[request].event(payment_id, token)
     }
 
-    /// Whether without a key of the client's the Lambda request id is the token: neither a member of
+    /// Whether the Lambda request id is the token of a request without a key: neither a member of
     /// the body nor a signature is.
     pub(super) fn may_lack_a_key(&self) -> bool {
         let named = |request: &Request| request.body_token.is_some() || request.case.is_signed();
@@ -103,7 +104,7 @@ impl Requests {
     }
 }
 
-/// `payment` under an id of its own: the last six characters are the number.
+/// `payment` with an id whose last six characters are the number.
 fn numbered(payment: &Value, number: u64) -> Result<Value> {
     let pk = pk(payment)?;
     let kept = pk.len().checked_sub(6).and_then(|end| pk.get(..end));
@@ -152,7 +153,7 @@ impl Request {
         Ok(case.event())
     }
 
-    /// Asks once and looks at the payment. Nothing where it is not canceled by it.
+    /// Sends it once and reads the payment. `None` if it did not cancel it.
     async fn try_on<P: Provider>(
         &self,
         payment: &Value,

@@ -1,5 +1,6 @@
-//! One UpdateItem by hand: blocking sockets, HTTP/1.1 written out, rustls on ring, Signature Version 4 with its key kept for the day. No runtime, no
-//! SDK, no error handling to speak of. Nobody should run this; it shows what is left when everything else is taken away.
+//! One UpdateItem by hand: blocking sockets, hand-written HTTP/1.1, rustls on ring, Signature
+//! Version 4 with its key kept for the day. No runtime, no SDK, almost no error handling. It is not
+//! for use: it shows the cost of the bare protocol.
 
 use std::{
     env,
@@ -34,13 +35,14 @@ fn main() -> Result<(), Error> {
         api.write_all(next.as_bytes())?;
         let (head, event) = message(&mut api)?;
         let request_id = header(&head, "lambda-runtime-aws-request-id").unwrap_or_default();
-        let answer = cancel(&mut store, request_id, &event)?;
+        let response = cancel(&mut store, request_id, &event)?;
         let mut post = format!(
-            "POST /2018-06-01/runtime/invocation/{request_id}/response HTTP/1.1\r\nhost: {runtime}\r\ncontent-length: {}\r\n\r\n",
-            answer.len()
+            "POST /2018-06-01/runtime/invocation/{request_id}/response HTTP/1.1\r\n\
+             host: {runtime}\r\ncontent-length: {}\r\n\r\n",
+            response.len()
         )
         .into_bytes();
-        post.extend_from_slice(&answer);
+        post.extend_from_slice(&response);
         api.write_all(&post)?;
         message(&mut api)?;
     }
@@ -69,34 +71,41 @@ fn cancel(store: &mut Store, request_id: &str, event: &[u8]) -> Result<Vec<u8>, 
     let body = format!(
         concat!(
             r##"{{"TableName":"payments","Key":{{"pk":{{"S":"hyperswitch#m_demo#{id}"}}}},"##,
-            r##""UpdateExpression":"SET #status = :canceled, canceled_at = :at, updated_at = :at, cancellation = :cancellation","##,
+            r##""UpdateExpression":"SET #status = :canceled, canceled_at = :at, "##,
+            r##"updated_at = :at, cancellation = :cancellation","##,
             r##""ConditionExpression":"#status IN (:from0, :from1, :from2, :from3) "##,
             r##"AND (attribute_not_exists(manual_cancellation) OR manual_cancellation = :false) "##,
-            r##"AND attribute_type(amount, :N) AND attribute_type(currency, :S) AND attribute_type(created_at, :S) "##,
+            r##"AND attribute_type(amount, :N) AND attribute_type(currency, :S) "##,
+            r##"AND attribute_type(created_at, :S) "##,
             r##"AND (attribute_not_exists(details) OR attribute_type(details, :M))","##,
             r##""ExpressionAttributeNames":{{"#status":"status"}},"ExpressionAttributeValues":{{"##,
             r##"":from0":{{"S":"requires_payment_method"}},":from1":{{"S":"requires_capture"}},"##,
-            r##"":from2":{{"S":"requires_confirmation"}},":from3":{{"S":"requires_customer_action"}},"##,
-            r##"":canceled":{{"S":"cancelled"}},":at":{{"S":"2026-01-01T00:00:00.000Z"}},":false":{{"BOOL":false}},"##,
-            r##"":N":{{"S":"N"}},":S":{{"S":"S"}},":M":{{"S":"M"}},":cancellation":{{"M":{{"id":{{"S":"c_1"}},"##,
+            r##"":from2":{{"S":"requires_confirmation"}},"##,
+            r##"":from3":{{"S":"requires_customer_action"}},"##,
+            r##"":canceled":{{"S":"cancelled"}},":at":{{"S":"2026-01-01T00:00:00.000Z"}},"##,
+            r##"":false":{{"BOOL":false}},":N":{{"S":"N"}},":S":{{"S":"S"}},":M":{{"S":"M"}},"##,
+            r##"":cancellation":{{"M":{{"id":{{"S":"c_1"}},"##,
             r##""token":{{"S":"{token}"}},"fingerprint":{{"S":"0000000000000000"}}}}}}}},"##,
             r##""ReturnValues":"ALL_NEW","ReturnValuesOnConditionCheckFailure":"ALL_OLD"}}"##
         ),
         id = id,
         token = request_id,
     );
-    let (head, answer) = store.ask("UpdateItem", &body)?;
+    let (head, response) = store.ask("UpdateItem", &body)?;
     let status = if head.starts_with("HTTP/1.1 200") {
         200
     } else {
         409
     };
-    let body = match serde_json::from_slice::<Output>(&answer) {
+    let body = match serde_json::from_slice::<Output>(&response) {
         Ok(output) => plain(&serde_json::from_str(output.attributes.get())?).to_string(),
         Err(_) => "{}".to_owned(),
     };
     Ok(serde_json::to_vec(&json!({
-        "statusCode": status, "headers": {"content-type": "application/json"}, "body": body, "isBase64Encoded": false,
+        "statusCode": status,
+        "headers": {"content-type": "application/json"},
+        "body": body,
+        "isBase64Encoded": false,
     }))?)
 }
 
@@ -179,8 +188,9 @@ impl Store {
             host, region, id, ..
         } = self;
         let canonical = format!(
-            "POST\n/\n\ncontent-type:application/x-amz-json-1.0\nhost:{host}\nx-amz-date:{day}T{time}Z\n\
-             x-amz-target:DynamoDB_20120810.{operation}\n\ncontent-type;host;x-amz-date;x-amz-target\n{}",
+            "POST\n/\n\ncontent-type:application/x-amz-json-1.0\nhost:{host}\n\
+             x-amz-date:{day}T{time}Z\nx-amz-target:DynamoDB_20120810.{operation}\n\n\
+             content-type;host;x-amz-date;x-amz-target\n{}",
             hex(sha256(body).as_ref())
         );
         let scope = format!("{day}/{region}/dynamodb/aws4_request");
@@ -190,9 +200,11 @@ impl Store {
         );
         let signature = hex(&mac(&key, &text));
         format!(
-            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-date: {day}T{time}Z\r\n\
-             x-amz-target: DynamoDB_20120810.{operation}\r\ncontent-length: {}\r\nauthorization: AWS4-HMAC-SHA256 \
-             Credential={id}/{scope}, SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature={signature}\r\n\r\n{body}",
+            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-amz-json-1.0\r\n\
+             x-amz-date: {day}T{time}Z\r\nx-amz-target: DynamoDB_20120810.{operation}\r\n\
+             content-length: {}\r\nauthorization: AWS4-HMAC-SHA256 Credential={id}/{scope}, \
+             SignedHeaders=content-type;host;x-amz-date;x-amz-target, \
+             Signature={signature}\r\n\r\n{body}",
             body.len()
         )
     }

@@ -1,5 +1,5 @@
-// One conditional UpdateItem, without authentication, logs, time-outs or another look: the least that moves the payment. Both arms
-// on the SDK include it.
+// One conditional UpdateItem without authentication, logs, timeouts or a second read: the least
+// that moves the payment. Both arms on the SDK include it.
 
 use std::collections::HashMap;
 
@@ -22,11 +22,15 @@ async fn cancel(client: &Client, event: LambdaEvent<Value>) -> Result<Value, Err
         .update_item()
         .table_name("payments")
         .key("pk", text(&format!("hyperswitch#m_demo#{id}")))
-        .update_expression("SET #status = :canceled, canceled_at = :at, updated_at = :at, cancellation = :cancellation")
+        .update_expression(
+            "SET #status = :canceled, canceled_at = :at, updated_at = :at, \
+             cancellation = :cancellation",
+        )
         .condition_expression(
             "#status IN (:from0, :from1, :from2, :from3) \
              AND (attribute_not_exists(manual_cancellation) OR manual_cancellation = :false) \
-             AND attribute_type(amount, :N) AND attribute_type(currency, :S) AND attribute_type(created_at, :S) \
+             AND attribute_type(amount, :N) AND attribute_type(currency, :S) \
+             AND attribute_type(created_at, :S) \
              AND (attribute_not_exists(details) OR attribute_type(details, :M))",
         )
         .expression_attribute_names("#status", "status")

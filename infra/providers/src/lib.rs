@@ -1,54 +1,61 @@
-//! What an operator's tool must know of each provider, as data. A sixth provider is one more entry.
+//! The list of the providers, with what tools and tests must know of each, as data.
+//!
+//! A sixth provider is one more entry in [`PROVIDERS`] and one more line in [`visit`].
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_sdk_dynamodb::types::AttributeValue;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
 use shared::{
     auth::Credential,
     limits::MAX_PAYMENT_ID,
-    provider::{Attribute, Provider as _, Statuses},
+    provider::{self, Attribute, Provider as _, Statuses},
 };
 use uuid::Uuid;
 
-use crate::payments::item::Item;
+pub use hedgepayments::HedgePayments;
+pub use hyperswitch::Hyperswitch;
+pub use one2pays::One2Pays;
+pub use vtex::Vtex;
+pub use walletconnect::WalletConnect;
 
 /// One payment API.
 #[derive(Debug)]
-pub(crate) struct Provider {
+pub struct Provider {
     /// The first part of every key.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its path, with one parameter.
-    pub(crate) route: &'static str,
-    /// From which words to which a cancel moves a payment.
-    pub(crate) statuses: Statuses,
-    /// The other words of its payments.
-    pub(crate) other_statuses: &'static [&'static str],
+    pub route: &'static str,
+    /// The statuses that a cancel moves a payment from and to.
+    pub statuses: Statuses,
+    /// The other statuses of its payments.
+    pub other_statuses: &'static [&'static str],
     /// The ways to present a credential, the usual one first.
-    pub(crate) schemes: &'static [Scheme],
+    pub schemes: &'static [Scheme],
     /// The API versions an account can be pinned to.
-    pub(crate) versions: &'static [&'static str],
+    pub versions: &'static [&'static str],
     /// What a success response cannot do without.
-    pub(crate) required: &'static [Attribute],
-    /// What a payment id looks like.
-    pub(crate) id: Id,
+    pub required: &'static [Attribute],
+    /// The form of its payment ids.
+    pub id: Id,
     /// The body of a cancel, with `{payment_id}` and `{key}`; `None` where there is none.
-    pub(crate) body: Option<&'static str>,
-    /// Where a successful response shows that the payment is canceled, and as what; `None` for any value but null.
-    pub(crate) success: (&'static str, Option<&'static str>),
+    pub body: Option<&'static str>,
+    /// Where a successful response shows that the payment is canceled, and as what; `None` for any
+    /// value but null.
+    pub success: (&'static str, Option<&'static str>),
     /// The response to a cancel of a canceled payment under another key.
-    pub(crate) again: Again,
+    pub again: Again,
     /// The response to a wrong credential.
-    pub(crate) unauthenticated: Refusal,
+    pub unauthenticated: Refusal,
     /// The response where the payment is missing.
-    pub(crate) not_found: Refusal,
+    pub not_found: Refusal,
+    /// The demo data of the one-machine stack, in JSON: a cancel, credentials and payments.
+    pub demo: &'static str,
 }
 
-/// What a payment id looks like.
+/// The form of a payment id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Id {
+pub enum Id {
     /// Any text that fits a path.
     Text,
     /// 1 to 64 letters, digits, `_` and `-`.
@@ -59,15 +66,23 @@ pub(crate) enum Id {
 
 /// A refusal: HTTP status, and a code at that JSON pointer of the body.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) at: &'static str,
-    pub(crate) code: &'static str,
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON pointer.
+    pub at: &'static str,
+    /// What is there.
+    pub code: &'static str,
+}
+
+const fn refusal(status: u16, at: &'static str, code: &'static str) -> Refusal {
+    Refusal { status, at, code }
 }
 
 /// What a cancel of a canceled payment gets.
 #[derive(Debug)]
-pub(crate) enum Again {
+pub enum Again {
+    /// This refusal.
     Refused(Refusal),
     /// 200, and at this JSON pointer what the first response had there.
     Same(&'static str),
@@ -75,19 +90,19 @@ pub(crate) enum Again {
 
 /// One way to present a credential.
 #[derive(Debug)]
-pub(crate) struct Scheme {
+pub struct Scheme {
     /// A provider may have several.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What is public of it, what is secret, and what of that is stored.
-    pub(crate) kind: Kind,
-    /// The header lines that a client sends, with `{id}`, `{secret}`, `{client}`, `{timestamp}` and `{signature}` in
-    /// their places.
-    headers: &'static [&'static str],
+    pub kind: Kind,
+    /// The header lines that a client sends, with `{id}`, `{secret}`, `{client}`, `{timestamp}` and
+    /// `{signature}` in their places.
+    pub headers: &'static [&'static str],
 }
 
 /// The four kinds of credential that [`Credential`] knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A secret alone. Its digest is the item's key.
     Secret,
     /// A public id, and a secret of which the digest is stored.
@@ -99,12 +114,13 @@ pub(crate) enum Kind {
 }
 
 /// All of them.
-pub(crate) static PROVIDERS: [Provider; 5] = [
+pub static PROVIDERS: [Provider; 5] = [
     Provider {
-        name: hyperswitch::Hyperswitch::NAME,
-        route: hyperswitch::Hyperswitch::ROUTE,
-        statuses: hyperswitch::Hyperswitch::STATUSES,
-        required: hyperswitch::Hyperswitch::REQUIRED,
+        name: Hyperswitch::NAME,
+        route: Hyperswitch::ROUTE,
+        statuses: Hyperswitch::STATUSES,
+        required: Hyperswitch::REQUIRED,
+        demo: include_str!("../../../functions/hyperswitch/demo.json"),
         other_statuses: &[
             "succeeded",
             "failed",
@@ -126,27 +142,16 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Word,
         body: Some("{}"),
         success: ("/status", Some("cancelled")),
-        again: Again::Refused(Refusal {
-            status: 400,
-            at: "/error/code",
-            code: "IR_16",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/error/code",
-            code: "IR_01",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/error/code",
-            code: "HE_02",
-        },
+        again: Again::Refused(refusal(400, "/error/code", "IR_16")),
+        unauthenticated: refusal(401, "/error/code", "IR_01"),
+        not_found: refusal(404, "/error/code", "HE_02"),
     },
     Provider {
-        name: hedgepayments::HedgePayments::NAME,
-        route: hedgepayments::HedgePayments::ROUTE,
-        statuses: hedgepayments::HedgePayments::STATUSES,
-        required: hedgepayments::HedgePayments::REQUIRED,
+        name: HedgePayments::NAME,
+        route: HedgePayments::ROUTE,
+        statuses: HedgePayments::STATUSES,
+        required: HedgePayments::REQUIRED,
+        demo: include_str!("../../../functions/hedgepayments/demo.json"),
         other_statuses: &["processing", "succeeded", "failed"],
         schemes: &[Scheme {
             name: "bearer",
@@ -157,27 +162,16 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Text,
         body: Some("{}"),
         success: ("/status", Some("canceled")),
-        again: Again::Refused(Refusal {
-            status: 412,
-            at: "/error/code",
-            code: "payment_not_cancelable",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/error/code",
-            code: "unauthorized",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/error/code",
-            code: "not_found",
-        },
+        again: Again::Refused(refusal(412, "/error/code", "payment_not_cancelable")),
+        unauthenticated: refusal(401, "/error/code", "unauthorized"),
+        not_found: refusal(404, "/error/code", "not_found"),
     },
     Provider {
-        name: vtex::Vtex::NAME,
-        route: vtex::Vtex::ROUTE,
-        statuses: vtex::Vtex::STATUSES,
-        required: vtex::Vtex::REQUIRED,
+        name: Vtex::NAME,
+        route: Vtex::ROUTE,
+        statuses: Vtex::STATUSES,
+        required: Vtex::REQUIRED,
+        demo: include_str!("../../../functions/vtex/demo.json"),
         other_statuses: &["denied", "settled", "refunded"],
         schemes: &[Scheme {
             name: "app-key",
@@ -189,23 +183,16 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         body: Some(r#"{"paymentId":"{payment_id}","requestId":"{key}"}"#),
         success: ("/cancellationId", None),
         again: Again::Same("/cancellationId"),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/code",
-            code: "unauthorized",
-        },
-        // The protocol answers every fact about a payment with 200.
-        not_found: Refusal {
-            status: 200,
-            at: "/code",
-            code: "payment-not-found",
-        },
+        unauthenticated: refusal(401, "/code", "unauthorized"),
+        // The protocol responds to every fact about a payment with 200.
+        not_found: refusal(200, "/code", "payment-not-found"),
     },
     Provider {
-        name: walletconnect::WalletConnect::NAME,
-        route: walletconnect::WalletConnect::ROUTE,
-        statuses: walletconnect::WalletConnect::STATUSES,
-        required: walletconnect::WalletConnect::REQUIRED,
+        name: WalletConnect::NAME,
+        route: WalletConnect::ROUTE,
+        statuses: WalletConnect::STATUSES,
+        required: WalletConnect::REQUIRED,
+        demo: include_str!("../../../functions/walletconnect/demo.json"),
         other_statuses: &["processing", "succeeded", "failed", "expired"],
         schemes: &[
             Scheme {
@@ -223,27 +210,16 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Text,
         body: None,
         success: ("/status", Some("cancelled")),
-        again: Again::Refused(Refusal {
-            status: 400,
-            at: "/code",
-            code: "invalid_state",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/code",
-            code: "invalid_api_key",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/code",
-            code: "payment_not_found",
-        },
+        again: Again::Refused(refusal(400, "/code", "invalid_state")),
+        unauthenticated: refusal(401, "/code", "invalid_api_key"),
+        not_found: refusal(404, "/code", "payment_not_found"),
     },
     Provider {
-        name: one2pays::One2Pays::NAME,
-        route: one2pays::One2Pays::ROUTE,
-        statuses: one2pays::One2Pays::STATUSES,
-        required: one2pays::One2Pays::REQUIRED,
+        name: One2Pays::NAME,
+        route: One2Pays::ROUTE,
+        statuses: One2Pays::STATUSES,
+        required: One2Pays::REQUIRED,
+        demo: include_str!("../../../functions/one2pays/demo.json"),
         other_statuses: &["succeeded", "expired", "payment_failed"],
         schemes: &[Scheme {
             name: "hmac",
@@ -258,50 +234,61 @@ pub(crate) static PROVIDERS: [Provider; 5] = [
         id: Id::Uuid,
         body: None,
         success: ("/data/status", Some("canceled")),
-        again: Again::Refused(Refusal {
-            status: 400,
-            at: "/error/code",
-            code: "VALIDATION_ERROR",
-        }),
-        unauthenticated: Refusal {
-            status: 401,
-            at: "/error/code",
-            code: "INVALID_CREDENTIALS",
-        },
-        not_found: Refusal {
-            status: 404,
-            at: "/error/code",
-            code: "RESOURCE_NOT_FOUND",
-        },
+        again: Again::Refused(refusal(400, "/error/code", "VALIDATION_ERROR")),
+        unauthenticated: refusal(401, "/error/code", "INVALID_CREDENTIALS"),
+        not_found: refusal(404, "/error/code", "RESOURCE_NOT_FOUND"),
     },
 ];
 
+/// What is done with each provider's type.
+pub trait Visitor {
+    /// Does it with `P`.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn visit<P: provider::Provider>(&mut self) -> Result<()>;
+}
+
+/// Does something with each provider's type, up to the first error.
+///
+/// # Errors
+/// That of the visitor.
+pub fn visit(visitor: &mut impl Visitor) -> Result<()> {
+    visitor.visit::<Hyperswitch>()?;
+    visitor.visit::<HedgePayments>()?;
+    visitor.visit::<Vtex>()?;
+    visitor.visit::<WalletConnect>()?;
+    visitor.visit::<One2Pays>()
+}
+
+/// The entry of a provider's type.
+///
+/// # Errors
+/// Where it has none.
+pub fn of<P: provider::Provider>() -> Result<&'static Provider> {
+    find(P::NAME).with_context(|| format!("infra/providers has no entry of {}", P::NAME))
+}
+
 /// Their names.
-pub(crate) fn names() -> Vec<&'static str> {
+pub fn names() -> Vec<&'static str> {
     PROVIDERS.iter().map(|provider| provider.name).collect()
 }
 
 /// The provider of that name.
-pub(crate) fn find(name: &str) -> Option<&'static Provider> {
+pub fn find(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|provider| provider.name == name)
 }
 
-/// Reads a provider's name on the command line.
-pub(crate) fn parser() -> impl TypedValueParser<Value = &'static Provider> {
-    PossibleValuesParser::new(names())
-        .try_map(|name| find(&name).ok_or_else(|| format!("no provider {name}")))
-}
-
 impl Provider {
-    /// Every word of its payments, the cancelable ones first.
-    pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> {
+    /// Every status of its payments, the cancelable ones first.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> {
         let cancelable = self.statuses.cancelable.iter().copied();
         let others = self.other_statuses.iter().copied();
         cancelable.chain([self.statuses.canceled]).chain(others)
     }
 
     /// The scheme of that name, or the usual one.
-    pub(crate) fn scheme(&self, name: Option<&str>) -> Result<&'static Scheme> {
+    pub fn scheme(&self, name: Option<&str>) -> Result<&'static Scheme> {
         let found = match name {
             None => self.schemes.first(),
             Some(name) => self.schemes.iter().find(|scheme| scheme.name == name),
@@ -313,19 +300,19 @@ impl Provider {
         Ok(found)
     }
 
-    /// The scheme whose items have such a key id.
-    pub(crate) fn scheme_of_key(&self, key_id: &str) -> Option<&'static Scheme> {
+    /// The scheme whose items have this form of key id.
+    pub fn scheme_of_key(&self, key_id: &str) -> Option<&'static Scheme> {
         let mut schemes = self.schemes.iter();
         schemes.find(|scheme| is_digest(key_id) != scheme.kind.has_id())
     }
 
     /// The key of a payment.
-    pub(crate) fn pk(&self, merchant_id: &str, payment_id: &str) -> String {
+    pub fn pk(&self, merchant_id: &str, payment_id: &str) -> String {
         format!("{}#{merchant_id}#{payment_id}", self.name)
     }
 
     /// The payment id in the form that keys have, or what is wrong with it.
-    pub(crate) fn payment_id(&self, id: &str) -> Result<String> {
+    pub fn payment_id(&self, id: &str) -> Result<String> {
         ensure!(
             id.len() <= MAX_PAYMENT_ID && !id.chars().any(char::is_control),
             "a payment id has at most {MAX_PAYMENT_ID} bytes, and no control characters"
@@ -341,7 +328,7 @@ impl Provider {
             ),
             Id::Text => ensure!(
                 !id.is_empty() && !id.contains('/') && !matches!(id, "." | ".."),
-                "a payment id is one segment of a path: not empty, without a slash, and neither . nor .."
+                "a payment id is one path segment: not empty, without a slash, neither . nor .."
             ),
             Id::Uuid => {
                 let uuid = Uuid::try_parse(id).ok();
@@ -356,30 +343,18 @@ impl Provider {
     }
 
     /// A new payment id.
-    pub(crate) fn new_payment_id(&self) -> String {
+    pub fn new_payment_id(&self) -> String {
         let uuid = Uuid::new_v4();
         match self.id {
             Id::Uuid => uuid.hyphenated().to_string(),
             Id::Text | Id::Word => format!("pay_{}", uuid.simple()),
         }
     }
-
-    /// What a success response cannot do without and the item lacks.
-    pub(crate) fn missing(&self, item: &Item) -> Option<&'static str> {
-        let lacks = |attribute: &&Attribute| {
-            let value = item.get(attribute.name());
-            !value.is_some_and(match attribute {
-                Attribute::Amount => AttributeValue::is_n,
-                Attribute::Currency => AttributeValue::is_s,
-            })
-        };
-        self.required.iter().find(lacks).map(|it| it.name())
-    }
 }
 
 impl Scheme {
     /// The header lines as documentation shows them.
-    pub(crate) fn shown_headers(&self, id: &str, secret: &str) -> Vec<String> {
+    pub fn shown_headers(&self, id: &str, secret: &str) -> Vec<String> {
         let filled = |line: &&str| {
             line.replace("{client}", "<the client's own>")
                 .replace(
@@ -393,14 +368,21 @@ impl Scheme {
         self.headers.iter().map(filled).collect()
     }
 
-    /// The headers of a request with that body, signed now where they sign.
-    pub(crate) fn headers(&self, id: &str, secret: &str, body: &[u8]) -> Vec<(String, String)> {
-        let timestamp = Timestamp::now().as_millisecond().to_string();
+    /// The headers of a request with that body at that time, signed where they sign.
+    #[must_use]
+    pub fn headers(
+        &self,
+        id: &str,
+        secret: &str,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Vec<(String, String)> {
+        let timestamp = now.as_millisecond().to_string();
         let signature = hex::encode(sign(secret, &timestamp, body));
         let filled = |line: &&str| {
             let (name, value) = line.split_once(": ")?;
             let value = value
-                .replace("{client}", "admin")
+                .replace("{client}", "client")
                 .replace("{timestamp}", &timestamp)
                 .replace("{signature}", &signature)
                 .replace("{id}", id)
@@ -412,7 +394,7 @@ impl Scheme {
 }
 
 /// HMAC-SHA256 of `{timestamp}.{body}`.
-pub(crate) fn sign(secret: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
+pub fn sign(secret: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
         return [0; 32];
@@ -425,17 +407,17 @@ pub(crate) fn sign(secret: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
 
 impl Kind {
     /// Whether a public id belongs to it.
-    pub(crate) fn has_id(self) -> bool {
+    pub fn has_id(self) -> bool {
         self != Self::Secret
     }
 
     /// Whether a secret belongs to it.
-    pub(crate) fn has_secret(self) -> bool {
+    pub fn has_secret(self) -> bool {
         self != Self::Public
     }
 
     /// The credential as the functions see it presented.
-    pub(crate) fn presented<'a>(self, id: &'a str, secret: &'a str) -> Credential<'a> {
+    pub fn presented<'a>(self, id: &'a str, secret: &'a str) -> Credential<'a> {
         match self {
             Self::Secret => Credential::secret(secret),
             Self::Pair => Credential::pair(id, secret),
@@ -446,6 +428,6 @@ impl Kind {
 }
 
 /// Whether a key id is the digest of a secret rather than a public id.
-pub(crate) fn is_digest(key_id: &str) -> bool {
+pub fn is_digest(key_id: &str) -> bool {
     key_id.len() == 64 && key_id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -1,7 +1,9 @@
-//! One request, delivered by each front end.
-//!
-//! Every golden case's request is [rendered](golden::source) as API Gateway's HTTP API (payloads 2.0 and 1.0) and REST API, a load balancer (single and
-//! multi-value headers) and a Function URL deliver it, in the variants each of them has. All must get the case's answer, and the same bytes.
+//! One request, delivered by each event source.
+//! //!
+//! Every golden case's request is [rendered](golden::source) as each source delivers it, in all its
+//! variants: API Gateway's HTTP API (payloads 2.0 and 1.0) and REST API, a load balancer (single
+//! and multi-value headers), a Function URL and VPC Lattice. All must get the case's response, with
+//! the same bytes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -33,11 +35,11 @@ use crate::{
     clock::Still,
     golden::{Case, Given},
     memory::{caching, credential, payment},
-    transport::{Answer, call},
+    transport::{ProviderResponse, call},
 };
 
-/// The front ends by the names that the files in `tests/front_ends` use, and the form of answer that each takes.
-pub const FRONT_ENDS: [(&str, EventSource); 7] = [
+/// The event sources by the names of literal events, and the response format that each takes.
+pub const EVENT_SOURCES: [(&str, EventSource); 7] = [
     ("http_api_2.0", EventSource::HttpApi),
     ("http_api_1.0", EventSource::RestApi),
     ("rest_api", EventSource::RestApi),
@@ -47,8 +49,8 @@ pub const FRONT_ENDS: [(&str, EventSource); 7] = [
     ("vpc_lattice", EventSource::Lattice),
 ];
 
-/// Events that are JSON, and no HTTP request; among them `ordinary`, a request to `route`, broken as
-/// each event source delivers it.
+/// Events that are JSON but not HTTP requests. Among them is `ordinary`, a request to `route`,
+/// broken as each event source delivers it.
 #[must_use]
 pub fn malformed(ordinary: &Request, route: &str) -> Vec<String> {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
@@ -68,7 +70,7 @@ pub fn malformed(ordinary: &Request, route: &str) -> Vec<String> {
         r#"{"rawPath": "/payments/1/cancel", "requestContext": null}"#,
         r#"{"rawPath": "/payments/1/cancel", "requestContext": {}}"#,
         r#"{"rawPath": "/payments/1/cancel", "requestContext": {"http": {"method": null}}}"#,
-        r#"{"rawPath": "/payments/1/cancel", "requestContext": {"http": {"method": "POST"}, "domainName": 5}}"#,
+        r#"{"rawPath": "/1", "requestContext": {"http": {"method": "POST"}, "domainName": 5}}"#,
         r#"{"httpMethod": "POST", "path": "/", "headers": "api-key: k"}"#,
         r#"{"httpMethod": "POST", "path": "/", "headers": {"api-key": ["k"]}}"#,
         r#"{"httpMethod": "POST", "path": "/", "headers": {"api-key": {}}}"#,
@@ -93,7 +95,7 @@ pub fn malformed(ordinary: &Request, route: &str) -> Vec<String> {
     ] {
         events.push(format!(r#"{{"httpMethod": "POST", "{member}": {deep}}}"#));
     }
-    for (source, _) in FRONT_ENDS {
+    for (source, _) in EVENT_SOURCES {
         events.extend(broken(&source::event(
             ordinary,
             route,
@@ -136,17 +138,17 @@ fn broken(event: &Value) -> Vec<String> {
     events
 }
 
-/// Checks that `answer` has the form of the front end of that name.
+/// Checks that `response` has the form of the event source of that name.
 ///
 /// # Errors
-/// Where it has another one, or there is no such front end.
-pub fn check_form(front_end: &str, answer: &Answer) -> Result<()> {
-    let known = FRONT_ENDS.iter().find(|(name, _)| *name == front_end);
-    let (_, form) = known.with_context(|| format!("{front_end} is no front end"))?;
+/// Where it has another one, or there is no such event source.
+pub fn check_form(event_source: &str, response: &ProviderResponse) -> Result<()> {
+    let known = EVENT_SOURCES.iter().find(|(name, _)| *name == event_source);
+    let (_, form) = known.with_context(|| format!("{event_source} is no event source"))?;
     ensure!(
-        answer.source == *form,
-        "{front_end} got the form {:?}",
-        answer.source
+        response.source == *form,
+        "{event_source} got the form {:?}",
+        response.source
     );
     Ok(())
 }
@@ -163,45 +165,46 @@ pub struct Counted {
     pub events: usize,
 }
 
-/// Every case through every front end in every variant.
+/// Every case through every event source in every variant.
 ///
 /// # Errors
-/// The first event whose answer is another one.
-pub async fn one_answer<P: Provider>(cases: &[Case]) -> Result<Counted> {
+/// The first event with another response.
+pub async fn one_response<P: Provider>(cases: &[Case]) -> Result<Counted> {
     let mut counted = Counted::default();
     for (number, case) in cases.iter().enumerate() {
         let now = Timestamp::now();
         let request = source::request(&case.event_at(now)).with_context(|| case.name.clone())?;
-        let mut first: Option<Told> = None;
+        let mut first: Option<Observed> = None;
         let mut seen = HashSet::new();
-        for (front_end, _) in FRONT_ENDS {
+        for (event_source, _) in EVENT_SOURCES {
             for variant in variants(number) {
                 if !passes(&request, variant) {
                     continue;
                 }
-                let event = source::event(&request, P::ROUTE, front_end, variant).to_string();
+                let event = source::event(&request, P::ROUTE, event_source, variant).to_string();
                 if !seen.insert(event.clone()) {
                     continue;
                 }
-                let told = tell::<P>(case, now, &event).await;
-                let (answer, payments) = told
-                    .with_context(|| format!("{}, {front_end}, {variant:?}: {event}", case.name))?;
-                check_form(front_end, &answer).with_context(|| case.name.clone())?;
-                // The first is the golden answer; then all have to be the first.
+                let observed = tell::<P>(case, now, &event).await;
+                let (response, payments) = observed.with_context(|| {
+                    format!("{}, {event_source}, {variant:?}: {event}", case.name)
+                })?;
+                check_form(event_source, &response).with_context(|| case.name.clone())?;
+                // The first is the golden response; then all have to be the first.
                 if first.is_none() {
-                    case.check_answer(&known(now), &answer)
+                    case.check_response(&known(now), &response)
                         .with_context(|| case.name.clone())?;
                 }
-                let told = (answer.status, answer.headers, answer.body, payments);
-                let first = first.get_or_insert_with(|| told.clone());
+                let observed = (response.status, response.headers, response.body, payments);
+                let first = first.get_or_insert_with(|| observed.clone());
                 ensure!(
-                    told == *first,
-                    "{}, {front_end}, {variant:?}\n  is        {told:?}\n  should be {first:?}",
+                    observed == *first,
+                    "{}, {event_source}, {variant:?}\n  is {observed:?}\n  not {first:?}",
                     case.name
                 );
             }
         }
-        ensure!(first.is_some(), "{} passes no front end", case.name);
+        ensure!(first.is_some(), "{} passes no event source", case.name);
         counted.cases += 1;
         counted.events += seen.len();
     }
@@ -209,14 +212,14 @@ pub async fn one_answer<P: Provider>(cases: &[Case]) -> Result<Counted> {
 }
 
 /// Status, headers, body, and what is stored afterwards.
-type Told = (
+type Observed = (
     u16,
     BTreeMap<String, String>,
     String,
     BTreeMap<String, Option<Payment>>,
 );
 
-/// What the placeholders of a golden answer stand for.
+/// The values of a golden response's placeholders.
 fn known(now: Timestamp) -> BTreeMap<&'static str, String> {
     let at = milliseconds(now);
     BTreeMap::from([
@@ -227,23 +230,24 @@ fn known(now: Timestamp) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// The answer to one event, and the payments afterwards.
+/// The response to one event, and the payments afterwards.
 async fn tell<P: Provider>(
     case: &Case,
     now: Timestamp,
     event: &str,
-) -> Result<(Answer, BTreeMap<String, Option<Payment>>)> {
+) -> Result<(ProviderResponse, BTreeMap<String, Option<Payment>>)> {
     let tables = Tables::with(&case.given)?;
     let service =
         CancelService::<P, _>::with_clock(tables.clone(), &caching(Duration::ZERO), Still(now));
-    let answer = call(&Handler(service), REQUEST_ID, 0, event).await?;
+    let response = call(&Handler(service), REQUEST_ID, 0, event).await?;
     let keys = case.given.payments.iter();
     let keys = keys.filter_map(|item| item["pk"].as_str());
     let stored = keys.map(|pk| (pk.to_owned(), tables.memory.payment(pk)));
-    Ok((answer, stored.collect()))
+    Ok((response, stored.collect()))
 }
 
-/// The tables of a golden case in memory: some hundred thousand calls are too many for a database. The golden runs have a real one.
+/// The tables of a golden case in memory, because some hundred thousand calls are too many for a
+/// database. The golden tests use DynamoDB's engine.
 #[derive(Clone, Default)]
 struct Tables {
     memory: Arc<MemoryStore>,
@@ -298,7 +302,7 @@ impl Payments for Tables {
         if self.lossy {
             return Err(StoreError::Undecided);
         }
-        // The one thing in an answer that would differ from call to call.
+        // The one part of a response that would differ between calls.
         let mut transition = transition.clone();
         CANCELLATION_ID.clone_into(&mut transition.cancellation.id);
         self.memory.transition(&transition, budget).await

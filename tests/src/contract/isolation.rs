@@ -1,8 +1,9 @@
-//! Strangers: random attempts on what is not the caller's, each in two worlds that differ only in what is not the caller's.
-//!
-//! In the one, the tables are full of other merchants' and other providers' payments and credentials, under the very ids that are asked for;
-//! in the other they are not there. The caller must not be able to tell: same answers, byte for byte, and same requests to the store.
-//! Nothing may be canceled in either.
+//! Random requests for what is not the caller's, each in two worlds that differ only in that.
+//! //!
+//! In one world, the tables are full of other merchants' and other providers' payments and
+//! credentials under the requested ids; in the other, they are missing. The caller must see no
+//! difference: same responses, byte for byte, and same requests to the store. Nothing may be
+//! canceled in either.
 
 use std::{collections::BTreeSet, env, time::Duration};
 
@@ -18,18 +19,18 @@ use crate::{
     stage::{Stage, WARM, canceling, shortest},
 };
 
-/// So many attempts unless `STRANGERS` says otherwise.
+/// The default of `ISOLATION_ATTEMPTS`.
 const ATTEMPTS: usize = 1_000;
 
 const MERCHANTS: [&str; 6] = ["m_1", "m_2", "m_11", "M_1", "m_1 ", "m_demo"];
-/// Tries `STRANGERS` attempts, from a seed that is printed where one succeeds.
-pub(super) async fn strangers<P: Provider>(cases: &[Case]) -> Result<()> {
-    let number = env::var("STRANGERS")
+/// Tries `ISOLATION_ATTEMPTS` attempts, from a seed that is printed where one succeeds.
+pub(super) async fn isolation<P: Provider>(cases: &[Case]) -> Result<()> {
+    let number = env::var("ISOLATION_ATTEMPTS")
         .ok()
         .map(|text| text.parse())
         .transpose()?;
     let number = number.unwrap_or(ATTEMPTS);
-    let seed = env::var("STRANGERS_SEED")
+    let seed = env::var("ISOLATION_SEED")
         .ok()
         .map(|text| text.parse())
         .transpose()?;
@@ -43,7 +44,9 @@ pub(super) async fn strangers<P: Provider>(cases: &[Case]) -> Result<()> {
         let kind = one::<P>(case, &providers, Rng::with_seed(attempt))
             .await
             .with_context(|| {
-                format!("attempt {attempt}: play it with STRANGERS=1 STRANGERS_SEED={attempt}")
+                format!(
+                    "attempt {attempt}: play it with ISOLATION_ATTEMPTS=1 ISOLATION_SEED={attempt}"
+                )
             })?;
         kinds.insert(kind);
     }
@@ -62,14 +65,14 @@ enum Kind {
     /// A payment of another provider, of the same merchant, with a credential that is right.
     AnotherProviders,
     /// Any payment, with a credential that is right with another provider.
-    ForeignCredential,
+    MisplacedCredential,
 }
 
 async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) -> Result<Kind> {
     let kind = match random.u8(..3) {
         0 => Kind::AnotherMerchants,
         1 => Kind::AnotherProviders,
-        _ => Kind::ForeignCredential,
+        _ => Kind::MisplacedCredential,
     };
     let me = MERCHANTS[random.usize(..MERCHANTS.len())];
     let own = case
@@ -82,19 +85,19 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
     let id = payment_id(known, &mut random);
 
     // What is not mine.
-    let mut strangers: Vec<(String, Payment)> = Vec::new();
+    let mut isolation: Vec<(String, Payment)> = Vec::new();
     let mut put = |pk: String| -> Result<()> {
-        strangers.push((pk, payment(own)?));
+        isolation.push((pk, payment(own)?));
         Ok(())
     };
     for provider in providers {
         for merchant in MERCHANTS {
-            let foreign = match kind {
+            let others = match kind {
                 Kind::AnotherMerchants => provider == P::NAME && merchant != me,
                 Kind::AnotherProviders => provider != P::NAME && merchant == me,
-                Kind::ForeignCredential => true,
+                Kind::MisplacedCredential => true,
             };
-            if foreign {
+            if others {
                 put(format!("{provider}#{merchant}#{id}"))?;
                 put(format!("{provider}#{merchant}#{known}"))?;
             }
@@ -115,7 +118,7 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
     let mut seen = Vec::new();
     for full in [true, false] {
         let tables = Recorder::default();
-        if kind == Kind::ForeignCredential {
+        if kind == Kind::MisplacedCredential {
             for provider in providers
                 .iter()
                 .filter(|provider| full && *provider != P::NAME)
@@ -125,35 +128,40 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
         } else {
             tables.put_credential(&format!("{}#{key_id}", P::NAME), record.clone());
         }
-        for (pk, payment) in strangers.iter().filter(|_| full) {
+        for (pk, payment) in isolation.iter().filter(|_| full) {
             tables.put(pk, payment.clone());
         }
         let service = service::<P>(&tables, Duration::from_secs(60), now);
-        let reply = respond(&service, request(&event)).await;
-        let reply = (reply.status(), reply.headers().clone(), reply.into_body());
-        for (pk, payment) in strangers.iter().filter(|_| full) {
+        let response = respond(&service, request(&event)).await;
+        let response = (
+            response.status(),
+            response.headers().clone(),
+            response.into_body(),
+        );
+        for (pk, payment) in isolation.iter().filter(|_| full) {
             ensure!(
                 tables.payment(pk).as_ref() == Some(payment),
                 "{pk} was changed: {kind:?}, {me}, {id:?}"
             );
         }
-        seen.push((reply, tables.take()));
+        seen.push((response, tables.take()));
     }
     let (there, missing) = (&seen[0], &seen[1]);
     ensure!(
         there == missing,
         "{kind:?}, {me} asking for {id:?}: {there:?}\nwhere nothing is, {missing:?}"
     );
-    // What names no payment by its looks, a path that climbs, is refused without a look, there and anywhere.
+    // A path that names no payment, or that climbs, is refused without a store request, here and
+    // elsewhere.
     ensure!(
         !there.1.is_empty() || id.contains('/'),
-        "the store was not asked: {:?}",
+        "the store got no request: {:?}",
         there.0
     );
     Ok(kind)
 }
 
-/// An id to ask for: the known one, or one that tries to be another key.
+/// An id to request: the known one, or one that imitates another key.
 fn payment_id(known: &str, random: &mut Rng) -> String {
     let other = MERCHANTS[random.usize(..MERCHANTS.len())];
     match random.u8(..12) {
@@ -177,7 +185,7 @@ fn payment_id(known: &str, random: &mut Rng) -> String {
     }
 }
 
-/// The case's event, which asks for `id` wherever it asked for `known`.
+/// The case's event with `id` wherever it had `known`.
 fn addressed(case: &Case, known: &str, id: &str) -> Result<String> {
     let mut case = case.clone();
     case.event["rawPath"] = json!(replaced(&case.event["rawPath"], known, id)?);
@@ -199,8 +207,8 @@ fn replaced(value: &Value, known: &str, id: &str) -> Result<String> {
     Ok(value.as_str().context("a text")?.replace(known, id))
 }
 
-/// Another merchant's payment: same status, same headers, same bytes, same requests to the store as one that does not exist.
-pub(super) async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
+/// Another merchant's payment: same status, headers, bytes and store requests as a missing one.
+pub(super) async fn another_merchants<P: Provider>(cases: &[Case]) -> Result<()> {
     let case = canceling(cases)?;
     let stage = Stage::<P>::set(None, WARM).await?;
     for credential in &case.given.credentials {
@@ -224,11 +232,11 @@ pub(super) async fn foreign<P: Provider>(cases: &[Case]) -> Result<()> {
         item["pk"] = json!(format!("{provider}#m_somebody_else#{payment}"));
         stage.tables.put("payments", item)?;
     }
-    let foreign = stage.provider.invoke(&call.request_id, &event).await?;
-    ensure!(foreign == missing, "{foreign:?}\ninstead of\n{missing:?}");
+    let another = stage.provider.invoke(&call.request_id, &event).await?;
+    ensure!(another == missing, "{another:?}\ninstead of\n{missing:?}");
     ensure!(
         stage.proxy.take() == asked_for_missing,
-        "the store was asked differently"
+        "the store got other requests"
     );
     Ok(())
 }
