@@ -17,7 +17,7 @@ fn root() -> PathBuf {
 }
 
 /// The tree's files whose names fit, with their texts.
-fn files(patterns: &[&str]) -> BTreeMap<String, String> {
+pub(crate) fn files(patterns: &[&str]) -> BTreeMap<String, String> {
     let listed = Command::new("git")
         .args(["ls-files", "-co", "--exclude-standard", "--"])
         .args(patterns)

@@ -14,6 +14,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::pages::files;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -27,6 +29,47 @@ fn nothing_of_a_provider_is_missing_and_nothing_belongs_to_none() {
     );
     assert_eq!(drift.complaints, Vec::<String>::new());
     assert!(drift.providers >= 5 && drift.cases >= 800 && drift.rows >= 50 && drift.requests >= 20);
+}
+
+/// What a sixth provider touches outside its folders in `functions` and `events`.
+const LISTS: [&str; 9] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "infra/openapi.yaml",
+    "infra/providers/Cargo.toml",
+    "infra/providers/src/lib.rs",
+    "infra/template.yaml",
+    "tests/bench/instructions.json",
+    "tests/fuzz/src/provider.rs",
+];
+
+/// Examples and results, which are complete without a sixth provider.
+const EXAMPLES: [&str; 10] = [
+    "functions/README.md",
+    "infra/admin/tests/admin/payments.rs",
+    "infra/local/README.md",
+    "infra/local/tests/stack.rs",
+    "tests/bench/arms.json",
+    "tests/bench/results.md",
+    "tests/bench/results.svg",
+    "tests/bugs/list.rs",
+    "tests/deploy/emulator.py",
+    "tests/window/window.test.mjs",
+];
+
+#[test]
+fn no_other_file_lists_all_providers() {
+    let names = folders(&root().join("functions"));
+    let files = files(&["*"]);
+    let lists_all = |text: &String| {
+        let text = text.to_lowercase();
+        names.iter().all(|name| text.contains(name))
+    };
+    let found: BTreeSet<_> = (files.iter())
+        .filter_map(|(file, text)| lists_all(text).then_some(file.as_str()))
+        .collect();
+    assert_eq!(found, LISTS.into_iter().chain(EXAMPLES).collect());
 }
 
 #[test]
@@ -48,7 +91,6 @@ fn missing_and_left_over_parts_are_reported() {
         "events",
         "functions",
         "infra/template.yaml",
-        "infra/providers/demo",
     ] {
         copy_all(&root().join(part), &copy.join(part));
     }
@@ -75,7 +117,7 @@ fn missing_and_left_over_parts_are_reported() {
     without("infra/template.yaml", &format!("{two}: {{Path"));
     without("Cargo.toml", &format!("= \"{two}\""));
     without("README.md", &format!("functions/{two}/README.md"));
-    fs::remove_file(copy.join(format!("infra/providers/demo/{two}.json"))).unwrap();
+    fs::remove_file(copy.join(format!("functions/{two}/demo.json"))).unwrap();
     let row = "\n\n| when | status | code | message |\n|---|---|---|---|\n\
         | never | 418 | `teapot` | short and stout |\n";
     edit(&format!("functions/{three}/README.md"), &|text| {
@@ -103,7 +145,7 @@ fn missing_and_left_over_parts_are_reported() {
         format!("infra/template.yaml: no route of {two}"),
         format!("Cargo.toml: the watch router has no route of {two}"),
         format!("README.md: no row of {two}"),
-        format!("infra/providers/demo/{two}.json: missing"),
+        format!("functions/{two}/demo.json: missing"),
         format!("functions/{three}/README.md: no golden case has 418 teapot \"short and stout\""),
         format!("functions/{four}/src/lib.rs: NAME is not {four}"),
         format!("events/{five}: refuses_a_unicorn.json belongs to no case"),
@@ -411,6 +453,6 @@ impl Drift {
         if !self.read(root, "README.md").contains(&link) {
             self.tell(format!("README.md: no row of {provider}"));
         }
-        self.read(root, &format!("infra/providers/demo/{provider}.json"));
+        self.read(root, &format!("functions/{provider}/demo.json"));
     }
 }

@@ -84,12 +84,14 @@ fn no_history_has_an_untrue_outcome() {
 }
 
 /// Everything that may be seen in a history.
-const REMARKABLE: [&str; 19] = [
+const REMARKABLE: [&str; 23] = [
     "a call is given up",
+    "a re-opened payment is canceled again",
     "a request is doubled",
     "a request is late",
     "a request is lost",
     "a response is lost",
+    "an attempt is refused",
     "an undecided call cancels the payment",
     "an undecided call changes the payment",
     "an undecided call is retried with its key",
@@ -101,8 +103,10 @@ const REMARKABLE: [&str; 19] = [
     "not cancelable, because manual",
     "not cancelable, because moved",
     "not found",
+    "re-opened since",
     "refused",
     "replayed",
+    "unavailable",
     "undecided",
 ];
 

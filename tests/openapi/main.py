@@ -26,7 +26,10 @@ def stack():
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             ready = (re.match(r"ready +(http\S+)", line) for line in process.stdout)
-            yield next(found[1] for found in ready if found)
+            url = next(found[1] for found in ready if found)
+            # It prints a line for each request, and would wait for somebody to read them.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            yield url
         finally:
             process.terminate()
 

@@ -93,6 +93,10 @@ pub enum Instead {
     ServiceUnavailable,
     /// HTTP 400, `ProvisionedThroughputExceededException`.
     Throttled,
+    /// HTTP 400, `TransactionConflictException`.
+    Conflict,
+    /// HTTP 400, `AccessDeniedException`.
+    Denied,
     /// HTTP 200 with a body that is no JSON.
     Garbage,
 }
@@ -461,6 +465,8 @@ impl Instead {
             Self::BadGateway => (502, "<html>bad gateway</html>".to_owned()),
             Self::ServiceUnavailable => (503, error("ServiceUnavailable")),
             Self::Throttled => (400, error("ProvisionedThroughputExceededException")),
+            Self::Conflict => (400, error("TransactionConflictException")),
+            Self::Denied => (400, error("AccessDeniedException")),
             Self::Garbage => (200, "\u{1}not JSON".to_owned()),
         };
         response(status, &body)

@@ -53,6 +53,10 @@ async fn what_a_real_network_breaks_is_retried_and_is_no_conflict() {
             committed,
         }));
     }
+    faults.push(Fault::Instead {
+        response: Instead::Conflict,
+        committed: false,
+    });
     for fault in faults {
         tables.put("payments", &pending()).unwrap();
         proxy.script([fault]);

@@ -10,11 +10,14 @@ import { chromium } from 'playwright-core';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-export const PROVIDERS = ['hyperswitch', 'hedgepayments', 'vtex', 'walletconnect', 'one2pays'];
+const LIST = readFileSync(`${ROOT}infra/providers/src/lib.rs`, 'utf8');
+
+/** The providers, in their order everywhere. */
+export const PROVIDERS = [...LIST.matchAll(/(\w+)\/demo\.json/g)].map(([, name]) => name);
 
 /** A provider's demo file, and its payments by id. */
 export function demo(provider) {
-  const file = JSON.parse(readFileSync(`${ROOT}infra/providers/demo/${provider}.json`, 'utf8'));
+  const file = JSON.parse(readFileSync(`${ROOT}functions/${provider}/demo.json`, 'utf8'));
   const payments = new Map(file.payments.map((item) => [item.pk.split('#')[2], item]));
   return { ...file, payments };
 }

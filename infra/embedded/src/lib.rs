@@ -3,7 +3,12 @@
 //! //!
 //! The engine is dynoxide, DynamoDB's API on SQLite. The real AWS SDK calls it over HTTP.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
@@ -17,7 +22,7 @@ use aws_sdk_dynamodb::{
         ScalarAttributeType, TimeToLiveSpecification,
     },
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use shared::store::dynamodb::{behavior_version, http_client};
 use tokio::net::TcpListener;
 
@@ -211,10 +216,14 @@ pub fn to_json(value: &AttributeValue) -> Value {
         AttributeValue::N(number) => number.parse().map_or(Value::Null, Value::Number),
         AttributeValue::Bool(flag) => Value::Bool(*flag),
         AttributeValue::L(list) => list.iter().map(to_json).collect(),
+        // Sorted, because serde_json keeps the order of insertion where any package of a build asks
+        // for that, and the SDK's has none.
         AttributeValue::M(map) => Value::Object(
             map.iter()
                 .map(|(name, value)| (name.clone(), to_json(value)))
-                .collect::<Map<_, _>>(),
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
+                .collect(),
         ),
         _ => Value::Null,
     }

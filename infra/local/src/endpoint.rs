@@ -16,9 +16,8 @@ use crate::{example::Cancel, serve};
 /// Whose the demo payments are.
 const MERCHANT: &str = "m_demo";
 
-/// A provider's file in `infra/providers/demo`: how to cancel, as whom, and what. The items are
-/// plain JSON; a string is `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null
-/// `NULL`.
+/// A provider's `demo.json`: how to cancel, as whom, and what. The items are plain JSON; a
+/// string is `S`, a number `N`, a boolean `BOOL`, an array `L`, an object `M`, null `NULL`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Demo {
@@ -39,7 +38,7 @@ pub(crate) struct Endpoint {
     pub(crate) route: &'static str,
     /// [`Provider::STATUSES`].
     pub(crate) statuses: Statuses,
-    /// Its file in `infra/providers/demo`.
+    /// Its `demo.json`.
     pub(crate) demo: Demo,
     /// The service.
     pub(crate) handler: MethodRouter,
@@ -53,7 +52,8 @@ impl Endpoint {
             name: P::NAME,
             route: P::ROUTE,
             statuses: P::STATUSES,
-            demo: serde_json::from_str(demo).with_context(|| format!("demo/{}.json", P::NAME))?,
+            demo: serde_json::from_str(demo)
+                .with_context(|| format!("functions/{}/demo.json", P::NAME))?,
             handler: serve::handler::<P>(store, settings),
         })
     }

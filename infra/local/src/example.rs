@@ -1,4 +1,4 @@
-//! One cancel of a demo payment, as its file in `demo/` describes it: a command to paste, or a
+//! One cancel of a demo payment, as its `demo.json` describes it: a command to paste, or a
 //! request to send. Both come from the same text, so they cannot drift apart.
 
 use std::{collections::HashMap, fmt::Write};

@@ -23,13 +23,6 @@ use sha2::Sha256;
 
 use process::{Stack, bash, demo, run};
 
-const PROVIDERS: [&str; 5] = [
-    "hyperswitch",
-    "hedgepayments",
-    "vtex",
-    "walletconnect",
-    "one2pays",
-];
 const HYPERSWITCH: [&str; 2] = ["api-key: snd_demo", "content-type: application/json"];
 const UUID: &str = "550e8400-e29b-41d4-a716-44665544";
 
@@ -101,7 +94,7 @@ fn try_cancel(stack: &Stack, provider: &str, id: &str) -> (u16, Value) {
 fn every_printed_command_can_be_pasted() {
     let stack = Stack::start(&["--commands"]);
     let names: Vec<_> = stack.commands.iter().map(|(name, _)| name).collect();
-    assert_eq!(names, PROVIDERS);
+    assert_eq!(names, providers::names());
     for (name, command) in &stack.commands {
         let output = bash(command, &[]);
         let (body, status) = output.trim_end().rsplit_once('\n').expect(name);
@@ -440,7 +433,10 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
     for _ in 0..3 {
         let output = demo(&kept, &[]);
         assert_eq!(output.code, Some(0), "{output:?}");
-        for (heading, _) in sections(&output.stdout).into_iter().take(PROVIDERS.len()) {
+        for (heading, _) in sections(&output.stdout)
+            .into_iter()
+            .take(providers::names().len())
+        {
             assert!(seen.insert(heading.clone()), "{heading}");
         }
     }
@@ -686,7 +682,7 @@ fn an_unknown_path_lists_the_endpoints() {
         assert!(response.head.contains("content-type: application/json"));
         let body = response.json();
         let routes = body["endpoints"].as_array().unwrap();
-        assert_eq!(routes.len(), PROVIDERS.len());
+        assert_eq!(routes.len(), providers::names().len());
         assert!(routes.contains(&json!("POST /payments/{paymentId}/cancellations")));
     }
 }
@@ -737,7 +733,13 @@ fn a_web_page_elsewhere_can_do_nothing() {
         String::new(),
     ] {
         let origin = format!("Origin: {origin}");
-        for provider in PROVIDERS {
+        for provider in [
+            "hyperswitch",
+            "hedgepayments",
+            "vtex",
+            "walletconnect",
+            "one2pays",
+        ] {
             let id = "pay_hedge_pending";
             let (path, headers, body) = cancel(provider, id);
             let headers: Vec<_> = headers

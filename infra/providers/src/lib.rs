@@ -1,7 +1,6 @@
 //! The list of the providers, with what tools and tests must know of each, as data.
 //!
-//! A sixth provider is one more entry in [`PROVIDERS`], one more line in [`visit`], and its file in
-//! `demo/`. Nothing else outside of `functions` and `tests/fuzz` lists the providers in Rust.
+//! A sixth provider is one more entry in [`PROVIDERS`] and one more line in [`visit`].
 
 use anyhow::{Context, Result, bail, ensure};
 use hmac::{Hmac, KeyInit, Mac};
@@ -121,7 +120,7 @@ pub static PROVIDERS: [Provider; 5] = [
         route: Hyperswitch::ROUTE,
         statuses: Hyperswitch::STATUSES,
         required: Hyperswitch::REQUIRED,
-        demo: include_str!("../demo/hyperswitch.json"),
+        demo: include_str!("../../../functions/hyperswitch/demo.json"),
         other_statuses: &[
             "succeeded",
             "failed",
@@ -152,7 +151,7 @@ pub static PROVIDERS: [Provider; 5] = [
         route: HedgePayments::ROUTE,
         statuses: HedgePayments::STATUSES,
         required: HedgePayments::REQUIRED,
-        demo: include_str!("../demo/hedgepayments.json"),
+        demo: include_str!("../../../functions/hedgepayments/demo.json"),
         other_statuses: &["processing", "succeeded", "failed"],
         schemes: &[Scheme {
             name: "bearer",
@@ -172,7 +171,7 @@ pub static PROVIDERS: [Provider; 5] = [
         route: Vtex::ROUTE,
         statuses: Vtex::STATUSES,
         required: Vtex::REQUIRED,
-        demo: include_str!("../demo/vtex.json"),
+        demo: include_str!("../../../functions/vtex/demo.json"),
         other_statuses: &["denied", "settled", "refunded"],
         schemes: &[Scheme {
             name: "app-key",
@@ -193,7 +192,7 @@ pub static PROVIDERS: [Provider; 5] = [
         route: WalletConnect::ROUTE,
         statuses: WalletConnect::STATUSES,
         required: WalletConnect::REQUIRED,
-        demo: include_str!("../demo/walletconnect.json"),
+        demo: include_str!("../../../functions/walletconnect/demo.json"),
         other_statuses: &["processing", "succeeded", "failed", "expired"],
         schemes: &[
             Scheme {
@@ -220,7 +219,7 @@ pub static PROVIDERS: [Provider; 5] = [
         route: One2Pays::ROUTE,
         statuses: One2Pays::STATUSES,
         required: One2Pays::REQUIRED,
-        demo: include_str!("../demo/one2pays.json"),
+        demo: include_str!("../../../functions/one2pays/demo.json"),
         other_statuses: &["succeeded", "expired", "payment_failed"],
         schemes: &[Scheme {
             name: "hmac",

@@ -105,7 +105,9 @@ pub(super) fn faults() -> Vec<Fault> {
         faults.extend([0, 1, 40, 300, usize::MAX].map(|after| Fault::Response { after, how }));
         faults.push(Fault::Late(how));
     }
-    use Instead::{BadGateway, Garbage, InternalServerError, ServiceUnavailable, Throttled};
+    use Instead::{
+        BadGateway, Conflict, Denied, Garbage, InternalServerError, ServiceUnavailable, Throttled,
+    };
     for response in [
         InternalServerError,
         BadGateway,
@@ -118,6 +120,11 @@ pub(super) fn faults() -> Vec<Fault> {
             committed,
         }));
     }
+    // Who says this has written nothing.
+    faults.extend([Conflict, Denied].map(|response| Fault::Instead {
+        response,
+        committed: false,
+    }));
     faults
 }
 
@@ -389,7 +396,22 @@ fn verify(
         "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
             require(false, "undecided, with two attempts left")?;
         }
-        "undecided" => require(says_to_retry(first), "undecided without Retry-After")?,
+        "undecided" => {
+            require(says_to_retry(first), "undecided without Retry-After")?;
+            let open = cell.faults.iter().any(|fault| !is_definite(fault));
+            require(open, "undecided, and nothing was written")?;
+        }
+        // An operator has to act, and certainly nothing was written.
+        "internal" => {
+            let wrote = ours_on_it && cell.state != State::Ours;
+            require(!wrote, "an internal error, and it is canceled")?;
+            let denied = Fault::Instead {
+                response: Instead::Denied,
+                committed: false,
+            };
+            let is_denied = cell.faults.contains(&denied);
+            require(is_denied, "an internal error, and nothing is wrong")?;
+        }
         _ => require(false, "a response without a cause")?,
     }
     // On a working network, a retry must get a definite outcome. With its key, the same one as
@@ -423,7 +445,22 @@ fn says_to_retry(observed: &Observed) -> bool {
     observed.response.status >= 500 && observed.response.headers.contains_key("retry-after")
 }
 
-/// What reads as a response is not observed for again.
+/// The store's own word that it wrote nothing, or that it did.
+fn is_definite(fault: &Fault) -> bool {
+    use Instead::{Conflict, Denied, Throttled};
+    matches!(
+        fault,
+        Fault::None
+            | Fault::Twice
+            | Fault::Slow(_)
+            | Fault::Instead {
+                response: Conflict | Denied | Throttled,
+                ..
+            }
+    )
+}
+
+/// What reads as a response is not retried.
 fn is_garbage(fault: &Fault) -> bool {
     matches!(
         fault,

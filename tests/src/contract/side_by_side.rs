@@ -88,7 +88,7 @@ impl Observed {
         match self.outcome.as_deref() {
             None => "silent",
             Some("undecided") => "undecided",
-            Some("unavailable") if !self.canceled => "true",
+            Some("unavailable" | "internal") if !self.canceled => "true",
             Some("canceled") if self.canceled => "true",
             Some(_) => "UNTRUE",
         }

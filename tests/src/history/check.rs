@@ -3,7 +3,7 @@
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester};
 
 use super::{
-    Call, Cancellation, Event, History, Id, Item, Number, Operation, Outcome, spec::Payment,
+    Call, Cancellation, Event, Fault, History, Id, Item, Number, Operation, Outcome, spec::Payment,
 };
 
 /// Checks a history whose [`Event::Wrote`] are all of the store's writes.
@@ -11,7 +11,7 @@ use super::{
 /// # Errors
 /// The violation.
 pub fn check(history: &History) -> Result<(), String> {
-    one_transition(history)?;
+    one_transition_a_key(history)?;
     for (number, call) in history.calls.iter().enumerate() {
         Course::of(history, number)?.has_its_cause(history, *call)?;
     }
@@ -29,32 +29,65 @@ pub fn linearizable(history: &History) -> Result<(), String> {
         statuses: history.statuses,
         anonymous: history.anonymous,
         item: history.first,
+        reopened: false,
     });
     // The tester tries its threads in order, and all orders of the open calls where it must.
     // Sorting finds an order sooner: calls that ended first, then open ones that changed the
-    // payment, then those that might have. It does not decide whether there is one.
+    // payment, in that order, then those that might have. It does not decide whether there is one.
+    // An open call that is known to have changed nothing is left out.
     let clients = history.calls.iter().map(|call| call.client + 1).max();
+    let wrote = |number: Number| {
+        let by_it = |event: &Event| matches!(event, Event::Wrote(n, _) if *n == number);
+        history.events.iter().position(by_it)
+    };
     let thread = |number: Number, call: Call| {
         let ended = |event: &Event| matches!(event, Event::Responded(n, _) if *n == number);
-        let wrote = |event: &Event| matches!(event, Event::Wrote(n, _) if *n == number);
         if history.events.iter().any(ended) {
-            return call.client;
+            return Some(call.client);
         }
-        let rank = if history.events.iter().any(wrote) {
-            0
-        } else {
-            1
+        let rank = match wrote(number) {
+            Some(at) => at,
+            None if history.anonymous => history.events.len() + number,
+            None => return None,
         };
-        clients.unwrap_or_default() + rank * history.calls.len() + number
+        Some(clients.unwrap_or_default() + rank)
+    };
+    // If the payment is re-opened, an attempt whose response is lost, or that comes late, can make
+    // the transition although another attempt of its call is refused. It counts as a call of its
+    // own. `has_its_cause` holds each refused call to that.
+    let parted = |number: Number| {
+        use Fault::{Doubled, Late, ResponseLost};
+        use Outcome::{KeyReused, NotCancelable, Refused, Reopened};
+        let any = |what: &dyn Fn(&Event) -> bool| history.events.iter().any(what);
+        let is_open = |fault: &Fault| matches!(fault, Late | Doubled | ResponseLost);
+        let is_refusal = |outcome: &Outcome| {
+            matches!(
+                outcome,
+                NotCancelable(_) | KeyReused | Reopened(_) | Refused(_)
+            )
+        };
+        let had = any(
+            &|event| matches!(event, Event::Befell(n, fault) if *n == number && is_open(fault)),
+        );
+        let refused =
+            any(&|event| matches!(event, Event::Responded(n, o) if *n == number && is_refusal(o)));
+        history.is_reopened() && had && refused && (history.anonymous || wrote(number).is_some())
     };
     for event in &history.events {
         match *event {
             Event::Called(number) => {
                 let call = call(history, number)?;
-                tester.on_invoke(thread(number, call), (number, call.operation))?;
+                if let Some(thread) = thread(number, call) {
+                    tester.on_invoke(thread, (number, call.operation))?;
+                }
+                if parted(number) {
+                    let all =
+                        clients.unwrap_or_default() + history.events.len() + history.calls.len();
+                    tester.on_invoke(all + number, (number, call.operation))?;
+                }
             }
             Event::Responded(number, outcome) => {
-                tester.on_return(thread(number, call(history, number)?), outcome)?;
+                tester.on_return(call(history, number)?.client, outcome)?;
             }
             Event::Undecided(_) | Event::Befell(..) | Event::Wrote(..) => {}
         }
@@ -71,30 +104,34 @@ fn call(history: &History, number: Number) -> Result<Call, String> {
     call.ok_or_else(|| format!("#{number} is no call"))
 }
 
-/// A payment is canceled at most once, never if only a person may cancel it, and never from a
-/// status that is not cancelable.
-fn one_transition(history: &History) -> Result<(), String> {
+/// Each key cancels a payment at most once, never if only a person may cancel it, and never from a
+/// status that is not cancelable. Only a canceled payment is re-opened.
+fn one_transition_a_key(history: &History) -> Result<(), String> {
+    let made = history.first.and_then(|item| item.cancellation);
+    let mut tokens: Vec<_> = made.map(|made| made.token).into_iter().collect();
     let mut before = history.first;
     for event in &history.events {
         if let Event::Wrote(number, item) = event {
-            let open = before.is_some_and(|before| {
-                history.statuses.cancelable.contains(&before.status)
-                    && !(before.manual && item.cancellation.is_some())
+            let operation = call(history, *number)?.operation;
+            let open = before.is_some_and(|before| match operation.words(&history.statuses) {
+                Some((from, _)) => from.contains(&before.status),
+                None => history.statuses.cancelable.contains(&before.status) && !before.manual,
             });
             if !open {
                 return Err(format!(
                     "#{number} changed a payment that was not open to it"
                 ));
             }
+            if let Operation::Cancel { token, .. } = operation {
+                if tokens.contains(&token) {
+                    return Err(format!("#{number} made its key's second transition"));
+                }
+                tokens.push(token);
+            }
             before = Some(*item);
         }
     }
-    let word = history.statuses.canceled;
-    let canceled = |event: &&Event| matches!(event, Event::Wrote(_, item) if item.status == word);
-    match history.events.iter().filter(canceled).count() {
-        0 | 1 => Ok(()),
-        transitions => Err(format!("{transitions} transitions to canceled")),
-    }
+    Ok(())
 }
 
 /// The course of one call.
@@ -104,6 +141,7 @@ struct Course<'h> {
     ended: usize,
     outcome: Option<&'h Outcome>,
     undecided: bool,
+    /// Those that leave it open what the store did.
     faults: usize,
     wrote: Vec<&'h Item>,
 }
@@ -123,7 +161,9 @@ impl<'h> Course<'h> {
         for (at, event) in history.events.iter().enumerate() {
             match event {
                 Event::Called(n) if *n == number => called = Some(at),
-                Event::Befell(n, _) if *n == number => course.faults += 1,
+                Event::Befell(n, fault) if *n == number && *fault != Fault::Refused => {
+                    course.faults += 1;
+                }
                 Event::Wrote(n, item) if *n == number => course.wrote.push(item),
                 Event::Responded(n, outcome) if *n == number => {
                     course.outcome = Some(outcome);
@@ -159,8 +199,18 @@ impl<'h> Course<'h> {
         };
         let (token, fingerprint) = match call.operation {
             Operation::Cancel { token, fingerprint } => (Some(token), fingerprint),
-            Operation::Capture | Operation::Fail | Operation::Expire => (None, 0),
+            Operation::Capture | Operation::Fail | Operation::Expire | Operation::Reopen => {
+                (None, 0)
+            }
         };
+        // If the payment was re-opened since, one of its attempts may have written all the same.
+        let reopens = |n: &Number| {
+            let call = history.calls.get(*n);
+            call.is_some_and(|call| call.operation == Operation::Reopen)
+        };
+        let is_reopening = |event: &Event| matches!(event, Event::Wrote(n, _) if reopens(n));
+        let since = history.events.get(self.called..).unwrap_or_default();
+        let wrote_nothing = self.wrote.is_empty() || since.iter().any(is_reopening);
         let of_its_key = |made: &Cancellation| Some(made.token) == token;
         let was = |what: &dyn Fn(Option<&Item>) -> bool| self.was(history, what);
         match outcome {
@@ -168,7 +218,8 @@ impl<'h> Course<'h> {
                 item,
                 replayed: false,
             } => require(
-                self.wrote == [item] && item.status == history.statuses.canceled,
+                matches!(self.wrote.as_slice(), [wrote] if *wrote == item)
+                    && item.status == history.statuses.canceled,
                 "reported canceled, but did not cancel the payment",
             ),
             Outcome::Canceled {
@@ -194,12 +245,10 @@ impl<'h> Course<'h> {
                 )
             }
             Outcome::NotCancelable(item) => {
+                require(wrote_nothing, "was refused, and changed the payment")?;
+                let canceled = item.status == history.statuses.canceled;
                 require(
-                    self.wrote.is_empty(),
-                    "was refused, and changed the payment",
-                )?;
-                require(
-                    !item.cancellation.as_ref().is_some_and(of_its_key),
+                    !(canceled && item.cancellation.as_ref().is_some_and(of_its_key)),
                     "got a conflict with its own key's cancel",
                 )?;
                 let open = history.statuses.cancelable.contains(&item.status);
@@ -216,11 +265,21 @@ impl<'h> Course<'h> {
                 self.wrote.is_empty(),
                 "reported that nothing was written, but it was",
             ),
-            Outcome::KeyReused => {
+            Outcome::Reopened(item) => {
+                require(wrote_nothing, "was refused, and changed the payment")?;
+                let open = history.statuses.cancelable.contains(&item.status);
+                let own = item.cancellation.filter(of_its_key);
                 require(
-                    self.wrote.is_empty(),
-                    "was refused, and changed the payment",
+                    open && own.is_some_and(|made| made.fingerprint == fingerprint),
+                    "reported a re-opened payment that its key had not canceled",
                 )?;
+                require(
+                    was(&|there| there == Some(item)),
+                    "reported a payment state that never existed during the call",
+                )
+            }
+            Outcome::KeyReused => {
+                require(wrote_nothing, "was refused, and changed the payment")?;
                 let otherwise =
                     |made: &Cancellation| of_its_key(made) && made.fingerprint != fingerprint;
                 require(
@@ -241,14 +300,12 @@ impl<'h> Course<'h> {
                 )
             }
             Outcome::Moved => require(
-                self.wrote.first().map(|item| item.status) == call.operation.word(),
+                self.wrote.first().map(|item| item.status)
+                    == call.operation.words(&history.statuses).map(|(_, to)| to),
                 "reported moved, but did not move the payment",
             ),
             Outcome::Refused(reported) => {
-                require(
-                    self.wrote.is_empty(),
-                    "was refused, and changed the payment",
-                )?;
+                require(wrote_nothing, "was refused, and changed the payment")?;
                 require(
                     was(&|there| there == reported.as_ref()),
                     "reported a payment state that never existed during the call",

@@ -20,7 +20,9 @@ use futures_util::FutureExt;
 use shared::{
     auth::Merchant,
     budget::Budget,
-    cancel::{Cancel, CancelError, PaymentKey, Payments, Transition, TransitionResult, cancel},
+    cancel::{
+        Cancel, CancelError, KeyReuse, PaymentKey, Payments, Transition, TransitionResult, cancel,
+    },
     clock::Timestamp,
     error::StoreError,
     idempotency::{self, Fingerprint, IdempotencyKey},
@@ -94,11 +96,15 @@ pub enum Flaw {
     ReplayWithNewId,
     /// The client is left undecided without need.
     UndecidedWithoutNeed,
+    /// The condition does not know the token of the payment.
+    TokenNotInTheCondition,
+    /// What the last attempt met decides, whatever became of the others.
+    LastAttemptDecides,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::TokenIgnored,
         Self::TokenOfTheAttempt,
         Self::IdOfTheAttempt,
@@ -112,6 +118,8 @@ impl Flaw {
         Self::ReplayWithNewTime,
         Self::ReplayWithNewId,
         Self::UndecidedWithoutNeed,
+        Self::TokenNotInTheCondition,
+        Self::LastAttemptDecides,
     ];
 }
 
@@ -253,13 +261,15 @@ struct Weather {
 
 impl Weather {
     fn draw(random: &mut Rng) -> Self {
-        use Fault::{Doubled, Late, RequestLost, ResponseLost};
+        use Fault::{Doubled, Late, Refused, RequestLost, ResponseLost};
         Self {
             faults_in_100: [0, 25, 50, 75, 90][random.usize(..5)],
-            kinds: match random.u8(..4) {
+            kinds: match random.u8(..6) {
                 0 => &[RequestLost, Late],
                 1 => &[ResponseLost, Late],
-                _ => &[RequestLost, ResponseLost, Doubled, Late],
+                2 => &[ResponseLost, Refused],
+                3 => &[Refused],
+                _ => &[RequestLost, ResponseLost, Doubled, Late, Refused],
             },
         }
     }
@@ -285,6 +295,7 @@ struct Record {
     /// What will reach the store later.
     held_back: Vec<(Number, Message)>,
     retries: usize,
+    reopened: bool,
 }
 
 /// What is sent to the store.
@@ -314,6 +325,7 @@ impl World {
                 ids: Vec::with_capacity(CALLS),
                 held_back: Vec::new(),
                 retries: 0,
+                reopened: false,
             }),
         }
     }
@@ -417,6 +429,12 @@ impl World {
                 payment.manual_cancellation = false;
                 self.table.put_payment(PK, payment);
             }
+            (Some(Flaw::TokenNotInTheCondition), Some(mut payment))
+                if STATUSES.cancelable.contains(&payment.status.as_str()) =>
+            {
+                payment.cancellation = None;
+                self.table.put_payment(PK, payment);
+            }
             (Some(Flaw::NothingDone), Some(payment))
                 if STATUSES.cancelable.contains(&payment.status.as_str()) =>
             {
@@ -451,10 +469,12 @@ impl World {
 
     /// Another service's write: conditional, as the data model requires.
     fn move_on(&self, operation: Operation, before: Option<Payment>) -> TransitionResult {
-        match (before, operation.word()) {
-            (Some(mut payment), Some(word))
-                if STATUSES.cancelable.contains(&payment.status.as_str()) =>
+        let again = operation == Operation::Reopen && self.lock().reopened;
+        match (before, operation.words(&STATUSES)) {
+            (Some(mut payment), Some((from, word)))
+                if from.contains(&payment.status.as_str()) && !again =>
             {
+                self.lock().reopened |= operation == Operation::Reopen;
                 payment.status = word.to_owned();
                 self.table.put_payment(PK, payment.clone());
                 TransitionResult::Transitioned(payment)
@@ -473,13 +493,16 @@ impl World {
             Err(CancelError::NotCancelable(payment)) => {
                 Outcome::NotCancelable(record.reported(&payment))
             }
-            Err(CancelError::KeyReused(_)) => Outcome::KeyReused,
+            Err(CancelError::KeyReused(KeyReuse::OtherRequest)) => Outcome::KeyReused,
+            Err(CancelError::KeyReused(KeyReuse::Reopened(payment))) => {
+                Outcome::Reopened(record.reported(&payment))
+            }
             Err(CancelError::NotFound) => Outcome::NotFound,
             Err(CancelError::Undecided { .. }) => return None,
+            Err(CancelError::Unavailable) => Outcome::Unavailable,
             Err(
                 CancelError::Malformed(_)
                 | CancelError::NoSuchEndpoint
-                | CancelError::Unavailable
                 | CancelError::Unauthenticated
                 | CancelError::Forbidden
                 | CancelError::Internal,
@@ -601,14 +624,16 @@ async fn call(world: Arc<World>, number: Number) -> Option<Outcome> {
         fingerprint: request,
     } = operation
     else {
-        return match way.send(Message::Move(operation), 1).await? {
-            TransitionResult::Transitioned(_) => Some(Outcome::Moved),
-            TransitionResult::ConditionFailed(payment) => {
+        return match way.send(Message::Move(operation), 1).await {
+            Ok(TransitionResult::Transitioned(_)) => Some(Outcome::Moved),
+            Ok(TransitionResult::ConditionFailed(payment)) => {
                 let record = way.world.lock();
                 Some(Outcome::Refused(
                     payment.map(|payment| record.reported(&payment)),
                 ))
             }
+            Err(StoreError::Unavailable) => Some(Outcome::Unavailable),
+            Err(StoreError::Undecided | StoreError::Internal) => None,
         };
     };
     let key = match token {
@@ -658,15 +683,15 @@ impl Payments for Way {
         }
         let message = Message::Transition(Box::new(transition.clone()));
         match self.send(message, ATTEMPTS).await {
-            Some(result) => {
+            Ok(result) => {
                 let refused = matches!(result, TransitionResult::ConditionFailed(_));
                 self.refused.store(refused, Ordering::Relaxed);
                 Ok(result)
             }
-            None if flaw == Some(Flaw::SilenceIsRefusal) => {
+            Err(_) if flaw == Some(Flaw::SilenceIsRefusal) => {
                 Ok(TransitionResult::ConditionFailed(None))
             }
-            None if flaw == Some(Flaw::SilenceIsSuccess) => {
+            Err(_) if flaw == Some(Flaw::SilenceIsSuccess) => {
                 Ok(TransitionResult::Transitioned(payment_of(
                     &Item {
                         status: "canceled",
@@ -676,16 +701,21 @@ impl Payments for Way {
                     "",
                 )))
             }
-            None => Err(StoreError::Undecided),
+            Err(error) => Err(error),
         }
     }
 }
 
 impl Way {
     /// Sends a message until there is an outcome, `attempts` times at most.
-    async fn send(&self, message: Message, attempts: usize) -> Option<TransitionResult> {
+    async fn send(
+        &self,
+        message: Message,
+        attempts: usize,
+    ) -> Result<TransitionResult, StoreError> {
         let Self { world, number, .. } = self;
         let mut message = message;
+        let mut lost = false;
         for attempt in 0..attempts {
             if attempt > 0
                 && let Message::Transition(transition) = &mut message
@@ -699,7 +729,7 @@ impl Way {
             let fault = world.draw(*number);
             pause().await;
             let result = match fault {
-                Some(Fault::RequestLost | Fault::Deadline) => None,
+                Some(Fault::RequestLost | Fault::Deadline | Fault::Refused) => None,
                 Some(Fault::Late) => {
                     world.hold_back(*number, &message);
                     None
@@ -726,11 +756,17 @@ impl Way {
                 None => Some(world.deliver(*number, &message)),
             };
             pause().await;
-            if result.is_some() {
-                return result;
+            if let Some(result) = result {
+                return Ok(result);
             }
+            let earlier = lost && world.flaw != Some(Flaw::LastAttemptDecides);
+            lost = earlier || fault != Some(Fault::Refused);
         }
-        None
+        Err(if lost {
+            StoreError::Undecided
+        } else {
+            StoreError::Unavailable
+        })
     }
 
     async fn get_then_put(&self, message: &Message) -> TransitionResult {

@@ -65,17 +65,21 @@ pub enum Operation {
     Fail,
     /// That it be expired.
     Expire,
+    /// That it be re-opened, once it is canceled. No payment is re-opened twice.
+    Reopen,
 }
 
 impl Operation {
-    /// The status to which another service moves a payment; `None` for a cancel.
+    /// The statuses between which another service moves a payment; `None` for a cancel.
     #[must_use]
-    pub fn word(self) -> Option<&'static str> {
+    pub fn words(self, statuses: &Statuses) -> Option<(Vec<&'static str>, &'static str)> {
+        let from_open = |to| Some((statuses.cancelable.to_vec(), to));
         match self {
             Self::Cancel { .. } => None,
-            Self::Capture => Some("captured"),
-            Self::Fail => Some("failed"),
-            Self::Expire => Some("expired"),
+            Self::Capture => from_open("captured"),
+            Self::Fail => from_open("failed"),
+            Self::Expire => from_open("expired"),
+            Self::Reopen => Some((vec![statuses.canceled], statuses.cancelable[0])),
         }
     }
 }
@@ -134,6 +138,8 @@ pub enum Outcome {
     NotCancelable(Item),
     /// The key named another request.
     KeyReused,
+    /// The key canceled the payment, which was re-opened since.
+    Reopened(Item),
     /// There is no such payment.
     NotFound,
     /// Nothing was written.
@@ -174,6 +180,8 @@ pub enum Fault {
     Late,
     /// The call reaches its deadline, whatever is in flight.
     Deadline,
+    /// The store refuses an attempt, and does nothing.
+    Refused,
 }
 
 /// A call that has not begun, and has no number yet.
@@ -191,7 +199,7 @@ pub(crate) enum Wish {
 impl Wish {
     pub(crate) fn draw(random: &mut Rng) -> Self {
         match random.u8(..20) {
-            0..14 => Self::Cancel {
+            0..13 => Self::Cancel {
                 key: match random.u8(..20) {
                     0..9 => Some(1),
                     9..12 => Some(2),
@@ -200,9 +208,10 @@ impl Wish {
                 },
                 fingerprint: usize::from(random.u8(..5) == 0),
             },
-            14..16 => Self::Move(Operation::Capture),
-            16..18 => Self::Move(Operation::Fail),
-            _ => Self::Move(Operation::Expire),
+            13..15 => Self::Move(Operation::Capture),
+            15 => Self::Move(Operation::Fail),
+            16 => Self::Move(Operation::Expire),
+            _ => Self::Move(Operation::Reopen),
         }
     }
 
@@ -253,6 +262,13 @@ pub fn report(variable: &str, name: &str, number: u64, took: Duration, seen: &Se
 }
 
 impl History {
+    /// Whether a service wants to re-open the payment.
+    #[must_use]
+    pub fn is_reopened(&self) -> bool {
+        let mut calls = self.calls.iter();
+        calls.any(|call| call.operation == Operation::Reopen)
+    }
+
     /// The remarkable events in it: outcomes, faults and combinations.
     #[must_use]
     pub fn remarkable(&self) -> BTreeSet<&'static str> {
@@ -277,7 +293,16 @@ impl History {
                 Event::Befell(_, Fault::Doubled) => drop(found.insert("a request is doubled")),
                 Event::Befell(_, Fault::Late) => drop(found.insert("a request is late")),
                 Event::Befell(_, Fault::Deadline) => drop(found.insert("a call is given up")),
+                Event::Befell(_, Fault::Refused) => drop(found.insert("an attempt is refused")),
                 Event::Wrote(number, item) => {
+                    let canceled = |item: &Item| item.status == self.statuses.canceled;
+                    let mut earlier_writes = earlier.iter();
+                    if canceled(item)
+                        && earlier_writes
+                            .any(|event| matches!(event, Event::Wrote(_, item) if canceled(item)))
+                    {
+                        found.insert("a re-opened payment is canceled again");
+                    }
                     if earlier.contains(&Event::Undecided(*number)) {
                         found.insert("an undecided call changes the payment");
                         if item.status == self.statuses.canceled {
@@ -305,6 +330,7 @@ impl History {
                         found.insert("not cancelable, because moved");
                     }
                     Outcome::KeyReused => drop(found.insert("key reused")),
+                    Outcome::Reopened(_) => drop(found.insert("re-opened since")),
                     Outcome::NotFound => drop(found.insert("not found")),
                     Outcome::Unavailable => drop(found.insert("unavailable")),
                     Outcome::Moved => drop(found.insert("moved")),
@@ -357,6 +383,7 @@ impl fmt::Display for Operation {
             Self::Capture => write!(f, "capture"),
             Self::Fail => write!(f, "fail"),
             Self::Expire => write!(f, "expire"),
+            Self::Reopen => write!(f, "re-open"),
         }
     }
 }
@@ -400,6 +427,7 @@ impl fmt::Display for Outcome {
             } => write!(f, "canceled, replayed; it is {item}"),
             Self::NotCancelable(item) => write!(f, "not cancelable; it is {item}"),
             Self::KeyReused => write!(f, "key reused"),
+            Self::Reopened(item) => write!(f, "re-opened since; it is {item}"),
             Self::NotFound => write!(f, "not found"),
             Self::Unavailable => write!(f, "unavailable"),
             Self::Moved => write!(f, "moved"),

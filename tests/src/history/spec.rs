@@ -15,6 +15,8 @@ pub struct Payment {
     pub anonymous: bool,
     /// As it is now.
     pub item: Option<Item>,
+    /// It was canceled once, and is open again.
+    pub reopened: bool,
 }
 
 impl SequentialSpec for Payment {
@@ -32,8 +34,8 @@ impl SequentialSpec for Payment {
                 token,
                 fingerprint,
             }),
-            Operation::Capture | Operation::Fail | Operation::Expire => {
-                self.move_on(operation.word())
+            Operation::Capture | Operation::Fail | Operation::Expire | Operation::Reopen => {
+                self.move_on(*operation)
             }
         }
     }
@@ -53,7 +55,9 @@ impl Payment {
         let Some(item) = self.item else {
             return Outcome::NotFound;
         };
-        if self.is_open(&item) && !item.manual {
+        let open = self.is_open(&item) && !item.manual;
+        let own = item.cancellation.filter(|made| made.token == ours.token);
+        if open && own.is_none() {
             let item = Item {
                 status: self.statuses.canceled,
                 cancellation: Some(ours),
@@ -65,19 +69,34 @@ impl Payment {
                 replayed: false,
             };
         }
-        match item.cancellation.filter(|made| made.token == ours.token) {
+        let canceled = item.status == self.statuses.canceled;
+        match own.filter(|_| open || canceled) {
             Some(made) if made.fingerprint != ours.fingerprint => Outcome::KeyReused,
+            Some(_) if open => Outcome::Reopened(self.seen(item)),
             Some(_) => Outcome::Canceled {
                 item,
                 replayed: true,
             },
-            None => Outcome::NotCancelable(item),
+            None => Outcome::NotCancelable(self.seen(item)),
         }
     }
 
-    fn move_on(&mut self, to: Option<&'static str>) -> Outcome {
-        match (self.item, to) {
-            (Some(item), Some(status)) if self.is_open(&item) => {
+    /// A refusal does not say what canceled the payment.
+    fn seen(&self, item: Item) -> Item {
+        let cancellation = item.cancellation.filter(|_| !self.anonymous);
+        Item {
+            cancellation,
+            ..item
+        }
+    }
+
+    fn move_on(&mut self, operation: Operation) -> Outcome {
+        match (self.item, operation.words(&self.statuses)) {
+            (Some(item), Some((from, status)))
+                if from.contains(&item.status)
+                    && !(operation == Operation::Reopen && self.reopened) =>
+            {
+                self.reopened |= operation == Operation::Reopen;
                 self.item = Some(Item { status, ..item });
                 Outcome::Moved
             }

@@ -1,7 +1,7 @@
 //! An item of the payments table: its JSON form, what a cancel would do with it, and where it
 //! breaks the data model.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -46,11 +46,11 @@ pub(crate) fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
-/// The same of a whole item.
+/// The same of a whole item, sorted.
 pub(crate) fn object(item: &Item) -> Value {
     let members = item.iter();
     let members = members.map(|(name, value)| (name.clone(), to_json(value)));
-    Value::Object(members.collect::<Map<_, _>>())
+    Value::Object(members.collect::<BTreeMap<_, _>>().into_iter().collect())
 }
 
 /// Plain JSON as a stored value: a string becomes `S`, a number `N`, a boolean `BOOL`, an array

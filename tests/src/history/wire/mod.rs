@@ -102,9 +102,11 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
         "undecided",
         "moved",
         "a response is lost",
+        "re-opened since",
     ] {
+        let rare = remarkable == "re-opened since" && number < 150;
         ensure!(
-            number < sample || all.contains_key(remarkable),
+            number < sample || rare || all.contains_key(remarkable),
             "not seen in {number} histories: {remarkable}"
         );
     }
@@ -127,6 +129,8 @@ struct Record {
     received: Vec<Option<Received>>,
     events: Vec<Event>,
     transitions: usize,
+    /// The payment as it was when it was re-opened.
+    reopened: Option<Value>,
 }
 
 /// A response as it came.
@@ -178,9 +182,11 @@ impl Record {
                 token: Token::RequestId(owner),
                 ..
             } if !may_lack_a_key => Some(self.request_ids[owner].clone()),
-            Operation::Cancel { .. } | Operation::Capture | Operation::Fail | Operation::Expire => {
-                None
-            }
+            Operation::Cancel { .. }
+            | Operation::Capture
+            | Operation::Fail
+            | Operation::Expire
+            | Operation::Reopen => None,
         }
     }
 
@@ -308,7 +314,10 @@ impl<P: Provider> World<P> {
         }
         let canceled =
             |item: Option<Item>| item.is_some_and(|item| item.status == P::STATUSES.canceled);
-        let expected = usize::from(canceled(last) && !canceled(history.first));
+        let expected = match record.reopened {
+            Some(_) => usize::from(!canceled(history.first)) + usize::from(canceled(last)),
+            None => usize::from(canceled(last) && !canceled(history.first)),
+        };
         if record.transitions != expected {
             return Err(format!(
                 "{} transitions to canceled, where {expected} should be",
@@ -322,7 +331,7 @@ impl<P: Provider> World<P> {
     fn item(&self, record: &Record, payment: &Value, stored: &Value) -> Result<Item, String> {
         let words = [Operation::Capture, Operation::Fail, Operation::Expire]
             .into_iter()
-            .filter_map(Operation::word);
+            .filter_map(|operation| Some(operation.words(&P::STATUSES)?.1));
         let mut words = P::STATUSES
             .cancelable
             .iter()
@@ -366,9 +375,11 @@ impl<P: Provider> World<P> {
         stored: Option<&Value>,
         [first, last]: [Option<Item>; 2],
     ) -> Result<Outcome, String> {
-        let fingerprint = match record.calls[number].operation {
-            Operation::Cancel { fingerprint, .. } => fingerprint,
-            Operation::Capture | Operation::Fail | Operation::Expire => 0,
+        let (own_token, fingerprint) = match record.calls[number].operation {
+            Operation::Cancel { token, fingerprint } => (Some(token), fingerprint),
+            Operation::Capture | Operation::Fail | Operation::Expire | Operation::Reopen => {
+                (None, 0)
+            }
         };
         let (response, outcome) = match &record.received[number] {
             None => return Err(format!("#{number} got no response")),
@@ -392,39 +403,58 @@ impl<P: Provider> World<P> {
         }
         let token = record.token(number, self.requests.may_lack_a_key());
         let payment_id = payment_id(payment).map_err(|error| error.to_string())?;
-        let read = self.dictionary.read(
-            fingerprint,
-            outcome,
-            response,
-            payment_id,
-            token.as_deref(),
-            stored,
-        );
-        // A canceled payment's response shows whose token canceled it: it must be the stored one.
-        let items = read.iter().map(|item| {
-            item.map(|item| match (item.cancellation, last) {
-                (Some(reported), Some(last))
-                    if last
-                        .cancellation
-                        .is_some_and(|made| made.fingerprint == reported.fingerprint) =>
+        // The bytes show the cancellation that is stored, or was when the payment was re-opened.
+        let mut read = Vec::new();
+        for stored in [stored, record.reopened.as_ref()] {
+            let made = stored
+                .map(|stored| self.item(record, payment, stored))
+                .transpose()?;
+            let all = self.dictionary.read(
+                fingerprint,
+                outcome,
+                response,
+                payment_id,
+                token.as_deref(),
+                stored,
+            );
+            // A canceled payment's response shows whose token canceled it: the stored one.
+            read.extend(all.into_iter().map(|item| match (item, made) {
+                (Some(reported), Some(made))
+                    if reported.status == made.status
+                        && reported.cancellation.map(|made| made.fingerprint)
+                            == made.cancellation.map(|made| made.fingerprint) =>
                 {
-                    last
+                    Some(made)
                 }
-                (Some(_) | None, _) => item,
-            })
-        });
+                _ => item,
+            }));
+        }
+        let own = |item: &&Option<Item>| {
+            let made = item.and_then(|item| item.cancellation);
+            outcome == "canceled" && made.is_some_and(|made| Some(made.token) == own_token)
+        };
         // If the same bytes may mean several payments, one of them must be true.
-        let items = items.collect::<Vec<_>>();
-        let item = items
-            .iter()
-            .find(|item| [first, last].contains(item))
-            .or(items.first());
+        let item = read.iter().find(own);
+        let item = item.or_else(|| read.iter().find(|item| [first, last].contains(item)));
+        let item = item.or(read.first());
+        // A refusal does not show what canceled the payment.
+        let seen = |item: Item| Item {
+            cancellation: None,
+            ..item
+        };
+        let is_of_it = |item: &Item| {
+            let made = item.cancellation;
+            made.is_some_and(|made| made.fingerprint == fingerprint)
+        };
         match (outcome.as_str(), item) {
             ("canceled", Some(Some(item))) => Ok(Outcome::Canceled {
                 item: *item,
                 replayed: response.headers.contains_key("idempotent-replayed"),
             }),
-            ("not_cancelable", Some(Some(item))) => Ok(Outcome::NotCancelable(*item)),
+            ("not_cancelable", Some(Some(item))) => Ok(Outcome::NotCancelable(seen(*item))),
+            ("key_reused", Some(Some(item))) if is_of_it(item) => {
+                Ok(Outcome::Reopened(seen(*item)))
+            }
             ("key_reused", Some(Some(_))) => Ok(Outcome::KeyReused),
             ("not_found", Some(None)) => Ok(Outcome::NotFound),
             _ => Err(format!(
@@ -505,12 +535,19 @@ impl<P: Provider> Play<'_, P> {
                 1..50 => Cut::Reset,
                 _ => Cut::Close,
             };
-            let response = match random.u8(..5) {
+            let response = match random.u8(..6) {
                 0 => Instead::InternalServerError,
                 1 => Instead::BadGateway,
                 2 => Instead::ServiceUnavailable,
                 3 => Instead::Throttled,
-                _ => Instead::Garbage,
+                4 => Instead::Garbage,
+                _ => {
+                    script.push(faults::Fault::Instead {
+                        response: Instead::Conflict,
+                        committed: false,
+                    });
+                    continue;
+                }
             };
             script.push(match random.u8(..8) {
                 0 => faults::Fault::Request {
@@ -593,22 +630,24 @@ impl<P: Provider> Play<'_, P> {
     /// Another service moves the payment, under the condition that the data model requires. If its
     /// response is `lost`, it does not retry.
     fn move_on(&self, client: usize, operation: Operation, lost: bool) -> Result<()> {
-        let Some(word) = operation.word() else {
+        let Some((from, word)) = operation.words(&P::STATUSES) else {
             return Err(anyhow!("{operation} moves nothing"));
         };
+        let (tables, pk) = (&self.world.tables, pk(self.payment)?);
         let number = lock(&self.record).begin(client, |_| operation, None);
-        let seen = self.payment["status"]
-            .as_str()
-            .filter(|word| P::STATUSES.cancelable.contains(word));
-        let moved = self
-            .world
-            .tables
-            .move_on(pk(self.payment)?, seen.unwrap_or("none"), word);
-        let received = match moved? {
+        let found = tables.get("payments", pk)?;
+        let seen = found.as_ref().and_then(|found| found["status"].as_str());
+        let seen = seen.filter(|word| from.contains(word));
+        let again = operation == Operation::Reopen && lock(&self.record).reopened.is_some();
+        let seen = seen.filter(|_| !again).unwrap_or("none").to_owned();
+        let received = match tables.move_on(pk, &seen, word)? {
             Ok(()) => Received::Moved,
             Err(found) => Received::Refused(found),
         };
         let mut record = lock(&self.record);
+        if operation == Operation::Reopen && matches!(received, Received::Moved) {
+            record.reopened = found;
+        }
         if lost {
             record
                 .events
@@ -653,6 +692,7 @@ impl<P: Provider> Play<'_, P> {
                 }),
             ) = (&record.received[number], &record.received[again])
                 && outcome == "canceled"
+                && record.reopened.is_none()
             {
                 ensure!(
                     now == "canceled"
@@ -671,6 +711,10 @@ impl From<faults::Fault> for Fault {
         match fault {
             faults::Fault::Twice => Self::Doubled,
             faults::Fault::Late(_) => Self::Late,
+            faults::Fault::Instead {
+                response: Instead::Throttled | Instead::Conflict | Instead::Denied,
+                committed: false,
+            } => Self::Refused,
             faults::Fault::Request { .. }
             | faults::Fault::Instead {
                 committed: false, ..
