@@ -48,7 +48,7 @@ afterEach(async () => {
   assert.deepEqual(logged, []);
 });
 
-/** A page of a browser of its own. What it asks for and says goes to the lists. */
+/** A page in a new browser. Its requests and its log go to the lists. */
 async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
