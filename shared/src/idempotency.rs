@@ -115,6 +115,7 @@ mod tests {
             Fingerprint::of(&[None]),
             Fingerprint::of(&[Some(b"")]),
             Fingerprint::of(&[Some(b"a"), Some(b"")]),
+            Fingerprint::of(&[Some(b"a\x01")]),
             Fingerprint::of(&[Some(b""), Some(b"a")]),
             Fingerprint::of(&[Some(b"a"), None]),
         ];

@@ -391,8 +391,8 @@ pub(crate) const BUGS: &[Bug] = &[
         SERVICE,
         "(None, None) => Token::of_invocation(&self.invocation.request_id),",
         r#"(None, None) => Token::of_invocation(""),"#,
-        HYPERSWITCH,
-        "of_64_concurrent_cancels_in_4_processes_one_wins",
+        UNIT,
+        "without_a_key_another_request_is_no_retry",
     ),
     bug(
         "undecided is reported as internal",
@@ -537,7 +537,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "entries.insert(pk, entry);",
         "entries.entry(pk).or_insert(entry);",
         UNIT,
-        "a_revoked_key_works_for_the_ttl_and_no_longer",
+        "a_found_credential_is_cached_for_longer_than_a_missing_one",
     ),
     bug(
         "a full cache evicts live entries and keeps expired ones",
@@ -680,8 +680,8 @@ pub(crate) const BUGS: &[Bug] = &[
         SERVICE,
         "if request.body.len() > MAX_BODY {",
         "if request.body.len() > usize::MAX - 1 {",
-        UNIT,
-        "what_can_be_refused_for_free_is_refused_before_the_store_is_called",
+        HYPERSWITCH,
+        "golden::service",
     ),
     bug(
         "a panic in a provider goes through",

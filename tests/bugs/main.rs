@@ -179,11 +179,14 @@ impl Tree {
         let file = self.at.join(bug.file);
         let (right, wrong) = self.seed(bug)?;
         fs::write(&file, wrong)?;
-        let named = (self.build(bug.target)).and_then(|built| first_failure(&built, bug.test));
-        let caught = match named {
-            Ok(None) => (self.build("--workspace")).and_then(|built| first_failure(&built, "")),
-            named => named,
-        };
+        let first = |target, name| first_failure(&self.build(target)?, name);
+        let mut caught = first(bug.target, bug.test);
+        // The quick ones before all.
+        for target in ["-p shared --lib", "--workspace"] {
+            if matches!(caught, Ok(None)) {
+                caught = first(target, "");
+            }
+        }
         fs::write(&file, right)?;
         match caught? {
             Some(name) if name.contains(bug.test) => Ok(format!("`{name}`")),

@@ -24,7 +24,8 @@ class Provider:
     """An operation of the document, with the demo data of its provider."""
 
     def __init__(self, path, operation):
-        demo = json.loads((INFRA.parent / "functions" / operation['tags'][0] / "demo.json").read_text())
+        name = operation["tags"][0]
+        demo = json.loads((INFRA.parent / "functions" / name / "demo.json").read_text())
         self.parameter = re.search("{(.*)}", path)[1]
         self.url = re.compile(re.sub("{.*}", "[^/]*", path) + "$")
         self.payments = [payment["pk"].split("#", 2)[2] for payment in demo["payments"]]

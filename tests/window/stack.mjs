@@ -49,7 +49,7 @@ async function stop(child) {
 /** What a pasted command prints. */
 export const bash = (command) => execFileSync('bash', ['-euo', 'pipefail', '-c', command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], env: { ...process.env, no_proxy: '*' } });
 
-/** An item of the payments table, asked of DynamoDB itself. */
+/** An item of the payments table, read from DynamoDB itself. */
 export async function item(stack, pk) {
   const { Item } = await dynamodb(stack, 'GetItem', { TableName: 'payments', Key: { pk: { S: pk } }, ConsistentRead: true });
   return Item;

@@ -13,7 +13,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const CONTRACTS = {
   hyperswitch: { payment: 'pay_hs_requires_capture', path: (id) => `/payments/${id}/cancel`, canceled: 'cancelled', second: [400, 'IR_16'] },
   hedgepayments: { payment: 'pay_hedge_pending', path: (id) => `/v1/payments/${id}/cancel`, canceled: 'canceled', second: [412, 'payment_not_cancelable'] },
-  // VTEX's protocol answers a second cancel with the first one's cancellationId.
+  // VTEX's protocol responds to a second cancel with the first cancellationId.
   vtex: { payment: 'VTEX_APPROVED', path: (id) => `/payments/${id}/cancellations`, canceled: 'cancelled', second: [200, null] },
   walletconnect: { payment: 'pay_wcp_requires_action', path: (id) => `/v1/gateway/payment/${id}/cancel`, canceled: 'cancelled', second: [400, 'invalid_state'] },
   one2pays: {
@@ -26,7 +26,7 @@ const CONTRACTS = {
 
 const HYPERSWITCH = { 'api-key': 'snd_demo', 'content-type': 'application/json' };
 
-let browser, stack, page, asked, said;
+let browser, stack, page, requested, logged;
 
 before(async () => {
   browser = await browse('rebound.test');
@@ -36,7 +36,7 @@ after(() => browser.close());
 
 beforeEach(async () => {
   stack = await start();
-  [asked, said] = [[], []];
+  [requested, logged] = [[], []];
   page = await open();
 });
 
@@ -44,8 +44,8 @@ afterEach(async () => {
   await page.context().close();
   await stack.stop();
   // Of every test: the browser was led nowhere else, and had nothing to complain of.
-  assert.deepEqual(asked.filter((url) => new URL(url).origin !== stack.url), []);
-  assert.deepEqual(said, []);
+  assert.deepEqual(requested.filter((url) => new URL(url).origin !== stack.url), []);
+  assert.deepEqual(logged, []);
 });
 
 /** A page of a browser of its own. What it asks for and says goes to the lists. */
@@ -53,12 +53,12 @@ async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
-  page.on('request', (request) => asked.push(request.url()));
-  page.on('pageerror', (error) => said.push(error.message));
+  page.on('request', (request) => requested.push(request.url()));
+  page.on('pageerror', (error) => logged.push(error.message));
   page.on('console', (message) => {
-    // The browser itself notes each answer of 400 and above, the refused cancels among them.
+    // The browser itself logs each response of 400 and above, refused cancels included.
     const refused = message.text().startsWith('Failed to load resource') && /\/(cancel(lations)?|nothing|window\/(status|payments))$/.test(message.location().url);
-    if (!refused) said.push(`${message.type()}: ${message.text()} ${message.location().url}`);
+    if (!refused) logged.push(`${message.type()}: ${message.text()} ${message.location().url}`);
   });
   return page;
 }
@@ -288,8 +288,8 @@ test('a credential that is not a published one is neither kept nor sent again', 
   await send('/v1/payments/pay_hedge_pending/cancel', { authorization: 'Bearer sk_live_1' }, '');
   await send('/payments/pay_hs_failed/cancel', { 'api-key': 'live_2' }, '');
   await send('/nothing', { 'x-vtex-api-apptoken': 'live_3', cookie: 'live_4' }, '');
-  const told = JSON.stringify(await recorded());
-  assert.ok(!told.includes('live_'), told);
+  const kept = JSON.stringify(await recorded());
+  assert.ok(!kept.includes('live_'), kept);
   await show();
   await page.click('#list a');
   assert.equal(await page.getAttribute('#request-card .again', 'aria-disabled'), 'true');
@@ -350,7 +350,7 @@ test('reason, body, key and credential can be edited', async () => {
 test('of two at once one cancels', async () => {
   await show('hyperswitch/pay_hs_requires_capture');
   await page.click('#twice');
-  await becomes('#verdict', 'One cancels, and the other is told that it came second. requires_capture became cancelled.');
+  await becomes('#verdict', 'One cancels, and the other is refused. requires_capture became cancelled.');
   const both = (await cards()).map(([status, outcome]) => [status, outcome]).sort();
   assert.deepEqual(both, [[200, 'canceled'], [400, 'IR_16']]);
   const keys = (await recorded()).map(({ headers }) => headers.find(([name]) => name === 'idempotency-key')[1]);
@@ -372,7 +372,7 @@ test('a lost response is found out by the second attempt', async () => {
   assert.deepEqual(await cards(), [[200, 'canceled', []]]);
 });
 
-test('every response is lost, and the retry with the same key tells the truth', async () => {
+test('every response is lost, and the retry with the same key gets the outcome', async () => {
   await show('vtex/VTEX_APPROVED');
   await page.click('#lose-every');
   await becomes('#verdict', /The retry with the same key got the truth: canceled, once\.$/);
@@ -397,13 +397,13 @@ test('a payment is created, set as a capture would, and refused', async () => {
   await becomes('#title', id);
   assert.equal(await text('#amount'), 'JPY\u00a0123,456');
   assert.equal(await page.locator('.payment .id').first().textContent(), id);
-  await page.selectOption('#words', 'succeeded');
+  await page.selectOption('#statuses', 'succeeded');
   await page.click('#move button');
   await becomes('#status', 'succeeded');
   await becomes('#verdict', 'Set to succeeded, as another service would.');
   await page.click('#cancel');
   await becomes('#verdict', 'Refused: IR_16. Nothing changed.');
-  // Another with that id is refused in words.
+  // Another one with that id is refused with a message.
   await page.click('#new');
   await page.selectOption('#create-provider', 'hyperswitch');
   await page.fill('#create-id', id);
@@ -419,13 +419,13 @@ test('a status that has moved meanwhile is not set', async () => {
     await send('/v1/payments/pay_hedge_pending/cancel', { authorization: 'Bearer sk_test_demo' }, '');
     await route.continue();
   });
-  await page.selectOption('#words', 'succeeded');
+  await page.selectOption('#statuses', 'succeeded');
   await page.click('#move button');
   await becomes('#verdict', 'Not set: pay_hedge_pending is not pending any more; its status was not changed.');
   assert.equal((await item(stack, 'hedgepayments#m_demo#pay_hedge_pending')).status.S, 'canceled');
 });
 
-test('what is not known is not said', async () => {
+test('unknown attempts are not shown', async () => {
   const cancel = '**/payments/pay_hedge_pending/cancel';
   const pk = 'hedgepayments#m_demo#pay_hedge_pending';
   await show('hedgepayments/pay_hedge_pending');
@@ -437,7 +437,7 @@ test('what is not known is not said', async () => {
   await page.click('#cancel');
   await becomes('#verdict', /^No response\. The payment may or may not be canceled/);
   await page.unroute(cancel);
-  said = said.filter((line) => !line.includes('net::ERR_FAILED'));
+  logged = logged.filter((line) => !line.includes('net::ERR_FAILED'));
   assert.equal((await item(stack, pk)).status.S, 'pending');
   // A capture that comes between: the refusal is not taken for a cancel, nor what has changed for its work.
   await page.route(cancel, async (route) => {
@@ -446,7 +446,7 @@ test('what is not known is not said', async () => {
     await route.continue();
   });
   await page.click('#cancel');
-  await becomes('#verdict', 'Refused: payment_not_cancelable. The payment has changed meanwhile: pending became succeeded.');
+  await becomes('#verdict', 'Refused: payment_not_cancelable. The payment has changed since: pending became succeeded.');
 });
 
 test('the demo data can be put back', async () => {
@@ -463,8 +463,8 @@ test('the demo data can be put back', async () => {
 });
 
 test('over another DynamoDB only the demo payments are shown, and nothing is changed', async () => {
-  const foreign = { pk: { S: 'hyperswitch#m_demo#pay_1' }, status: { S: 'requires_capture' } };
-  await dynamodb(stack, 'PutItem', { TableName: 'payments', Item: foreign });
+  const other = { pk: { S: 'hyperswitch#m_demo#pay_1' }, status: { S: 'requires_capture' } };
+  await dynamodb(stack, 'PutItem', { TableName: 'payments', Item: other });
   const owner = stack;
   stack = await start(['--port', '0', '--endpoint-url', owner.dynamodb]);
   try {
@@ -472,8 +472,8 @@ test('over another DynamoDB only the demo payments are shown, and nothing is cha
     await page.click('#cancel');
     await becomes('#status', 'cancelled');
     for (const id of ['reset', 'new', 'move', 'lose-first', 'lose-every']) assert.equal(await page.isVisible(`#${id}`), false, id);
-    const told = await (await fetch(`${stack.url}/window/payments`)).text();
-    assert.ok(!told.includes('pay_1'), told);
+    const listed = await (await fetch(`${stack.url}/window/payments`)).text();
+    assert.ok(!listed.includes('pay_1'), listed);
     const payment = { id: 'x', status: 'approved' };
     for (const [path, body] of [
       ['reset', {}],
@@ -490,14 +490,14 @@ test('over another DynamoDB only the demo payments are shown, and nothing is cha
   }
 });
 
-test('a stack that is gone is told', async () => {
+test('a stack that is gone is reported', async () => {
   await show();
   await stack.stop();
-  await becomes('#live', /does not answer/);
-  said = said.filter((line) => !/ERR_(CONNECTION|INCOMPLETE)/.test(line));
+  await becomes('#live', /does not respond/);
+  logged = logged.filter((line) => !/ERR_(CONNECTION|INCOMPLETE)/.test(line));
   // Whatever else the page says of it goes on until it is closed.
   await page.context().close();
-  said = said.filter((line) => !/ERR_(CONNECTION|INCOMPLETE)/.test(line));
+  logged = logged.filter((line) => !/ERR_(CONNECTION|INCOMPLETE)/.test(line));
 });
 
 test('a web page of another origin can neither read nor cancel', async () => {
@@ -537,7 +537,7 @@ test('a web page of another origin can neither read nor cancel', async () => {
     await elsewhere.context().close();
     server.close();
   }
-  [asked, said] = [[], []]; // All of it was of the other page.
+  [requested, logged] = [[], []]; // All of it was of the other page.
   assert.equal((await item(stack, 'vtex#m_demo#VTEX_APPROVED')).status.S, 'cancelled');
   assert.equal((await item(stack, 'hyperswitch#m_demo#pay_hs_requires_capture')).status.S, 'requires_capture');
 });
@@ -556,7 +556,7 @@ test('a name that is made to point at this machine opens nothing', async () => {
   } finally {
     await rebound.context().close();
   }
-  [asked, said] = [[], []];
+  [requested, logged] = [[], []];
   assert.equal((await item(stack, 'hyperswitch#m_demo#pay_hs_requires_capture')).status.S, 'requires_capture');
 });
 
@@ -638,6 +638,6 @@ test('whatever has the focus shows it, and everything can have it', async () => 
     assert.ok(outline, `${name} has the focus and does not show it`);
     seen.add(name);
   }
-  const expected = ['reset', 'new', 'filter', 'A', 'cancel', 'retry', 'words', 'twice', 'lose-first', 'lose-every', 'key', 'reason', 'body', 'response', 'request', 'copy', 'again'];
+  const expected = ['reset', 'new', 'filter', 'A', 'cancel', 'retry', 'statuses', 'twice', 'lose-first', 'lose-every', 'key', 'reason', 'body', 'response', 'request', 'copy', 'again'];
   for (const name of expected) assert.ok(seen.has(name), `${name} is not among ${[...seen]}`);
 });

@@ -226,7 +226,7 @@ impl Demo<'_> {
         terminal::heading(&format!("A cancel races a capture, {RACES} times"))?;
         let statuses = endpoint.statuses;
         let captured = endpoint
-            .words()
+            .all_statuses()
             .into_iter()
             .find(|word| !statuses.cancelable.contains(word) && *word != statuses.canceled);
         let captured = captured.context("no status for a captured payment")?;

@@ -113,16 +113,16 @@ impl Endpoint {
 
     /// The provider's statuses: the cancelable ones, the canceled one, and those of its demo
     /// payments.
-    pub(crate) fn words(&self) -> Vec<&str> {
-        let mut words = self.statuses.cancelable.to_vec();
-        words.push(self.statuses.canceled);
+    pub(crate) fn all_statuses(&self) -> Vec<&str> {
+        let mut all = self.statuses.cancelable.to_vec();
+        all.push(self.statuses.canceled);
         for item in &self.demo.payments {
-            let word = text(item, "status");
-            if !words.contains(&word) {
-                words.push(word);
+            let status = text(item, "status");
+            if !all.contains(&status) {
+                all.push(status);
             }
         }
-        words
+        all
     }
 }
 

@@ -218,7 +218,7 @@ async fn payments(State(window): State<Arc<Window>>) -> Result<Response, Refusal
             "name": endpoint.name,
             "route": endpoint.route,
             "canceled": endpoint.statuses.canceled,
-            "words": endpoint.words(),
+            "statuses": endpoint.all_statuses(),
             "credential": endpoint.demo.cancel.credential,
             "payments": added.chain(demo).collect::<Vec<_>>(),
         }));

@@ -68,7 +68,7 @@ export function showPayment(payment) {
   results();
   if (!payment.form) fill(payment);
   else restore(payment);
-  words(payment);
+  statuses(payment);
 }
 
 /** The payment itself, and its item. */
@@ -92,7 +92,7 @@ function results() {
   element('results').replaceChildren(...(shown.results ?? []).map(card));
 }
 
-/** What the item's table shows: it is made anew for nothing else, so that a selection in it stays. */
+/** What the item's table shows: it is rebuilt for nothing else, so that a selection stays. */
 let tabled;
 
 /** The item, with what has changed marked and first. */
@@ -126,11 +126,11 @@ function compare() {
   element('changes-note').textContent = changed.length ? `before → after: ${count}` : 'as it is now';
 }
 
-/** The status words that it can be set to: first those that a capture, a failure or an expiry would set. */
-function words({ provider: { words, canceled }, item }) {
-  const others = words.indexOf(canceled) + 1;
-  const all = [...words.slice(others), ...words.slice(0, others)].filter((word) => word !== item?.status);
-  element('words').replaceChildren(...all.map((word) => new Option(word)));
+/** The statuses that it can be set to: first those that a capture, a failure or an expiry sets. */
+function statuses({ provider: { statuses, canceled }, item }) {
+  const others = statuses.indexOf(canceled) + 1;
+  const all = [...statuses.slice(others), ...statuses.slice(0, others)].filter((status) => status !== item?.status);
+  element('statuses').replaceChildren(...all.map((status) => new Option(status)));
 }
 
 // --- The request to send ---
@@ -180,7 +180,7 @@ function reason() {
   if (name) element('reason').value = JSON.parse(element('body').value)[name] ?? '';
 }
 
-/** A request for the payment, signed by the stack where its provider wants that. `{key}` in an edited body stands for the key. */
+/** A request for the payment, signed by the stack if its provider requires it; `{key}` in an edited body is the key. */
 async function prepared({ id, provider, form }, key) {
   const body = form?.body?.replaceAll('{key}', key);
   const response = await ask('/window/prepare', { provider: provider.name, id, key, body, credential: form?.credential ?? {} });
@@ -206,7 +206,7 @@ async function act(payment, saying, action) {
     payment.busy = true;
     payment.before = payment.item;
     const sent = async (request) => {
-      state = 'No response. The payment may or may not be canceled; a retry with the same key tells';
+      state = 'No response. The payment may or may not be canceled; retry with the same key';
       payment.last = request;
       const exchange = await send(request);
       payment.results.push(exchange);
@@ -257,7 +257,7 @@ function twice(payment) {
     const { before, item } = payment;
     await look();
     if (before?.status === payment.item?.status || item === undefined) return 'Both are refused. Nothing changed.';
-    const written = both[0].status === both[1].status ? 'Both are told that it is canceled; it was written once.' : 'One cancels, and the other is told that it came second.';
+    const written = both[0].status === both[1].status ? 'Both get a success; it was written once.' : 'One cancels, and the other is refused.';
     return made ? `${written} ${before.status} became ${payment.item.status}.` : undefined;
   });
 }
@@ -271,12 +271,12 @@ function lose(payment, which) {
     const lost = (first.attempts ?? []).some(({ status, lost }) => lost && status === 200);
     if (which === 'first') {
       return lost && first.status === 200
-        ? 'The response was lost after the write. The second attempt was refused, and recognized its own cancel: canceled, and told so.'
+        ? 'The response was lost after the write. The second attempt was refused, and recognized its own cancel: canceled.'
         : undefined;
     }
     const second = await sent(request);
     return lost && second.outcome === 'replayed'
-      ? 'Every response was lost, so the function said that it cannot know. The retry with the same key got the truth: canceled, once.'
+      ? 'Every response was lost, so the outcome was undecided. The retry with the same key got the outcome: canceled, once.'
       : undefined;
   });
 }
@@ -320,7 +320,7 @@ element('move').addEventListener('submit', async (event) => {
   event.preventDefault();
   const payment = shown;
   const { id, provider, item } = payment;
-  const to = element('words').value;
+  const to = element('statuses').value;
   try {
     await ask('/window/status', { provider: provider.name, id, from: item.status, to });
     payment.verdict = { text: `Set to ${to}, as another service would.`, tone: 'info' };
@@ -334,5 +334,5 @@ element('move').addEventListener('submit', async (event) => {
 
 on('payments', () => shown && describe());
 on('changed', (payment) => {
-  if (payment === shown) words(payment);
+  if (payment === shown) statuses(payment);
 });

@@ -86,7 +86,7 @@ function newId(name) {
 
 function choices() {
   const name = element('create-provider').value;
-  element('create-status').replaceChildren(...providers.get(name).words.map((word) => new Option(word)));
+  element('create-status').replaceChildren(...providers.get(name).statuses.map((status) => new Option(status)));
   element('create-id').value = newId(name);
 }
 

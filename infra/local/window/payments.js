@@ -142,6 +142,6 @@ on('changed', ({ key }) => {
   const chip = rows.get(key)?.querySelector('.chip');
   if (!chip) return;
   chip.classList.remove('fresh');
-  void chip.offsetWidth; // Starts the animation anew.
+  void chip.offsetWidth; // Restarts the animation.
   chip.classList.add('fresh');
 });

@@ -3,7 +3,7 @@
 /** How long the page waits until it looks at the payments again, in milliseconds. A request is seen at once. */
 const INTERVAL = 1000;
 
-/** How long it waits for the record of a request that was answered. */
+/** How long it waits for the record of a request. */
 const RECORDED_IN = 3000;
 
 /** The providers, by name. */
@@ -38,7 +38,7 @@ export async function ask(path, body) {
   });
   if (response.ok) return response;
   const { message } = await response.json().catch(() => ({}));
-  throw new Error(message ?? `${path} was answered with ${response.status}`);
+  throw new Error(message ?? `${path} responded with ${response.status}`);
 }
 
 /** Numbers the looks: one that began before another may come back after it, and is out of date then. */
@@ -86,7 +86,7 @@ export async function watch() {
     await look();
     emit('live', true, 'live');
   } catch (error) {
-    emit('live', false, error instanceof TypeError ? 'the stack does not answer; is it still running?' : error.message);
+    emit('live', false, error instanceof TypeError ? 'the stack does not respond; is it still running?' : error.message);
   }
   clearTimeout(timer);
   if (!document.hidden) timer = setTimeout(watch, INTERVAL);
@@ -106,7 +106,7 @@ export function listen() {
 
 const expected = new Set();
 
-/** The record of a request that was answered with this id, or, without one, the next for that path. */
+/** The record of the request with this id, or, without one, the next for that path. */
 function recorded(id, path, after) {
   const right = (exchange) =>
     exchange.number > after && (id ? exchange.response_headers.some(([name, value]) => name === 'x-request-id' && value === id) : exchange.path === path);

@@ -1,6 +1,6 @@
-// What is shown, made of what there is. Nothing here touches the page or the network.
+// The texts that are shown. Nothing here touches the page or the network.
 
-/** What comes first of an item; the rest follows by name, and `details` last. */
+/** An item's first attributes; the rest follows by name, and `details` last. */
 const FIRST = ['status', 'canceled_at', 'updated_at', 'cancellation', 'amount', 'currency', 'created_at', 'manual_cancellation', 'pk'];
 
 /** Headers that clients add by themselves. */
@@ -9,12 +9,12 @@ const CLIENTS = new Set([
   'referer', 'user-agent',
 ]);
 
-/** Whether whoever wrote the request meant this header. */
+/** Whether the request's author chose this header. */
 export function own([name, value]) {
   return !CLIENTS.has(name) && !name.startsWith('sec-') && !(name === 'accept' && value === '*/*');
 }
 
-/** An amount for people; the item's own integer stands in the item. */
+/** An amount for people; the item has the integer. */
 export function money(item) {
   if (item?.amount === undefined) return '';
   const { amount, currency } = item;
@@ -54,7 +54,7 @@ export function indented(json) {
     .join('');
 }
 
-/** One word of a shell command. */
+/** One argument of a shell command. */
 const quoted = (word) => `'${word.replaceAll("'", String.raw`'\''`)}'`;
 
 /** The same request as a command: the same method, path, own headers (the Idempotency-Key and the signature among them) and body. */
@@ -68,7 +68,7 @@ export function curl(origin, { method, path, headers, body }) {
   return [`curl -i -X ${method} ${quoted(origin + path)}`, ...lines].join(' \\\n  ');
 }
 
-/** What a status means for the one who sent the request. */
+/** What a status means for the client. */
 export function tone({ status, outcome }) {
   if (outcome === 'replayed' || outcome === 'already canceled') return 'info';
   if (status >= 500) return 'bad';
@@ -97,15 +97,15 @@ export function attempts({ attempts }) {
   });
 }
 
-/** What came of a request, in a sentence: `before` and `item` are the payment around it. */
+/** The outcome in a sentence: `before` and `item` are the payment around the request. */
 export function verdict({ status, outcome }, before, item) {
   const changed = JSON.stringify(before) !== JSON.stringify(item);
   const became = `${before?.status} became ${item?.status}`;
-  const rest = changed ? `The payment has changed meanwhile: ${became}.` : 'Nothing changed.';
+  const rest = changed ? `The payment has changed since: ${became}.` : 'Nothing changed.';
   if (outcome === 'canceled') return changed ? `Canceled: ${became}.` : 'Canceled.';
   if (outcome === 'replayed') return `Replayed: the outcome of the first request with this key. ${rest}`;
-  if (outcome === 'already canceled') return `Already canceled, and answered as canceled. ${rest}`;
-  if (status >= 500) return 'Undecided: the payment may or may not be canceled. A retry with the same key tells.';
+  if (outcome === 'already canceled') return `Already canceled, so this is a success. ${rest}`;
+  if (status >= 500) return 'Undecided: the payment may or may not be canceled. Retry with the same key.';
   return `Refused: ${outcome}. ${rest}`;
 }
 

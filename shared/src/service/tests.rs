@@ -494,6 +494,19 @@ async fn a_client_cannot_name_an_invocation() {
 }
 
 #[tokio::test]
+async fn without_a_key_another_request_is_no_retry() {
+    let service = service(store());
+    let mut another = request(&[("key", "k")]);
+    let invocation = another.extensions_mut().get_mut::<Invocation>().unwrap();
+    invocation.request_id = "r2".into();
+    assert_eq!(
+        respond(&service, request(&[("key", "k")])).await,
+        "canceled"
+    );
+    assert_eq!(respond(&service, another).await, "not_cancelable");
+}
+
+#[tokio::test]
 async fn every_response_has_the_shared_headers() {
     let headers = async |request| {
         let Ok(response) = service(store()).call(request).await;
