@@ -687,6 +687,7 @@ fn an_unknown_path_lists_the_endpoints() {
         let routes = body["endpoints"].as_array().unwrap();
         assert_eq!(routes.len(), providers::names().len());
         assert!(routes.contains(&json!("POST /payments/{paymentId}/cancellations")));
+        assert!(body["error"]["message"].is_string());
     }
 }
 
