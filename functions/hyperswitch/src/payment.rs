@@ -36,8 +36,9 @@ fn value(payment: &Payment, key: &str, all_keys: bool) -> Json {
         "created" => payment.created_at.clone(),
         "updated" => payment.updated_at.clone(),
         "cancellation_reason" => payment.reason().map(Json::from).unwrap_or_default(),
-        // Both invite to go on paying. The real system sends no next action of a cancelled payment.
-        "next_action" | "payment_link" => Json::Null,
+        // They invite to go on paying. The real system sends no next action of a cancelled payment,
+        // and an ephemeral key only when the payment is created.
+        "ephemeral_key" | "next_action" | "payment_link" => Json::Null,
         "whole_connector_response" if !all_keys => Json::Null,
         _ => or(Json::Null),
     }

@@ -185,7 +185,9 @@ async fn unknown(State(window): State<Arc<Window>>, method: Method, uri: Uri) ->
         .map(|endpoint| format!("POST {}", endpoint.route))
         .collect();
     let message = format!("no endpoint at {method} {}", uri.path());
-    let body = Json(json!({ "message": message, "endpoints": routes }));
+    // Hyperswitch's Node SDK (2.0.0) takes every body without an `error` for a success.
+    let error = json!({ "message": message });
+    let body = Json(json!({ "error": error, "message": message, "endpoints": routes }));
     (StatusCode::NOT_FOUND, body).into_response()
 }
 
