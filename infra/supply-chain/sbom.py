@@ -41,7 +41,7 @@ def run(*command):
 
 
 def locked_crates():
-    """The SHA-256 of each crate's archive, by name and version; and the crates of this tree, which have none."""
+    """The SHA-256 of each crate's archive, by name and version; this tree's crates have none."""
     locked = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     digests = {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
     return digests, {crate["name"] for crate in locked if "source" not in crate}

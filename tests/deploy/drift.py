@@ -512,12 +512,12 @@ def refused():
             else:
                 raise AssertionError("it was synthesized")
     with test("each of the template's rules is among these"):
-        told = [
+        found = [
             assertion["AssertDescription"]
             for rule in source()["Rules"].values()
             for assertion in rule["Assertions"]
         ]
-        for one in told:
+        for one in found:
             assert any(why in one for why in REFUSED), one
     with test("the CDK refuses an option that is none, and options on the command line"):
         for stacks, extra, why in (

@@ -123,8 +123,8 @@ class Stack:
         region = self.cloud.client("apigateway").meta.region_name
         host = f"{self.apis[provider]}.execute-api.{region}.amazonaws.com"
         prefix = "/live" if self.stage == "live" else ""
-        status, answered, text = self.cloud.call(host, method, prefix + path, headers, body)
-        return status, answered, json.loads(text or "{}")
+        status, received, text = self.cloud.call(host, method, prefix + path, headers, body)
+        return status, received, json.loads(text or "{}")
 
     def resources(self):
         pages = (
@@ -235,7 +235,7 @@ def endpoints(stack):
                 equal(again, caller.how["again"]["refused"]["status"], refused)
                 assert caller.how["again"]["refused"]["code"] in json.dumps(refused), refused
             else:
-                # VTEX's protocol answers with the cancellation there is; what it refuses is a
+                # VTEX's protocol responds with the existing cancellation; it refuses a
                 # settled payment.
                 equal((again, refused["cancellationId"]), (200, body["cancellationId"]))
                 _, _, settled = caller.call(stack, "VTEX_SETTLED")
@@ -488,7 +488,7 @@ def with_sam(cloud):
     least_privilege(stack)
     foreign_keys(stack)
     missing_permission(stack)
-    watch.asked(stack, lines(stack))
+    watch.query_fields(stack, lines(stack))
     watched_and_told(stack)
     watch.commands(stack)
     integration(stack)
@@ -633,8 +633,8 @@ def canary(cloud, stack, secret):
             SecretId=secret, SecretString=json.dumps(value)
         )
         before = len(lines())
-        answer = client.invoke(FunctionName=f"{stack.name}-canary")
-        assert "FunctionError" not in answer, answer["Payload"].read()
+        response = client.invoke(FunctionName=f"{stack.name}-canary")
+        assert "FunctionError" not in response, response["Payload"].read()
         until(lambda: len(lines()) == before + len(stack.providers), 60, "the canary's lines")
         return {line["provider"]: line["canary"] for line in lines()[before:]}
 
@@ -916,7 +916,7 @@ def own_tables(cloud):
 
 
 def kept_tables(cloud):
-    with test("SAM keeps and protects the tables unless told otherwise"):
+    with test("SAM keeps and protects the tables by default"):
         run(
             "sam-deploy-kept",
             [
@@ -931,16 +931,16 @@ def kept_tables(cloud):
             ROOT / "infra",
         )
         stack = Stack(cloud, "kept")
-        told = {
+        optional = {
             "AWS::Events::EventBus",
             "AWS::Pipes::Pipe",
             "AWS::SQS::Queue",
             "AWS::StepFunctions::StateMachine",
         }
         equal(
-            {one["ResourceType"] for one in stack.resources()} & told,
+            {one["ResourceType"] for one in stack.resources()} & optional,
             set(),
-            "events, which nobody asked for",
+            "events by default",
         )
         run(
             "sam-delete-kept",
@@ -1055,10 +1055,10 @@ def browsers(stack):
         with test(f"{stack.name}: {provider}: a page of an allowed origin may call, and no other"):
             for origin in (allowed, "https://another.example"):
                 expected = origin if origin == allowed else None
-                asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-                # The emulator answers every preflight of an HTTP API by itself, which AWS does not.
+                preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+                # The emulator itself responds to every preflight of an HTTP API, which AWS does not.
                 for method in ("POST", "OPTIONS") if stack.stage == "live" else ("POST",):
-                    status, headers, _ = stack.call(provider, path, asked, None, method)
+                    status, headers, _ = stack.call(provider, path, preflight, None, method)
                     equal(headers.get("access-control-allow-origin"), expected, method)
                     equal(status, 200 if method == "OPTIONS" else 401, method)
 
@@ -1085,7 +1085,7 @@ def with_cdk(cloud):
     with test("npx cdk bootstrap and npx cdk deploy, as infra/README.md prints them"):
         text = (ROOT / "infra/README.md").read_text()
         commands = "\n".join(re.findall(r"^npx cdk .+$", text, re.MULTILINE))
-        # There is nobody to confirm the roles.
+        # There is no prompt to confirm the roles.
         environment = cloud.environment | {"CDK_REQUIRE_APPROVAL": "never"}
         run("readme-cdk", ["bash", "-euc", commands], environment, folder)
         (name,) = json.loads((folder / "stacks.json").read_text())

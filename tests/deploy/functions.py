@@ -27,7 +27,7 @@ from suite import (
 
 TOOLS = pathlib.Path(sys.prefix)
 # What a function may ever ask of DynamoDB. Its role allows these two, and nothing else.
-ASKED = {("UpdateItem", "payments"), ("GetItem", "credentials")}
+RIGHTS = {("UpdateItem", "payments"), ("GetItem", "credentials")}
 
 
 class Emulated(Process):
@@ -79,7 +79,7 @@ class Emulated(Process):
 def play(what, provider, tables, relay, invoke):
     """Every golden case of a provider, from empty tables."""
     found = cases(provider)
-    began, asked = time.monotonic(), set()
+    began, requested = time.monotonic(), set()
     for case in found:
         with test(f"{what}: {provider}: {case.name}", quiet=True):
             tables.empty()
@@ -88,18 +88,18 @@ def play(what, provider, tables, relay, invoke):
             relay.lossy = case.given.get("store") == "lossy"
             relay.take()
             start = time.time()
-            answer = invoke(case)
+            response = invoke(case)
             taken = relay.take()
-            asked |= set(taken)
+            requested |= set(taken)
             writes = sum(operation == "UpdateItem" for operation, _ in taken)
-            case.check(start, answer, tables.scan(tables.payments), writes)
+            case.check(start, response, tables.scan(tables.payments), writes)
     relay.hang_up(False)
     relay.lossy = False
     print(
         f"      {provider}: {len(found)} golden cases in {time.monotonic() - began:.1f} s",
         flush=True,
     )
-    return asked
+    return requested
 
 
 def runtime_interface_emulator(dynoxide):
@@ -109,7 +109,7 @@ def runtime_interface_emulator(dynoxide):
         with Emulated(
             provider, {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{relay.port}"}
         ) as function:
-            asked = play(
+            requested = play(
                 "emulator",
                 provider,
                 dynoxide.tables,
@@ -117,18 +117,18 @@ def runtime_interface_emulator(dynoxide):
                 lambda case: function.invoke(case.signed()),
             )
             with test(f"{provider} asks DynamoDB for what its role allows, and uses all of it"):
-                equal(asked, ASKED)
+                equal(requested, RIGHTS)
             if provider == PROVIDERS[-1]:
                 loopback_only("Runtime Interface Emulator")
 
 
 def bad_settings(dynoxide):
     """With wrong settings, a function starts, responds with 500, and logs what to check."""
-    group("wrong settings: the function starts, answers the provider's 500, and logs what to check")
+    group("wrong settings: the function starts, responds with 500, and logs what to check")
     endpoint = f"http://127.0.0.1:{dynoxide.port}"
-    # An address where nobody listens, as a region without a DynamoDB or a subnet without a way to
+    # An address without a listener, as a Region without DynamoDB or a subnet without a route to
     # it.
-    nobody = f"http://127.0.0.1:{free_port()}"
+    unreachable = f"http://127.0.0.1:{free_port()}"
     settings = {
         "no payments table": (
             {"AWS_ENDPOINT_URL_DYNAMODB": endpoint, "PAYMENTS_TABLE": "paymets"},
@@ -139,7 +139,7 @@ def bad_settings(dynoxide):
             "credentails",
         ),
         "a region that is none": ({"AWS_REGION": "xx-nowhere-1"}, "credentials"),
-        "nobody at the endpoint": ({"AWS_ENDPOINT_URL_DYNAMODB": nobody}, "credentials"),
+        "nothing at the endpoint": ({"AWS_ENDPOINT_URL_DYNAMODB": unreachable}, "credentials"),
     }
     for provider in PROVIDERS:
         case = next(
@@ -151,12 +151,12 @@ def bad_settings(dynoxide):
             with test(f"{provider}: {name}"), Emulated(provider, environment) as function:
                 dynoxide.tables.empty()
                 dynoxide.tables.put(case.given)
-                answer = function.invoke(case.signed())
-                # Where DynamoDB refuses, nothing can have happened: 500. Where nobody answers, some
+                response = function.invoke(case.signed())
+                # Where DynamoDB refuses, nothing can have happened: 500. Without a store, some
                 # providers have a 503 for that.
-                wanted = (500,) if table.startswith(("paymets", "credentails")) else (500, 503)
-                assert answer["statusCode"] in wanted, answer
-                assert parse(answer["body"]), "an empty body"
+                expected = (500,) if table.startswith(("paymets", "credentails")) else (500, 503)
+                assert response["statusCode"] in expected, response
+                assert parse(response["body"]), "an empty body"
                 errors = function.errors()
                 equal(len(errors), 1, f"lines: {errors}")
                 equal(errors[0]["table"], table)
@@ -178,15 +178,15 @@ def two_regions(one):
         for region in regions:
             region.tables.empty()
             region.tables.put(case.given)
-        with test("with the same payment in both, both answer 200, with different cancellations"):
-            answers = []
+        with test("with the same payment in both, both respond with 200 and different cancellations"):
+            responses = []
             for region in regions:
                 with Emulated(
                     "vtex", {"AWS_ENDPOINT_URL_DYNAMODB": f"http://127.0.0.1:{region.port}"}
                 ) as function:
-                    answers.append(function.invoke(case.signed()))
-            equal([answer["statusCode"] for answer in answers], [200, 200])
-            ids = {parse(answer["body"])["cancellationId"] for answer in answers}
+                    responses.append(function.invoke(case.signed()))
+            equal([response["statusCode"] for response in responses], [200, 200])
+            ids = {parse(response["body"])["cancellationId"] for response in responses}
             assert len(ids) == 2 and None not in ids, ids
         with test("with a capture in one, the other still cancels"):
             for region in regions:
@@ -249,9 +249,9 @@ def cargo_lambda(dynoxide):
         ):
             case = next(case for case in cases("one2pays") if case.then["status"] == 200)
             dynoxide.tables.put(case.given)
-            answer = invoke_file("one2pays", case.file, port, environment)
+            response = invoke_file("one2pays", case.file, port, environment)
             equal(
-                (answer["statusCode"], parse(answer["body"])["error"]["code"]),
+                (response["statusCode"], parse(response["body"])["error"]["code"]),
                 (401, "INVALID_CREDENTIALS"),
             )
         loopback_only("cargo lambda watch")

@@ -67,16 +67,16 @@ class Case:
         headers.update(self.sign.get("replace", {}))
         return event
 
-    def check(self, began, answer, table, writes):
-        """Compares the answer, the table and the number of writes with what the case says."""
+    def check(self, began, response, table, writes):
+        """Compares the response, the table and the number of writes with what the case says."""
         then = self.then
-        equal(answer["isBase64Encoded"], False, "isBase64Encoded")
-        equal(answer["statusCode"], then["status"], f"status, with the body {answer['body']}")
+        equal(response["isBase64Encoded"], False, "isBase64Encoded")
+        equal(response["statusCode"], then["status"], f"status, with the body {response['body']}")
         after = {item["pk"]: item for item in table}
-        known = self.placeholders(began, answer, after)
-        parse(answer["body"])
-        equal(answer["body"], fill(then["body"], known), "body")
-        same(answer["headers"], fill(then["headers"], known), "headers")
+        known = self.placeholders(began, response, after)
+        parse(response["body"])
+        equal(response["body"], fill(then["body"], known), "body")
+        same(response["headers"], fill(then["headers"], known), "headers")
         expected = {item["pk"]: item for item in self.given.get("payments", [])}
         expected |= {item["pk"]: item for item in fill(then.get("payments", []), known)}
         same(after, expected, "payments")
@@ -84,8 +84,8 @@ class Case:
         if self.given.get("store") != "lossy":
             equal(writes, then["writes"], "writes")
 
-    def placeholders(self, began, answer, table):
-        request_id = answer["headers"]["x-request-id"]
+    def placeholders(self, began, response, table):
+        request_id = response["headers"]["x-request-id"]
         matches(r"[0-9a-f-]{36}", request_id, "x-request-id")
         known = {"{request_id}": request_id}
         changed = self.then.get("payments", [])

@@ -107,9 +107,9 @@ class Outbox:
         passed = [record for record in fresh if self.passes(record)]
         worded = []
         for start in range(0, len(passed), self.batch):
-            answer = self.word(passed[start : start + self.batch])
-            equal(answer["status"], "SUCCEEDED", answer)
-            events = json.loads(answer["output"])
+            response = self.word(passed[start : start + self.batch])
+            equal(response["status"], "SUCCEEDED", response)
+            events = json.loads(response["output"])
             assert isinstance(events, list), events
             worded += events
         how = self.pipe["TargetParameters"]["EventBridgeEventBusParameters"]
@@ -137,7 +137,7 @@ class Outbox:
         return found
 
 
-def told(stack, payment):
+def event_of(stack, payment):
     """The event that a canceled payment must have, from the item and the data model alone."""
     item = stack.tables.payment(payment)
     provider, merchant, name = payment.split("#", 2)
@@ -186,7 +186,7 @@ def others(stack, caller, given, ours):
     )
     # A payment that comes canceled into the world, as in a restored table.
     stack.tables.put({"payments": [stack.tables.payment(ours) | {"pk": made}]})
-    # A note on a payment that we canceled; then another word, and somebody's own way back to the
+    # A note on a payment that we canceled; then another status, and another service's way back to the
     # canceled one.
     write(
         stack,
@@ -227,7 +227,7 @@ def events(stack, client):
             equal(sorted(one["detail"]["payment_id"] for one in found), sorted([first, second]))
             for one in found:
                 pk = caller.pk(one["detail"]["payment_id"])
-                equal(one["detail"], told(stack, pk))
+                equal(one["detail"], event_of(stack, pk))
                 VALID.validate(one["detail"])
                 equal((one["source"], one["detail-type"]), ("payment-cancel", "payment.canceled"))
                 secret = stack.tables.payment(pk)["cancellation"]
@@ -242,11 +242,11 @@ def events(stack, client):
         with test(
             f"{stack.name}: {provider}: a payment re-opened and canceled again is another event"
         ):
-            before = told(stack, caller.pk(first))
+            before = event_of(stack, caller.pk(first))
             write(stack, caller.pk(first), "SET #s = :s", s=given["status"])
             equal(caller.call(stack, first)[0], 200)
             (one,) = outbox.deliver()[2]
-            equal(one["detail"], told(stack, caller.pk(first)))
+            equal(one["detail"], event_of(stack, caller.pk(first)))
             assert one["detail"]["cancellation_id"] != before["cancellation_id"], one
     reasons(stack, client, outbox)
     amounts(stack, client, outbox)
@@ -335,9 +335,9 @@ def amounts(stack, client, outbox):
             every = outbox.records()
             poison, outbox.seen = every[outbox.seen :], len(every)
             equal([outbox.passes(record) for record in poison], [True])
-            answer = outbox.word(poison)
-            equal(answer["status"], "FAILED", answer)
-            assert "15 digits" in answer.get("cause", ""), answer
+            response = outbox.word(poison)
+            equal(response["status"], "FAILED", response)
+            assert "15 digits" in response.get("cause", ""), response
 
 
 def least_privilege(stack, stream):
@@ -434,8 +434,8 @@ def documents():
     with test("the README's event is of the schema, and its rule lets it through"):
         event, rule = readme()
         VALID.validate(event["detail"])
-        for name, wanted in rule.items():
-            assert event[name] in wanted, name
+        for name, allowed in rule.items():
+            assert event[name] in allowed, name
     with test("the schema refuses what no event may be"):
         detail = readme()[0]["detail"]
         for wrong in (

@@ -178,10 +178,10 @@ class World:
                             {"dynamodb:LeadingKeys": [f"{provider}#key"]},
                         )
                     )
-        foreign = [[f"{name}#key"] for name in others] + [
+        denied = [[f"{name}#key"] for name in others] + [
             [f"{name}.signature#m#1"] for name in others
         ]
-        foreign += [
+        denied += [
             ["key"],
             [provider],
             [f"x{provider}#key"],
@@ -189,9 +189,9 @@ class World:
             [f"{provider}#m#1", f"{others[0]}#m#1"],
             [f"{provider}x#m#1"],
         ]
-        foreign += [] if self.single_use else [[f"{provider}.signature#m#1"]]
+        denied += [] if self.single_use else [[f"{provider}.signature#m#1"]]
         # And a request that names no key at all.
-        for context in [{"dynamodb:LeadingKeys": keys} for keys in foreign] + [{}]:
+        for context in [{"dynamodb:LeadingKeys": keys} for keys in denied] + [{}]:
             every.append(("dynamodb:GetItem", self.table(self.credentials), context))
             every.append(("dynamodb:UpdateItem", self.table(self.payments), context))
         for action in ALL_ON_A_LOG:

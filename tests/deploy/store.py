@@ -105,12 +105,12 @@ class Dynoxide(Process):
 class Relay:
     """Relays bytes to a DynamoDB, records operations and tables, and hangs up on request."""
 
-    ASKED = re.compile(
+    REQUESTED = re.compile(
         rb'x-amz-target: *DynamoDB_20120810\.(\w+)|"TableName":"([^"]+)"', re.IGNORECASE
     )
 
     def __init__(self, port):
-        self.to, self.closed, self.lossy, self.asked, self.open = port, False, False, [], []
+        self.to, self.closed, self.lossy, self.requested, self.open = port, False, False, [], []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -135,10 +135,10 @@ class Relay:
                     data = end.recv(65536)
                     if not data:
                         return
-                    for found in self.ASKED.finditer(data) if end is near else ():
+                    for found in self.REQUESTED.finditer(data) if end is near else ():
                         operation = (found[1] or b"").decode() or operation
                         if found[2]:
-                            self.asked.append((operation, found[2].decode()))
+                            self.requested.append((operation, found[2].decode()))
                             if self.lossy and operation == "UpdateItem":
                                 return
                     if not (self.lossy and end is near and operation == "UpdateItem"):
@@ -154,5 +154,5 @@ class Relay:
             self.open = []
 
     def take(self):
-        taken, self.asked = self.asked, []
+        taken, self.requested = self.requested, []
         return taken

@@ -89,7 +89,7 @@ def until(probe, seconds, what):
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody has just now."""
+    """A free port of 127.0.0.1."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -100,9 +100,9 @@ def request(port, method, path, headers=None, body=None, seconds=30):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request(method, path, body=body, headers=headers or {})
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, text
+        response = connection.getresponse()
+        text = response.read().decode()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, text
     finally:
         connection.close()
 

@@ -220,7 +220,7 @@ def of_alarms(alarms):
 
 
 def of_dashboard(body):
-    """What the graphs of a dashboard read; `.` repeats the row above."""
+    """What the graphs of a dashboard read; `.` is the value of the row above."""
     found = []
     for widget in body["widgets"]:
         above = []
@@ -248,14 +248,14 @@ def of_search(expression):
         r"SEARCH\('\{([^}]+)\} (.+)', '(?:Sum|Maximum|p\d\d)', (?:300|3600)\)", expression
     ).groups()
     namespace, *dimensions = schema.split(",")
-    asked = {
+    query = {
         name: re.findall(r'"([^"]+)"', values)
         for name, values in re.findall(r'(\w+)=(\([^)]*\)|"[^"]*")', query)
     }
-    names = asked.pop("MetricName")
-    assert set(asked) <= set(dimensions), expression
+    names = query.pop("MetricName")
+    assert set(query) <= set(dimensions), expression
     return [
-        Read(namespace, name, {dimension: asked.get(dimension, []) for dimension in dimensions})
+        Read(namespace, name, {dimension: query.get(dimension, []) for dimension in dimensions})
         for name in names
     ]
 
@@ -489,7 +489,7 @@ def access_fields():
     return drift.sam().facts()["Stage"]["AccessLogSettings"]["Format"]
 
 
-def asked(stack, lines):
+def query_fields(stack, lines):
     """The queries, against lines of all sorts: of requests, and of what is wrong."""
     with test(
         f"{stack.name}: all queries of the pages and of the dashboard name fields that lines have"
@@ -529,7 +529,7 @@ def shell(stack, command, environment):
     setup = blocks(RUNBOOK, "sh setup")[0]
     for name, value in ({"STACK": stack.name} | environment).items():
         setup = re.sub(rf"^export {name}=.*$", f"export {name}={value}", setup, flags=re.MULTILINE)
-    # What the AWS CLI prints unless a person has set something else.
+    # What the AWS CLI prints by default.
     environment = stack.cloud.environment | environment | {"AWS_DEFAULT_OUTPUT": "json"}
     # The CLI's first version heeds AWS_ENDPOINT_URL for every service but SQS.
     here = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n'

@@ -32,7 +32,7 @@ type Name = usize;
 /// What there is, and what may go wrong.
 #[derive(Debug, Clone)]
 struct Cancels {
-    clients: Vec<Asks>,
+    clients: Vec<Request>,
     /// How many faults occur in all. The number is finite, because a network that loses everything
     /// forever permits no outcome. So a retry is promised an outcome only if the network works for
     /// long enough at some time.
@@ -43,7 +43,7 @@ struct Cancels {
 
 /// What a client requests.
 #[derive(Debug, Clone, Copy)]
-struct Asks {
+struct Request {
     /// Under this idempotency key.
     key: Option<u8>,
     /// With a request that is this one of several.
@@ -417,12 +417,12 @@ impl Model for Cancels {
             }
             Status::Open | Status::Captured | Status::Canceled => {}
         }
-        for (client, asks) in self.clients.iter().enumerate() {
+        for (client, request) in self.clients.iter().enumerate() {
             let Some((attempt, function)) = Self::awaited(state, client) else {
                 let one = &state.clients[client];
                 let gives_up = self.flaw == Some(Flaw::NoRetry)
                     && one.outcomes.len() < usize::from(one.invocations);
-                if one.outcomes.len() < usize::from(asks.times) && !gives_up {
+                if one.outcomes.len() < usize::from(request.times) && !gives_up {
                     actions.push(Action::Cancel(client));
                 }
                 continue;
@@ -557,7 +557,7 @@ impl Model for Cancels {
             Property::sometimes("made", Self::is_made),
             Property::sometimes("an undecided call cancels the payment later", Self::is_late),
         ];
-        let keyed = self.clients.iter().any(|asks| asks.key.is_some());
+        let keyed = self.clients.iter().any(|request| request.key.is_some());
         if self.world == World::Reopens {
             // A refusal is not final here: see the end of this file.
             if keyed {
@@ -674,8 +674,9 @@ impl Cancels {
     }
 
     fn all_have_outcomes(&self, state: &State) -> bool {
-        let has_all =
-            |(client, asks): (&Client, &Asks)| client.outcomes.len() >= usize::from(asks.times);
+        let has_all = |(client, request): (&Client, &Request)| {
+            client.outcomes.len() >= usize::from(request.times)
+        };
         state.clients.iter().zip(&self.clients).all(has_all)
     }
 
@@ -761,7 +762,7 @@ impl Cancels {
     }
 
     fn shares_a_key_for_two_requests(&self) -> bool {
-        let two = |one: &Asks, other: &Asks| {
+        let two = |one: &Request, other: &Request| {
             one.key.is_some() && one.key == other.key && one.fingerprint != other.fingerprint
         };
         let clients = &self.clients;
@@ -785,22 +786,25 @@ impl Cancellation {
     }
 }
 
-const KEYED: Asks = Asks {
+const KEYED: Request = Request {
     key: Some(1),
     fingerprint: 0,
     times: 2,
 };
 
-const KEYLESS: Asks = Asks { key: None, ..KEYED };
+const KEYLESS: Request = Request { key: None, ..KEYED };
 
 /// Who may be there together.
-fn companies() -> [(&'static str, Vec<Asks>); 6] {
-    let once = |asks| Asks { times: 1, ..asks };
-    let other_request = Asks {
+fn companies() -> [(&'static str, Vec<Request>); 6] {
+    let once = |request| Request {
+        times: 1,
+        ..request
+    };
+    let other_request = Request {
         fingerprint: 1,
         ..KEYED
     };
-    let other_key = Asks {
+    let other_key = Request {
         key: Some(2),
         ..KEYED
     };
@@ -861,7 +865,7 @@ fn no_state_has_an_untrue_outcome_and_every_client_gets_one() {
 
 /// The model with this flaw breaks this promise.
 #[track_caller]
-fn bites(flaw: Flaw, clients: Vec<Asks>, faults: u8, promise: &'static str) {
+fn bites(flaw: Flaw, clients: Vec<Request>, faults: u8, promise: &'static str) {
     let model = |flaw| Cancels {
         clients: clients.clone(),
         faults,
@@ -931,7 +935,7 @@ fn with_silence_as_refusal_a_refused_payment_is_canceled_later() {
 
 #[test]
 fn with_the_fingerprint_ignored_another_request_gets_a_replay() {
-    let other_request = Asks {
+    let other_request = Request {
         fingerprint: 1,
         ..KEYED
     };

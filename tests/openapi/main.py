@@ -27,7 +27,7 @@ def stack():
         try:
             ready = (re.match(r"ready +(http\S+)", line) for line in process.stdout)
             url = next(found[1] for found in ready if found)
-            # It prints a line for each request, and would wait for somebody to read them.
+            # It prints a line for each request, and would block on a full pipe.
             threading.Thread(target=process.stdout.read, daemon=True).start()
             yield url
         finally:

@@ -48,7 +48,7 @@ afterEach(async () => {
   assert.deepEqual(logged, []);
 });
 
-/** A page of a browser of its own. What it asks for and says goes to the lists. */
+/** A page in a new browser. Its requests and its log go to the lists. */
 async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
@@ -375,7 +375,7 @@ test('a lost response is found out by the second attempt', async () => {
 test('every response is lost, and the retry with the same key gets the outcome', async () => {
   await show('vtex/VTEX_APPROVED');
   await page.click('#lose-every');
-  await becomes('#verdict', /The retry with the same key got the truth: canceled, once\.$/);
+  await becomes('#verdict', /The retry with the same key got the outcome: canceled, once\.$/);
   const [lost, retried] = await cards();
   assert.ok(lost[0] >= 500, lost[0]);
   assert.ok(lost[2].length > 1 && lost[2].every((attempt) => attempt.endsWith('the response was lost')), lost[2].join());

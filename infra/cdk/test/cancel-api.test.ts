@@ -121,10 +121,10 @@ test('a subset of providers has functions, routes and alarms for these alone', (
   Template.fromStack(stack).resourceCountIs('AWS::ApiGatewayV2::Route', 2);
 });
 
-// What AWS Solutions asks for and this does not do, each with its reason.
+// Rules of AWS Solutions that are not followed, each with its reason.
 const ACKNOWLEDGED = {
   'AwsSolutions-APIG2':
-    'A body is read once, by the function, which answers in the provider’s envelope.',
+    'A body is read once, by the function, which responds in the provider’s envelope.',
   'AwsSolutions-APIG3': 'A web ACL is an option of REST APIs: webAclArn.',
   'AwsSolutions-APIG4': 'Each provider authenticates in its own way, in the function.',
   'AwsSolutions-APIG6':
@@ -137,7 +137,7 @@ const ACKNOWLEDGED = {
   'AwsSolutions-SQS3': 'It is the dead-letter queue.',
   'AwsSolutions-SQS4': 'Only the pipe may send, and it does so over TLS.',
   'AwsSolutions-SF1': 'It is never given a log: stream records have more in them than the events.',
-  'AwsSolutions-SF2': 'It has one step and calls nobody.',
+  'AwsSolutions-SF2': 'It has one step and calls no service.',
 };
 
 test('cdk-nag finds nothing that is not acknowledged with a reason', () => {

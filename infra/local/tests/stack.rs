@@ -122,7 +122,7 @@ fn the_commands_of_a_running_stack_are_printed_beside_it() {
             .iter()
             .filter(|command| command.contains("curl"))
             .count(),
-        5
+        providers::names().len()
     );
 }
 
@@ -352,8 +352,11 @@ fn the_demo_shows_a_cancel_a_retry_and_a_second_try_of_each() {
         ),
         (&o2p, "processing -> canceled", "400 VALIDATION_ERROR"),
     ];
-    for ((heading, lines), (payment, became, second)) in sections.iter().zip(expected) {
-        assert_eq!(heading, payment);
+    for (payment, became, second) in expected {
+        let mut shown = sections.iter();
+        let (_, lines) = shown
+            .find(|(heading, _)| heading == payment)
+            .expect(payment);
         let expected = [
             format!("cancel 200 {became}"),
             "retry, same key 200 replayed".to_owned(),

@@ -116,7 +116,7 @@ async fn at_stage<P: Provider>(
     proxy.deliver_late().await;
 
     let second = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
-    let repeated = second
+    let retried = second
         .invoke(&Call::begin().request_id, &case.event())
         .await?;
     let once_more = second
@@ -134,22 +134,19 @@ async fn at_stage<P: Provider>(
         "not canceled: {item:?}"
     );
     if keyed {
+        ensure!(retried.status == 200, "the retry was refused: {retried:?}");
         ensure!(
-            repeated.status == 200,
-            "the repeated request was refused: {repeated:?}"
-        );
-        ensure!(
-            once_more.body == repeated.body,
+            once_more.body == retried.body,
             "{} after {}",
             once_more.body,
-            repeated.body
+            retried.body
         );
-        let lost = lost.map_or_else(|| repeated.body.clone(), |lost| lost.body);
-        ensure!(repeated.body == lost, "{} after {lost}", repeated.body);
+        let lost = lost.map_or_else(|| retried.body.clone(), |lost| lost.body);
+        ensure!(retried.body == lost, "{} after {lost}", retried.body);
     } else {
         ensure!(
-            repeated.status < 500 && once_more.status < 500,
-            "{repeated:?}, {once_more:?}"
+            retried.status < 500 && once_more.status < 500,
+            "{retried:?}, {once_more:?}"
         );
     }
     Ok(())

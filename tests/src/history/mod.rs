@@ -262,7 +262,7 @@ pub fn report(variable: &str, name: &str, number: u64, took: Duration, seen: &Se
 }
 
 impl History {
-    /// Whether a service wants to re-open the payment.
+    /// Whether a service may re-open the payment.
     #[must_use]
     pub fn is_reopened(&self) -> bool {
         let mut calls = self.calls.iter();

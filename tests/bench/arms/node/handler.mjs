@@ -54,9 +54,9 @@ async function handler(event, context) {
 const [hostname, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(":");
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 const call = (method, path, body) => new Promise((resolve, reject) => {
-  const sent = request({ hostname, port, agent, method, path: `/2018-06-01/runtime/invocation/${path}` }, (answer) => {
+  const sent = request({ hostname, port, agent, method, path: `/2018-06-01/runtime/invocation/${path}` }, (response) => {
     let text = "";
-    answer.setEncoding("utf8").on("data", (piece) => (text += piece)).on("end", () => resolve({ headers: answer.headers, text }));
+    response.setEncoding("utf8").on("data", (piece) => (text += piece)).on("end", () => resolve({ headers: response.headers, text }));
   });
   sent.on("error", reject).end(body);
 });

@@ -114,7 +114,7 @@ impl Dictionary {
             (old.request, &old.outcome, &old.bytes) == (new.request, &new.outcome, &new.bytes)
         };
         for old in self.0.iter().filter(alike) {
-            // Whose key was another request's, is told no status.
+            // A response that refuses another request's key shows no status.
             ensure!(
                 status(old) == status(&new) || new.outcome == "key_reused",
                 "two payments have the same response: {old:?} and {new:?}"
