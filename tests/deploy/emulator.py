@@ -1056,7 +1056,7 @@ def browsers(stack):
             for origin in (allowed, "https://another.example"):
                 expected = origin if origin == allowed else None
                 preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-                # The emulator itself responds to every preflight of an HTTP API, which AWS does not.
+                # The emulator responds to each preflight of an HTTP API itself. AWS does not.
                 for method in ("POST", "OPTIONS") if stack.stage == "live" else ("POST",):
                     status, headers, _ = stack.call(provider, path, preflight, None, method)
                     equal(headers.get("access-control-allow-origin"), expected, method)
