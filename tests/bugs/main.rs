@@ -3,10 +3,10 @@
 //!
 //! `cargo run -p harness --example bugs` tries all of them and prints the table; `-- --sample 6`
 //! tries six, evenly spread, and `-- --only log panic` those with either in their name. First only
-//! the named test runs. If it passes, all others run, which shows whether the name is wrong or a test
-//! is missing. One bug per core is tried at a time, each in its own copy in `target/bugs`; the tree
-//! itself is never touched. The run fails if a bug is not caught, does not compile, or no longer
-//! applies.
+//! the named test runs. If it passes, all others run, which shows whether the name is wrong or a
+//! test is missing. One bug per core is tried at a time, each in its own copy in `target/bugs`; the
+//! tree itself is never touched. The run fails if a bug is not caught, does not compile, or no
+//! longer applies.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
