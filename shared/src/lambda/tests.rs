@@ -1,12 +1,16 @@
 use std::time::Duration;
 
+use lambda_http::tower::service_fn;
 use serde_json::{Value, json};
 
 use super::{settings::from, *};
 use crate::{
+    auth::{Credential, Merchant},
+    cancel::{CancelCommand, CancelError},
     error::{Fault, FaultKind},
     headers::HeaderMapExt,
-    request::PathParameters,
+    provider::{Body, Exchange, Statuses},
+    request::{self, PathParameters},
     route,
     service::Settings,
     store::dynamodb::Tables,
@@ -317,5 +321,78 @@ fn an_invalid_setting_is_refused_and_named() {
             refused,
             format!("{table} is empty and must be a table's name")
         );
+    }
+}
+
+/// An API that browsers may call, or not.
+struct Api<const BROWSERS: bool>;
+
+impl<const BROWSERS: bool> Provider for Api<BROWSERS> {
+    const NAME: &'static str = "api";
+    const ROUTE: &'static str = "/{id}";
+    const STATUSES: Statuses = Statuses {
+        cancelable: &[],
+        canceled: "",
+    };
+    const BODY: Body = Body::Bytes;
+    const BROWSER_HEADERS: &'static [&'static str] = if BROWSERS { &["app-id"] } else { &[] };
+
+    fn identify<'r>(_: &'r request::Request<'_>) -> Result<Credential<'r>, CancelError> {
+        Err(CancelError::Unauthenticated)
+    }
+
+    fn read(_: &request::Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
+        Err(CancelError::Internal)
+    }
+
+    fn write(_: &Exchange<'_, '_>) -> Response<String> {
+        Response::default()
+    }
+}
+
+#[tokio::test]
+async fn only_browsers_of_the_named_origins_may_call_and_only_some_providers() {
+    let shop = ["https://shop.example".to_owned()];
+    assert!(cors::layer::<Api<true>>(&[]).unwrap().is_none());
+    assert!(cors::layer::<Api<false>>(&shop).unwrap().is_none());
+    for wrong in ["*", "shop.example", "https://shop.example/", "https://"] {
+        assert!(
+            cors::layer::<Api<true>>(&[wrong.to_owned()]).is_err(),
+            "{wrong}"
+        );
+    }
+
+    let inner =
+        |_: Request<Bytes>| async { Ok::<_, Infallible>(Response::new("called".to_owned())) };
+    let layer = cors::layer::<Api<true>>(&shop).unwrap().unwrap();
+    let service = layer.layer(service_fn(inner));
+    let ask = async |method, origin: &str| {
+        let request = Request::builder()
+            .method(method)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .body(Bytes::new());
+        let Ok(response) = service.clone().call(request.unwrap()).await;
+        let header = |name: &str| {
+            let value = response.headers().get(format!("access-control-{name}"));
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        let headers = ["allow-origin", "allow-headers", "expose-headers"].map(header);
+        (
+            response.body().clone(),
+            headers.map(Option::unwrap_or_default),
+        )
+    };
+    let (body, [origin, headers, _]) = ask("OPTIONS", "https://shop.example").await;
+    assert_eq!(
+        [&body, &origin, &headers],
+        ["", "https://shop.example", "app-id"]
+    );
+    let (body, [origin, _, exposed]) = ask("POST", "https://shop.example").await;
+    assert_eq!([&*body, &*origin], ["called", "https://shop.example"]);
+    assert!(exposed.contains("retry-after"), "{exposed}");
+    for method in ["OPTIONS", "POST"] {
+        let (_, [origin, ..]) = ask(method, "https://other.example").await;
+        assert_eq!(origin, "", "{method}");
     }
 }

@@ -403,14 +403,19 @@ fn verify(
         }
         // An operator has to act, and certainly nothing was written.
         "internal" => {
-            let wrote = ours_on_it && cell.state != State::Ours;
-            require(!wrote, "an internal error, and it is canceled")?;
-            let denied = Fault::Instead {
-                response: Instead::Denied,
-                committed: false,
+            let has = |response, committed| {
+                let instead = Fault::Instead {
+                    response,
+                    committed,
+                };
+                cell.faults.contains(&instead)
             };
-            let is_denied = cell.faults.contains(&denied);
-            require(is_denied, "an internal error, and nothing is wrong")?;
+            // DynamoDB's word that it was throttled, and so wrote nothing, has to be believed.
+            let lied = has(Instead::Throttled, true);
+            let wrote = ours_on_it && cell.state != State::Ours && !lied;
+            require(!wrote, "an internal error, and it is canceled")?;
+            let denied = has(Instead::Denied, false);
+            require(denied, "an internal error, and nothing is wrong")?;
         }
         _ => require(false, "a response without a cause")?,
     }

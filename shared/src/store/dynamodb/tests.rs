@@ -169,21 +169,37 @@ async fn a_credential_is_read_consistently() {
     assert_eq!(body["Key"], json!({"pk": {"S": "p#id"}}));
 }
 
-#[tokio::test]
-async fn the_key_of_an_unusable_credential_is_not_logged() {
-    let item = json!({"merchant_id": {"S": "a#b"}, "active": {"BOOL": true}});
-    let (store, _) = store(vec![(200, json!({ "Item": item }))]);
+/// The first line that is logged.
+async fn logged<T>(call: impl Future<Output = T>) -> (T, String) {
     let (log, writer) = io::pipe().unwrap();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::ERROR)
         .with_writer(Arc::new(writer))
         .finish();
     let logging = tracing::subscriber::set_default(subscriber);
-    let found = store.find("p#0123456789abcdef", &budget()).await;
+    let result = call.await;
     drop(logging);
-    assert_eq!(found, Err(StoreError::Internal));
     let mut line = String::new();
     BufReader::new(log).read_line(&mut line).unwrap();
+    (result, line)
+}
+
+#[tokio::test]
+async fn an_item_that_would_exceed_400_kb_is_named_in_the_log() {
+    let message = "Item size to update has exceeded the maximum allowed size";
+    for (message, named) in [(message, true), ("The table does not have…", false)] {
+        let refused = error(400, "ValidationException", message);
+        let (_, line) = logged(outcome(vec![refused])).await;
+        assert_eq!(line.contains("would exceed 400 KB"), named, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_key_of_an_unusable_credential_is_not_logged() {
+    let item = json!({"merchant_id": {"S": "a#b"}, "active": {"BOOL": true}});
+    let (store, _) = store(vec![(200, json!({ "Item": item }))]);
+    let (found, line) = logged(store.find("p#0123456789abcdef", &budget())).await;
+    assert_eq!(found, Err(StoreError::Internal));
     assert!(line.contains("breaks the data model"), "{line}");
     assert!(!line.contains("0123456789abcdef"), "{line}");
 }
