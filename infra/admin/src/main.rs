@@ -62,8 +62,8 @@ enum Command {
     Payments(payments::Command),
     /// Cancels canary payments through a deployed stack's public URLs, and removes them
     Verify(verify::Verify),
-    /// Checks tables and functions; with the feature account, also keys, rights and throttles; changes
-    /// nothing
+    /// Checks tables and functions; with the feature account, also keys, rights and throttles;
+    /// changes nothing
     Doctor(doctor::Doctor),
     /// Plays the golden cases against any endpoint, each with its own payments and keys
     Conformance(conformance::Conformance),

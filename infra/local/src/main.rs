@@ -107,8 +107,8 @@ struct Arguments {
     #[arg(long, requires = "endpoint_url")]
     yes: bool,
 
-    /// Show what the endpoints do, over HTTP, and exit: cancels and second tries, a lost response, a
-    /// race.
+    /// Show what the endpoints do, over HTTP, and exit: cancels and second tries, a lost response,
+    /// a race.
     ///
     /// Exits with 0 only if every line is as expected.
     #[arg(long, conflicts_with_all = ["commands", "env", "case"])]
