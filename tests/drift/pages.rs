@@ -1,4 +1,4 @@
-//! Every page's links lead somewhere, no line is over 100 columns, and the README is short.
+//! Links lead somewhere, lines, names and the README are short, and the runbook quotes the log.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
