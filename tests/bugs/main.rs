@@ -112,10 +112,12 @@ struct Tree {
 }
 
 impl Tree {
-    /// Copies every file that git tracks or would track. Unchanged files keep their times, so that
-    /// little is rebuilt.
+    /// Copies every file that git tracks or would track, in place of an earlier copy.
     fn copy(root: &Path, number: usize) -> Result<Self> {
         let at = root.join(format!("target/bugs/{number}"));
+        if at.exists() {
+            fs::remove_dir_all(&at)?;
+        }
         let listed = Command::new("git")
             .args(["ls-files", "-co", "--exclude-standard"])
             .current_dir(root)
@@ -135,9 +137,6 @@ impl Tree {
                         &format!("\nversion = \"{version}-bugs.{number}\""),
                     )
                     .into_bytes();
-            }
-            if fs::read(&to).is_ok_and(|there| there == content) {
-                continue;
             }
             fs::create_dir_all(to.parent().context("a file lies in a folder")?)?;
             fs::write(&to, content)?;
