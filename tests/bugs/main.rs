@@ -1,12 +1,12 @@
 //! Proof that the tests can fail: seeded bugs, applied one at a time in a copy of the tree. The
 //! test that a bug names must catch it.
-//! //!
+//!
 //! `cargo run -p harness --example bugs` tries all of them and prints the table; `-- --sample 6`
-//! tries six, evenly spread, and `-- --only log` those with this in their name. First only the
-//! named test runs. If it passes, all others run, which shows whether the name is wrong or a test
-//! is missing. One bug per core is tried at a time, each in its own copy in `target/bugs`; the tree
-//! itself is never touched. The run fails if a bug is not caught, does not compile, or no longer
-//! applies.
+//! tries six, evenly spread, and `-- --only log panic` those with either in their name. First only
+//! the named test runs. If it passes, all others run, which shows whether the name is wrong or a
+//! test is missing. One bug per core is tried at a time, each in its own copy in `target/bugs`; the
+//! tree itself is never touched. The run fails if a bug is not caught, does not compile, or no
+//! longer applies.
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
@@ -53,15 +53,17 @@ fn main() -> Result<ExitCode> {
     let arguments = env::args().skip(1).collect::<Vec<_>>();
     let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
     let all = list::BUGS;
-    let (number, only) = match arguments.as_slice() {
-        [] => (all.len(), ""),
-        ["--sample", number] => (number.parse::<usize>()?.clamp(1, all.len()), ""),
-        ["--only", text] => (all.len(), *text),
-        _ => bail!("usage: bugs [--sample NUMBER | --only TEXT]"),
+    let (number, only): (_, &[_]) = match arguments.as_slice() {
+        [] => (all.len(), &[""]),
+        ["--sample", number] => (number.parse::<usize>()?.clamp(1, all.len()), &[""]),
+        ["--only", texts @ ..] => (all.len(), texts),
+        _ => bail!("usage: bugs [--sample NUMBER | --only TEXT…]"),
     };
     let root = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     let tried: Vec<_> = (all.iter().enumerate())
-        .filter(|(n, bug)| n * number % all.len() < number && bug.name.contains(only))
+        .filter(|(n, bug)| {
+            n * number % all.len() < number && only.iter().any(|text| bug.name.contains(text))
+        })
         .collect();
     let trees = (1..=available_parallelism()?.get().min(tried.len()))
         .map(|number| Tree::copy(&root, number))
@@ -110,10 +112,12 @@ struct Tree {
 }
 
 impl Tree {
-    /// Copies every file that git tracks or would track. Unchanged files keep their times, so that
-    /// little is rebuilt.
+    /// Copies every file that git tracks or would track, in place of an earlier copy.
     fn copy(root: &Path, number: usize) -> Result<Self> {
         let at = root.join(format!("target/bugs/{number}"));
+        if at.exists() {
+            fs::remove_dir_all(&at)?;
+        }
         let listed = Command::new("git")
             .args(["ls-files", "-co", "--exclude-standard"])
             .current_dir(root)
@@ -133,9 +137,6 @@ impl Tree {
                         &format!("\nversion = \"{version}-bugs.{number}\""),
                     )
                     .into_bytes();
-            }
-            if fs::read(&to).is_ok_and(|there| there == content) {
-                continue;
             }
             fs::create_dir_all(to.parent().context("a file lies in a folder")?)?;
             fs::write(&to, content)?;

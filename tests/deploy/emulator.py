@@ -484,7 +484,6 @@ def with_sam(cloud):
     next_commands(stack)
     endpoints(stack)
     browsers(stack)
-    operators_tool(stack)
     least_privilege(stack)
     foreign_keys(stack)
     missing_permission(stack)
@@ -493,6 +492,7 @@ def with_sam(cloud):
     watch.commands(stack)
     integration(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
+    operators_tool(stack)
     with test("the script for a real account, as far as the emulator goes"):
         smoke.smoke(cloud, everything=False, architecture="x86_64")
     loopback_only("SAM on ministack")
@@ -586,9 +586,9 @@ def production(cloud, stack):
     next_commands(stack)
     endpoints(stack)
     browsers(stack)
-    operators_tool(stack)
     least_privilege(stack, single_use=True, traced=True)
     refusals(stack)
+    operators_tool(stack)
 
 
 def canary(cloud, stack, secret):
@@ -654,7 +654,8 @@ def canary(cloud, stack, secret):
 
 def log_lines(cloud, name):
     logs, lines = cloud.client("logs"), []
-    for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
+    pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=name)
+    for stream in (stream for page in pages for stream in page["logStreams"]):
         events = logs.get_log_events(
             logGroupName=name, logStreamName=stream["logStreamName"], startFromHead=True
         )["events"]
@@ -1056,7 +1057,7 @@ def browsers(stack):
             for origin in (allowed, "https://another.example"):
                 expected = origin if origin == allowed else None
                 preflight = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-                # The emulator itself responds to every preflight of an HTTP API, which AWS does not.
+                # The emulator responds to each preflight of an HTTP API itself. AWS does not.
                 for method in ("POST", "OPTIONS") if stack.stage == "live" else ("POST",):
                     status, headers, _ = stack.call(provider, path, preflight, None, method)
                     equal(headers.get("access-control-allow-origin"), expected, method)
@@ -1102,7 +1103,6 @@ def with_cdk(cloud):
     next_commands(stack)
     endpoints(stack)
     browsers(stack)
-    operators_tool(stack)
     least_privilege(stack)
     watched_and_told(stack)
 
@@ -1116,6 +1116,7 @@ def with_cdk(cloud):
         )
 
     versions(stack, deploy_another)
+    operators_tool(stack)
     loopback_only("CDK on ministack")
     with test("cdk destroy leaves the logs and nothing else"):
         run("cdk-destroy", cdk + ["destroy", "--force", "cancel-cdk"], cloud.environment, folder)

@@ -178,7 +178,7 @@ def two_regions(one):
         for region in regions:
             region.tables.empty()
             region.tables.put(case.given)
-        with test("with the same payment in both, both respond with 200 and different cancellations"):
+        with test("with the same payment in both, both give 200, cancellations differ"):
             responses = []
             for region in regions:
                 with Emulated(

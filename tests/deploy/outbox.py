@@ -186,8 +186,8 @@ def others(stack, caller, given, ours):
     )
     # A payment that comes canceled into the world, as in a restored table.
     stack.tables.put({"payments": [stack.tables.payment(ours) | {"pk": made}]})
-    # A note on a payment that we canceled; then another status, and another service's way back to the
-    # canceled one.
+    # A note on a payment that we canceled; then another status, and another service's way back to
+    # the canceled one.
     write(
         stack,
         ours,

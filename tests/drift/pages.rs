@@ -1,4 +1,4 @@
-//! Every page's links lead somewhere, no line is over 100 columns, and the README is short.
+//! Links lead somewhere, lines, names and the README are short, and the runbook quotes the log.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -163,4 +163,16 @@ fn the_runbook_quotes_messages_that_the_functions_log() {
     for message in messages {
         assert!(code.contains(message), "no function logs \"{message}\"");
     }
+}
+
+#[test]
+fn no_test_name_has_more_than_70_characters() {
+    let code: String = files(&["*.rs"]).into_values().collect();
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let long: Vec<_> = code
+        .split("fn ")
+        .filter_map(|after| after.split(|c| !is_name(c)).next())
+        .filter(|name| name.len() > 70)
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
 }

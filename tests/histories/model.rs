@@ -959,7 +959,7 @@ fn without_retries_some_client_gets_no_outcome() {
 }
 
 #[test]
-fn with_the_token_not_in_the_condition_a_key_cancels_a_reopened_payment_again() {
+fn without_the_token_in_the_condition_a_key_cancels_a_payment_twice() {
     bites(
         Flaw::TokenNotInTheCondition,
         vec![KEYED],

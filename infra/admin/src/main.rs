@@ -47,8 +47,8 @@ fn provider() -> impl TypedValueParser<Value = &'static Provider> {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; everything that was checked is as it must be
-  1  failed: standard error says why, and what to do next
+  0  done; every check passed
+  1  failed; standard error has the reason and the next step
   2  the command line is wrong
   3  done, but a check found a fault, or a payment had another status";
 
@@ -60,12 +60,12 @@ enum Command {
     /// Stores, shows, lists, moves and checks payments
     #[command(subcommand)]
     Payments(payments::Command),
-    /// Cancels canary payments through a deployed stack's public URL, and removes what it made
+    /// Cancels canary payments through a deployed stack's public URLs, and removes them
     Verify(verify::Verify),
-    /// Looks at tables and functions, with the feature account at keys, rights and throttles too;
+    /// Checks tables and functions; with the feature account, also keys, rights and throttles;
     /// changes nothing
     Doctor(doctor::Doctor),
-    /// Plays the golden cases against any endpoint, with payments and keys of their own
+    /// Plays the golden cases against any endpoint, each with its own payments and keys
     Conformance(conformance::Conformance),
 }
 

@@ -107,10 +107,10 @@ struct Arguments {
     #[arg(long, requires = "endpoint_url")]
     yes: bool,
 
-    /// Show what the endpoints do, over HTTP, and end: cancels and second tries, a lost response, a
-    /// race.
+    /// Show what the endpoints do, over HTTP, and exit: cancels and second tries, a lost response,
+    /// a race.
     ///
-    /// Exits with 0 only if all of it went as it should.
+    /// Exits with 0 only if every line is as expected.
     #[arg(long, conflicts_with_all = ["commands", "env", "case"])]
     demo: bool,
 
@@ -119,12 +119,12 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["env", "case"])]
     commands: bool,
 
-    /// Print the environment in which the functions find the running stack's DynamoDB, and end.
+    /// Print the environment in which the functions find the running stack's DynamoDB, and exit.
     #[arg(long)]
     env: bool,
 
-    /// Put the items that a case of events/ is given into the running stack's DynamoDB, print the
-    /// command that invokes it, and end.
+    /// Put the given items of a case of events/ into the running stack's DynamoDB, print the
+    /// command that invokes it, and exit.
     #[arg(long, value_name = "FILE", conflicts_with = "env")]
     case: Option<PathBuf>,
 }
@@ -221,8 +221,8 @@ async fn start(arguments: Arguments) -> Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     let (dynamodb, config, interposer) = match &arguments.endpoint_url {
         Some(url) if !arguments.yes && !on_this_machine(url) => bail!(
-            "the DynamoDB on {url} is not on this machine, and the demo keys are public: whoever \
-             reads them could cancel there; add --yes to put them there all the same"
+            "the DynamoDB on {url} is not on this machine, and the demo keys are public: anyone \
+             could cancel there; add --yes to put them there anyway"
         ),
         Some(url) => (url.clone(), config_elsewhere(url).await, None),
         None => {

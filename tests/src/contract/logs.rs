@@ -14,7 +14,7 @@ use crate::{
     faults::FaultProxy,
     golden::{Call, Case},
     runtime::{Function, TRACE},
-    stage::{Stage, canceling, retried},
+    stage::{Stage, retried, shortest},
     tables::Tables,
     transport::{ALLOWED, ProviderResponse},
 };
@@ -226,7 +226,7 @@ pub(super) async fn at_every_level(cases: &[Case], binary: &str) -> Result<()> {
 
 /// [`HOSTILE`] in place of every text in an event that cancels, one at a time, in both log formats.
 pub(super) async fn of_hostile_events(cases: &[Case], binary: &str) -> Result<()> {
-    let case = canceling(cases)?;
+    let case = shortest(cases)?;
     let tables = Tables::new()?;
     for credential in &case.given.credentials {
         tables.put("credentials", credential)?;
@@ -247,6 +247,7 @@ pub(super) async fn of_hostile_events(cases: &[Case], binary: &str) -> Result<()
         let log = function.finish().await?;
         let lines = log.lines().count();
         ensure!(lines == events.len(), "{lines} lines: {log}");
+        ensure!(log.contains("[31m"), "nothing of it was logged: {log}");
         for line in log.lines() {
             ensure!(!line.contains(char::is_control), "{line:?}");
             let whole = match format {

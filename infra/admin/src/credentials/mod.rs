@@ -27,7 +27,7 @@ pub(crate) enum Command {
     /// Shows what there is: no secret, and of a secret's digest the first digits; reads the whole
     /// table
     List(list::List),
-    /// Makes a successor, which works at once, and ends the old credential a while later
+    /// Makes a successor at once, and ends the old credential after --overlap
     Rotate(rotate::Rotate),
     /// Disables a credential for good
     Revoke(revoke::Revoke),
@@ -55,8 +55,7 @@ struct Named {
     /// The payment provider
     #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
-    /// Its public id, or the digits that `list` shows, or the very secret where it has leaked and
-    /// begins with pck_
+    /// Its public id, the digits that `list` shows, or a leaked secret that begins with pck_
     key: String,
 }
 
@@ -69,7 +68,7 @@ impl Named {
 /// When a credential ends.
 #[derive(Args)]
 struct End {
-    /// It ends that long from now: 90d, 12h, 30m
+    /// It ends this long from now: 90d, 12h, 30m
     #[arg(long = "in", value_name = "TIME", value_parser = duration, conflicts_with = "at")]
     after: Option<Duration>,
     /// It ends at this moment: 2030-01-01T00:00:00Z

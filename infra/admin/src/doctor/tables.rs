@@ -69,7 +69,7 @@ pub(super) async fn payments(
             Some(_) | None if is_strong => {}
             Some(_) | None => findings.warning(
                 &subject,
-                "keeps used signatures for ever",
+                "keeps used signatures forever",
                 format!("enable its time to live by {EXPIRY}"),
             ),
         }

@@ -30,7 +30,7 @@ use item::Item;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Stores a new payment, over no other
+    /// Stores a new payment; never replaces one
     Put(put::Put),
     /// Shows a payment, and what a cancel would do with it and why
     Show(show::Show),
@@ -61,10 +61,10 @@ struct Named {
     /// The payment provider
     #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
-    /// Whose payment
+    /// The payment's merchant
     #[arg(long, value_parser = merchant_id)]
     merchant: String,
-    /// The provider's id of it
+    /// The payment's id
     payment: String,
 }
 

@@ -23,10 +23,10 @@ pub(crate) struct Put {
     /// The payment provider
     #[arg(long, value_parser = crate::provider())]
     provider: &'static Provider,
-    /// Whose payment
+    /// The payment's merchant
     #[arg(long, value_parser = merchant_id)]
     merchant: String,
-    /// The provider's id of it [default: a new one]
+    /// The payment's id [default: a new one]
     payment: Option<String>,
     /// The provider's own status [default: the first cancelable one]
     #[arg(long)]
