@@ -67,7 +67,7 @@ pub(super) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
         counts[1]
     );
     let count = |way: usize, verdict| counts[way].get(verdict).copied().unwrap_or_default();
-    let heading = format!("| {} network faults on one cancel |", rows.len());
+    let heading = format!("| {} network and store faults on one cancel |", rows.len());
     ensure!(README.contains(&heading), "the README lacks {heading}");
     for (label, verdict) in [
         ("reported the truth", "true"),
