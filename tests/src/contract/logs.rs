@@ -14,7 +14,7 @@ use crate::{
     faults::FaultProxy,
     golden::{Call, Case},
     runtime::{Function, TRACE},
-    stage::{Stage, retried, shortest},
+    stage::{Stage, canceling, retried, shortest},
     tables::Tables,
     transport::{ALLOWED, ProviderResponse},
 };
