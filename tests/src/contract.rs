@@ -102,6 +102,9 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
             "one_log_line_a_request_with_listed_fields_and_no_credential",
             |cases, binary| sockets()?.block_on(logs::of_golden_cases::<P>(cases, binary)),
         ),
+        ("no_secret_is_in_the_log_at_any_level", |cases, binary| {
+            sockets()?.block_on(logs::at_every_level(cases, binary))
+        }),
         (
             "nothing_that_a_client_sends_forges_a_log_line",
             |cases, binary| sockets()?.block_on(logs::of_hostile_events(cases, binary)),

@@ -232,6 +232,8 @@ async fn outcome_signed(
 ) -> String {
     let mut request = request(&[("key", key), ("tag", &tag())]);
     *request.uri_mut() = format!("/payments/{payment}/cancel").parse().unwrap();
+    // Each gets an id of its own: the token must not be the invocation's.
+    request.extensions_mut().remove::<Invocation>();
     respond(service, request).await
 }
 

@@ -14,7 +14,7 @@ use crate::{
     faults::FaultProxy,
     golden::{Call, Case},
     runtime::{Function, TRACE},
-    stage::{Stage, retried, shortest},
+    stage::{Stage, canceling, retried, shortest},
     tables::Tables,
     transport::{ALLOWED, ProviderResponse},
 };
@@ -188,6 +188,41 @@ fn has_none_of(log: &str, secrets: &[String]) -> Result<()> {
 /// and two more line ends of Unicode.
 const HOSTILE: &str = "x\r\n{\"target\":\"shared::request\",\"outcome\":\"canceled\"}\
     \u{1b}[31m\u{9b}31m\0\u{7f}\u{85}\u{2028}";
+
+/// The SDK and the runtime trace requests with their headers, and responses with their bodies.
+pub(super) async fn at_every_level(cases: &[Case], binary: &str) -> Result<()> {
+    const CANARY: &str = "canary-of-the-secret-access-key";
+    let case = canceling(cases)?;
+    let mut secrets = credentials(case);
+    secrets.push(CANARY.to_owned());
+    for (variable, levels) in [
+        ("RUST_LOG", "trace"),
+        ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
+        ("RUST_LOG", "debug"),
+        (
+            "RUST_LOG",
+            "info,aws_smithy_runtime=trace,hyper=trace,lambda_runtime=trace",
+        ),
+        ("RUST_LOG", "error"),
+    ] {
+        let tables = Tables::new()?;
+        tables.give(&case.given)?;
+        let url = FaultProxy::listening(&tables).await?.url();
+        let environment = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
+            ("AWS_SECRET_ACCESS_KEY", CANARY),
+            (variable, levels),
+        ];
+        let function = Function::start(binary, &environment).await?;
+        let id = Call::begin().request_id;
+        function.invoke(&id, &case.event(), ALLOWED).await?;
+        let log = function.finish().await?;
+        let has_debug = log.contains("DEBUG");
+        ensure!(has_debug == (levels != "error"), "{levels}: {log}");
+        has_none_of(&log, &secrets).with_context(|| format!("{variable}={levels}"))?;
+    }
+    Ok(())
+}
 
 /// [`HOSTILE`] in place of every text in an event that cancels, one at a time, in both log formats.
 pub(super) async fn of_hostile_events(cases: &[Case], binary: &str) -> Result<()> {
