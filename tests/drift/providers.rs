@@ -45,11 +45,12 @@ const LISTS: [&str; 9] = [
 ];
 
 /// Examples and results, which are complete without a sixth provider.
-const EXAMPLES: [&str; 10] = [
+const EXAMPLES: [&str; 11] = [
     "functions/README.md",
     "infra/admin/tests/admin/payments.rs",
     "infra/local/README.md",
     "infra/local/tests/stack.rs",
+    "tests/README.md",
     "tests/bench/arms.json",
     "tests/bench/results.md",
     "tests/bench/results.svg",
