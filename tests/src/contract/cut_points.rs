@@ -375,6 +375,17 @@ fn verify(
         }
     };
     require(transitions <= 1, "a second transition")?;
+    let has = |response, committed| {
+        let instead = Fault::Instead {
+            response,
+            committed,
+        };
+        cell.faults.contains(&instead)
+    };
+    // A throttled request wrote nothing, as DynamoDB documents. A store that throttles after it has
+    // committed is believed too.
+    let lied = has(Instead::Throttled, true);
+    let wrote = ours_on_it && cell.state != State::Ours && !lied;
     match first.outcome.as_str() {
         "canceled" => require(ours_on_it, "success where nothing was canceled")?,
         "not_cancelable" => require(
@@ -388,7 +399,6 @@ fn verify(
         // For a retry: the first delivery of this call may have written, so its outcome is
         // undecided.
         "unavailable" => {
-            let wrote = ours_on_it && cell.state != State::Ours;
             require(!wrote, "unavailable, but the payment is canceled")?;
             require(says_to_retry(first), "unavailable without Retry-After")?;
         }
@@ -403,19 +413,11 @@ fn verify(
         }
         // An operator has to act, and certainly nothing was written.
         "internal" => {
-            let has = |response, committed| {
-                let instead = Fault::Instead {
-                    response,
-                    committed,
-                };
-                cell.faults.contains(&instead)
-            };
-            // DynamoDB's word that it was throttled, and so wrote nothing, has to be believed.
-            let lied = has(Instead::Throttled, true);
-            let wrote = ours_on_it && cell.state != State::Ours && !lied;
             require(!wrote, "an internal error, and it is canceled")?;
-            let denied = has(Instead::Denied, false);
-            require(denied, "an internal error, and nothing is wrong")?;
+            require(
+                has(Instead::Denied, false),
+                "an internal error, and nothing is wrong",
+            )?;
         }
         _ => require(false, "a response without a cause")?,
     }
