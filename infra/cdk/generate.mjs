@@ -1,4 +1,5 @@
-// Makes what the construct is built from out of ../template.yaml: the template as JSON, and its parameters as typed options.
+// Makes what the construct is built from out of ../template.yaml: the template as JSON, and its
+// parameters as typed options.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { parse } from 'yaml';

@@ -1,5 +1,7 @@
-// The README's pictures, on the ports that it names: infra/local/window.png, a payment that has just been canceled, and
-// infra/local/window-fault.png, one whose cancel was written and whose responses were lost, in dark.
+// The README's pictures, on the ports that it names: infra/local/window.png, a payment that has
+// just been canceled, and
+// infra/local/window-fault.png, one whose cancel was written and whose responses were lost, in
+// dark.
 
 import { ROOT, browse, start } from './stack.mjs';
 

@@ -9,7 +9,10 @@ import { PROVIDERS, bash, browse, demo, dynamodb, item, start } from './stack.mj
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** What each provider's contract says of a cancel: its route, its word, and what a second one is refused with. */
+/**
+ * What each provider's contract says of a cancel: its route, its word, and what a second one is
+ * refused with.
+ */
 const CONTRACTS = {
   hyperswitch: { payment: 'pay_hs_requires_capture', path: (id) => `/payments/${id}/cancel`, canceled: 'cancelled', second: [400, 'IR_16'] },
   hedgepayments: { payment: 'pay_hedge_pending', path: (id) => `/v1/payments/${id}/cancel`, canceled: 'canceled', second: [412, 'payment_not_cancelable'] },
@@ -108,7 +111,10 @@ const cards = (within = '#results') =>
     ]),
   );
 
-/** The newest requests in the live list: status, payment or path, and the rest without the time it took. */
+/**
+ * The newest requests in the live list: status, payment or path, and the rest without the time it
+ * took.
+ */
 const listed = (count) =>
   page.locator('#list li').evaluateAll(
     (rows, count) =>
@@ -439,7 +445,8 @@ test('unknown attempts are not shown', async () => {
   await page.unroute(cancel);
   logged = logged.filter((line) => !line.includes('net::ERR_FAILED'));
   assert.equal((await item(stack, pk)).status.S, 'pending');
-  // A capture that comes between: the refusal is not taken for a cancel, nor what has changed for its work.
+  // A capture that comes between: the refusal is not taken for a cancel, nor what has changed for
+  // its work.
   await page.route(cancel, async (route) => {
     const Item = { ...(await item(stack, pk)), status: { S: 'succeeded' } };
     await dynamodb(stack, 'PutItem', { TableName: 'payments', Item });

@@ -20,7 +20,10 @@ export interface CancelApiProps extends Options {
   readonly name?: string;
   /** Begins the logical ids. @default the construct's id */
   readonly prefix?: string;
-  /** Instead of `paymentsTableName`, `paymentsKey` and `paymentsStreamLabel`: a `Table` or `TableV2` with the partition key `pk`. */
+  /**
+   * Instead of `paymentsTableName`, `paymentsKey` and `paymentsStreamLabel`: a `Table` or `TableV2`
+   * with the partition key `pk`.
+   */
   readonly payments?: dynamodb.ITable;
   /** Instead of `credentialsTableName` and `credentialsKey`. */
   readonly credentials?: dynamodb.ITable;
@@ -44,7 +47,8 @@ export interface ProviderFunction {
 }
 
 /**
- * Payment-cancel endpoints: a function for each provider with no more rights than it needs, behind API Gateway.
+ * Payment-cancel endpoints: a function for each provider with no more rights than it needs, behind
+ * API Gateway.
  *
  * All that is made, `infra/template.yaml` says, which SAM deploys as it is.
  */
@@ -140,7 +144,10 @@ export class CancelApi extends Construct {
     made.cfnOptions.updateReplacePolicy = UpdateReplacePolicy as CfnDeletionPolicy;
   }
 
-  /** A function as SAM makes one: with a version for each change, an alias on it, and CodeDeploy to shift the traffic. */
+  /**
+   * A function as SAM makes one: with a version for each change, an alias on it, and CodeDeploy to
+   * shift the traffic.
+   */
   private function(
     provider: string,
     properties: Node,
@@ -158,7 +165,8 @@ export class CancelApi extends Construct {
         Object.entries(variables).map(([name, value]) => [name, String(value)]),
       ),
     };
-    // Made with the CDK's own classes, so that what an app grants is granted; what is in them, the template says.
+    // Made with the CDK's own classes, so that what an app grants is granted; what is in them, the
+    // template says.
     const role = new iam.Role(this, `${provider}Role`, {
       assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
     });
@@ -230,7 +238,10 @@ function override(construct: Construct, logical: string, properties: Node): void
   }
 }
 
-/** The template's parameters out of the properties: `memorySize` is `MemorySize`, and a table is its name, its key and its stream. */
+/**
+ * The template's parameters out of the properties: `memorySize` is `MemorySize`, and a table is its
+ * name, its key and its stream.
+ */
 function parameters(props: CancelApiProps): Record<string, unknown> {
   const { payments, credentials, alarmTopic } = props;
   const stream = payments?.tableStreamArn;

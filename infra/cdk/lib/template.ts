@@ -28,9 +28,11 @@ export const PARAMETERS = template.Parameters as unknown as Record<string, Param
 const ABSENT = Symbol('AWS::NoValue');
 
 /**
- * `infra/template.yaml` with its options given: the loops written out, the conditions decided, and only the resources that there are.
+ * `infra/template.yaml` with its options given: the loops written out, the conditions decided, and
+ * only the resources that there are.
  *
- * What only a deployment knows stays in it, as CloudFormation's `Ref` and `Fn::GetAtt`, with `prefix` before the names of resources.
+ * What only a deployment knows stays in it, as CloudFormation's `Ref` and `Fn::GetAtt`, with
+ * `prefix` before the names of resources.
  */
 export class CancelTemplate {
   /** The resources by name, without the prefix. */
@@ -43,7 +45,10 @@ export class CancelTemplate {
   private readonly names: ReadonlySet<string>;
   private readonly conditions: Record<string, Node>;
 
-  /** `options` are the template's parameters by name, `stackName` is what names of things begin with. */
+  /**
+   * `options` are the template's parameters by name, `stackName` is what names of things begin
+   * with.
+   */
   constructor(
     options: Readonly<Record<string, unknown>>,
     stackName: string,
@@ -100,7 +105,10 @@ export class CancelTemplate {
     }
   }
 
-  /** The loops written out. A loop's variable is replaced in keys, in `Fn::Sub` and in `Ref`, as AWS does it. */
+  /**
+   * The loops written out. A loop's variable is replaced in keys, in `Fn::Sub` and in `Ref`, as AWS
+   * does it.
+   */
   private written(node: Node, bound: Readonly<Record<string, string>>): Node {
     if (Array.isArray(node)) {
       return node.map((one) => this.written(one, bound));
@@ -253,7 +261,10 @@ export class CancelTemplate {
   }
 }
 
-/** A text where all of it is known, since names are made of it; otherwise CloudFormation's `Fn::Join`. */
+/**
+ * A text where all of it is known, since names are made of it; otherwise CloudFormation's
+ * `Fn::Join`.
+ */
 function join(delimiter: string, parts: readonly Node[]): string {
   const known = parts.every((part) => typeof part !== 'object' && !Token.isUnresolved(part));
   return known ? parts.join(delimiter) : Fn.join(delimiter, [...parts]);

@@ -2,7 +2,17 @@
 
 import { copyOf, mark } from '/window/payments.js';
 import { ask, exchanges, look, on, payments, send, stack } from '/window/stack.js';
-import { attempts, compared, curl, indented, message, money, own, tone, verdict } from '/window/text.js';
+import {
+  attempts,
+  compared,
+  curl,
+  indented,
+  message,
+  money,
+  own,
+  tone,
+  verdict,
+} from '/window/text.js';
 
 const element = (id) => document.getElementById(id);
 
@@ -24,18 +34,40 @@ function card(exchange) {
   const made = copyOf('a-card');
   cards.set(exchange, made);
   const part = (name) => made.querySelector(`.${name}`);
-  const { method, path, headers, body, status, response_headers: back, response_body: said, outcome, milliseconds, whole } = exchange;
+  const {
+    method,
+    path,
+    headers,
+    body,
+    status,
+    response_headers: back,
+    response_body: said,
+    outcome,
+    milliseconds,
+    whole,
+  } = exchange;
   part('code').textContent = status;
   part('code').classList.add(tone(exchange));
   part('outcome').textContent = outcome;
   part('took').textContent = `${milliseconds} ms`;
   part('message').textContent = message(said);
-  part('attempts').append(...attempts(exchange).map((text) => Object.assign(document.createElement('li'), { textContent: text })));
+  part('attempts').append(
+    ...attempts(exchange).map((text) =>
+      Object.assign(document.createElement('li'), { textContent: text }),
+    ),
+  );
   part('response').textContent = indented(said);
   part('response-headers').textContent = lines(back);
-  part('request').textContent = [`${method} ${path}`, lines(headers.filter(own)), ...(body ? ['', indented(body)] : [])].filter((line) => line !== undefined).join('\n');
+  part('request').textContent = [
+    `${method} ${path}`,
+    lines(headers.filter(own)),
+    ...(body ? ['', indented(body)] : []),
+  ]
+    .filter((line) => line !== undefined)
+    .join('\n');
   const others = headers.filter((header) => !own(header));
-  part('request-more').querySelector('summary').textContent = `${others.length} headers that the client adds by itself`;
+  part('request-more').querySelector('summary').textContent =
+    `${others.length} headers that the client adds by itself`;
   part('request-more').hidden = !others.length;
   part('request-headers').textContent = lines(others);
   const note = part('actions').querySelector('.note');
@@ -48,7 +80,9 @@ function card(exchange) {
   copy.addEventListener('click', async () => {
     try {
       await navigator.clipboard.writeText(curl(location.origin, exchange));
-      note.textContent = headers.some(([name]) => name === 'x-signature') ? 'Copied; its signature is good for five minutes' : 'Copied';
+      note.textContent = headers.some(([name]) => name === 'x-signature')
+        ? 'Copied; its signature is good for five minutes'
+        : 'Copied';
     } catch {
       note.textContent = 'The browser did not allow it';
     }
@@ -102,34 +136,48 @@ function compare() {
   tabled = state;
   const all = compared(shown.before, shown.item);
   const changed = all.filter((attribute) => attribute.changed);
-  const rows = [...changed, ...all.filter((attribute) => !attribute.changed)].map(({ name, was, is, changed }) => {
-    const row = document.createElement('tr');
-    const head = document.createElement('th');
-    head.scope = 'row';
-    // A line may end after the dot.
-    const [outer, ...inner] = name.split('.');
-    head.append(outer, ...(inner.length ? ['.', document.createElement('wbr'), inner.join('.')] : []));
-    const cell = document.createElement('td');
-    if (changed) {
-      row.className = 'changed';
-      for (const [tag, value] of [['del', was], ['ins', is]]) {
-        if (value !== undefined) cell.append(Object.assign(document.createElement(tag), { textContent: value }));
+  const rows = [...changed, ...all.filter((attribute) => !attribute.changed)].map(
+    ({ name, was, is, changed }) => {
+      const row = document.createElement('tr');
+      const head = document.createElement('th');
+      head.scope = 'row';
+      // A line may end after the dot.
+      const [outer, ...inner] = name.split('.');
+      head.append(
+        outer,
+        ...(inner.length ? ['.', document.createElement('wbr'), inner.join('.')] : []),
+      );
+      const cell = document.createElement('td');
+      if (changed) {
+        row.className = 'changed';
+        for (const [tag, value] of [
+          ['del', was],
+          ['ins', is],
+        ]) {
+          if (value !== undefined)
+            cell.append(Object.assign(document.createElement(tag), { textContent: value }));
+        }
+      } else {
+        cell.textContent = is;
       }
-    } else {
-      cell.textContent = is;
-    }
-    row.append(head, cell);
-    return row;
-  });
+      row.append(head, cell);
+      return row;
+    },
+  );
   element('item').tBodies[0].replaceChildren(...rows);
-  const count = changed.length === 1 ? '1 attribute changed' : `${changed.length} attributes changed`;
-  element('changes-note').textContent = changed.length ? `before → after: ${count}` : 'as it is now';
+  const count =
+    changed.length === 1 ? '1 attribute changed' : `${changed.length} attributes changed`;
+  element('changes-note').textContent = changed.length
+    ? `before → after: ${count}`
+    : 'as it is now';
 }
 
 /** The statuses that it can be set to: first those that a capture, a failure or an expiry sets. */
 function statuses({ provider: { statuses, canceled }, item }) {
   const others = statuses.indexOf(canceled) + 1;
-  const all = [...statuses.slice(others), ...statuses.slice(0, others)].filter((status) => status !== item?.status);
+  const all = [...statuses.slice(others), ...statuses.slice(0, others)].filter(
+    (status) => status !== item?.status,
+  );
   element('statuses').replaceChildren(...all.map((status) => new Option(status)));
 }
 
@@ -165,7 +213,8 @@ function restore({ form, provider }) {
     const field = document.createElement('label');
     const input = document.createElement('input');
     Object.assign(input, { autocomplete: 'off', spellcheck: false });
-    input.value = form.credential[name] ?? (form.headers ?? []).find(([header]) => header === name)?.[1] ?? '';
+    input.value =
+      form.credential[name] ?? (form.headers ?? []).find(([header]) => header === name)?.[1] ?? '';
     input.addEventListener('input', () => (form.credential[name] = input.value));
     field.append(`${name} `, input);
     return field;
@@ -180,10 +229,19 @@ function reason() {
   if (name) element('reason').value = JSON.parse(element('body').value)[name] ?? '';
 }
 
-/** A request for the payment, signed by the stack if its provider requires it; `{key}` in an edited body is the key. */
+/**
+ * A request for the payment, signed by the stack if its provider requires it; `{key}` in an edited
+ * body is the key.
+ */
 async function prepared({ id, provider, form }, key) {
   const body = form?.body?.replaceAll('{key}', key);
-  const response = await ask('/window/prepare', { provider: provider.name, id, key, body, credential: form?.credential ?? {} });
+  const response = await ask('/window/prepare', {
+    provider: provider.name,
+    id,
+    key,
+    body,
+    credential: form?.credential ?? {},
+  });
   return response.json();
 }
 
@@ -228,7 +286,11 @@ async function act(payment, saying, action) {
 const keyOf = (payment) => payment.form?.key || newKey();
 
 function cancel(payment) {
-  return act(payment, 'Sending …', async (sent) => void (await sent(await prepared(payment, keyOf(payment)))));
+  return act(
+    payment,
+    'Sending …',
+    async (sent) => void (await sent(await prepared(payment, keyOf(payment)))),
+  );
 }
 
 function retry(payment) {
@@ -240,10 +302,15 @@ function repeat(exchange) {
   const { method, path, headers, body, provider, payment: id } = exchange;
   const request = { method, path, headers: headers.filter(own), body };
   const payment = payments.get(`${provider}/${id}`);
-  if (payment && payment === shown) return act(payment, 'Sending it again …', async (sent) => void (await sent(request)));
+  if (payment && payment === shown)
+    return act(payment, 'Sending it again …', async (sent) => void (await sent(request)));
   const place = element('request-again');
   return send(request).then(
-    (again) => place.replaceChildren(Object.assign(document.createElement('h3'), { textContent: 'Sent again' }), card(again)),
+    (again) =>
+      place.replaceChildren(
+        Object.assign(document.createElement('h3'), { textContent: 'Sent again' }),
+        card(again),
+      ),
     (error) => (place.textContent = `No response: ${error.message}.`),
   );
 }
@@ -256,13 +323,20 @@ function twice(payment) {
     const made = both.filter(({ outcome }) => outcome === 'canceled').length;
     const { before, item } = payment;
     await look();
-    if (before?.status === payment.item?.status || item === undefined) return 'Both are refused. Nothing changed.';
-    const written = both[0].status === both[1].status ? 'Both get a success; it was written once.' : 'One cancels, and the other is refused.';
+    if (before?.status === payment.item?.status || item === undefined)
+      return 'Both are refused. Nothing changed.';
+    const written =
+      both[0].status === both[1].status
+        ? 'Both get a success; it was written once.'
+        : 'One cancels, and the other is refused.';
     return made ? `${written} ${before.status} became ${payment.item.status}.` : undefined;
   });
 }
 
-/** The store writes and the function does not hear of it: once, or in every attempt, after which the client retries. */
+/**
+ * The store writes and the function does not hear of it: once, or in every attempt, after which the
+ * client retries.
+ */
 function lose(payment, which) {
   return act(payment, 'Losing the response …', async (sent) => {
     const request = await prepared(payment, keyOf(payment));

@@ -1,9 +1,20 @@
-// The page of the one-machine stack: what is shown follows the address, and the keys work everywhere.
+// The page of the one-machine stack: what is shown follows the address, and the keys work
+// everywhere.
 
 import { showPayment, showRequest } from '/window/detail.js';
 import { choose as choosePayment, focus } from '/window/payments.js';
 import { choose as chooseRequest } from '/window/requests.js';
-import { ask, exchanges, listen, look, on, payments, providers, stack, watch } from '/window/stack.js';
+import {
+  ask,
+  exchanges,
+  listen,
+  look,
+  on,
+  payments,
+  providers,
+  stack,
+  watch,
+} from '/window/stack.js';
 
 const element = (id) => document.getElementById(id);
 
@@ -86,39 +97,55 @@ function newId(name) {
 
 function choices() {
   const name = element('create-provider').value;
-  element('create-status').replaceChildren(...providers.get(name).statuses.map((status) => new Option(status)));
+  element('create-status').replaceChildren(
+    ...providers.get(name).statuses.map((status) => new Option(status)),
+  );
   element('create-id').value = newId(name);
 }
 
 element('new').addEventListener('click', () => {
   const chosen = payments.get(address())?.provider.name;
-  element('create-provider').replaceChildren(...[...providers.keys()].map((name) => new Option(name, name, false, name === chosen)));
+  element('create-provider').replaceChildren(
+    ...[...providers.keys()].map((name) => new Option(name, name, false, name === chosen)),
+  );
   choices();
   element('create-fault').textContent = '';
   element('create').showModal();
 });
 element('create-provider').addEventListener('change', choices);
 element('create-close').addEventListener('click', () => element('create').close());
-element('create').querySelector('form').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const value = (name) => element(`create-${name}`).value.trim();
-  const payment = { id: value('id'), status: value('status'), amount: Number(value('amount')), currency: value('currency').toUpperCase() };
-  try {
-    await ask('/window/payments', { provider: value('provider'), payment });
-    await look();
-    element('create').close();
-    location.hash = `${value('provider')}/${payment.id}`;
-  } catch (error) {
-    element('create-fault').textContent = error.message;
-  }
-});
+element('create')
+  .querySelector('form')
+  .addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const value = (name) => element(`create-${name}`).value.trim();
+    const payment = {
+      id: value('id'),
+      status: value('status'),
+      amount: Number(value('amount')),
+      currency: value('currency').toUpperCase(),
+    };
+    try {
+      await ask('/window/payments', { provider: value('provider'), payment });
+      await look();
+      element('create').close();
+      location.hash = `${value('provider')}/${payment.id}`;
+    } catch (error) {
+      element('create-fault').textContent = error.message;
+    }
+  });
 
 element('reset').addEventListener('click', async () => {
   try {
     await ask('/window/reset', {});
     await look();
     for (const payment of payments.values()) {
-      Object.assign(payment, { before: payment.item, last: undefined, results: [], verdict: undefined });
+      Object.assign(payment, {
+        before: payment.item,
+        last: undefined,
+        results: [],
+        verdict: undefined,
+      });
     }
     element('news').textContent = 'The demo data are as they were at first';
     showPayment(payments.get(address()));
@@ -130,7 +157,8 @@ element('reset').addEventListener('click', async () => {
 // --- What happens ---
 
 on('payments', () => {
-  element('where').textContent = `${location.host} · DynamoDB ${stack.dynamodb.replace(/^https?:\/\//, '')}`;
+  element('where').textContent =
+    `${location.host} · DynamoDB ${stack.dynamodb.replace(/^https?:\/\//, '')}`;
   for (const id of ['reset', 'new']) element(id).hidden = !stack.own;
   if (address() && element('intro').hidden === false) route();
 });
@@ -138,7 +166,8 @@ on('request', () => {
   if (address().startsWith('request/')) route();
 });
 on('changed', ({ id, item }) => {
-  element('news').textContent = `${new Date().toLocaleTimeString()} ${id} is now ${item?.status ?? 'not there'}`;
+  element('news').textContent =
+    `${new Date().toLocaleTimeString()} ${id} is now ${item?.status ?? 'not there'}`;
 });
 on('live', (well, text) => {
   const place = element('live');

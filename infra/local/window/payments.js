@@ -36,7 +36,9 @@ function row(payment) {
   const link = made.querySelector('a');
   link.href = `#${payment.key}`;
   // A line may end after an underscore.
-  made.querySelector('.id').append(...payment.id.split(/(?<=_)/).flatMap((part) => [part, document.createElement('wbr')]));
+  made
+    .querySelector('.id')
+    .append(...payment.id.split(/(?<=_)/).flatMap((part) => [part, document.createElement('wbr')]));
   rows.set(payment.key, made);
   return made;
 }
@@ -83,7 +85,10 @@ function filter() {
   reach();
 }
 
-const links = () => [...rows.values()].filter((made) => !made.hidden && made.closest('details').open).map((made) => made.querySelector('a'));
+const links = () =>
+  [...rows.values()]
+    .filter((made) => !made.hidden && made.closest('details').open)
+    .map((made) => made.querySelector('a'));
 
 /** One link of the list is in the Tab order: the chosen one, or the first that is shown. */
 function reach() {

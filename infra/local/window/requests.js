@@ -18,7 +18,9 @@ function add(exchange) {
   code.textContent = status;
   code.classList.add(tone(exchange));
   made.querySelector('.what').textContent = payment ?? `${method} ${path}`;
-  made.querySelector('.said').textContent = [provider, outcome, `${milliseconds} ms`].filter(Boolean).join(' · ');
+  made.querySelector('.said').textContent = [provider, outcome, `${milliseconds} ms`]
+    .filter(Boolean)
+    .join(' · ');
   made.querySelector('.when').textContent = new Date(at).toLocaleTimeString();
   const list = element('list');
   list.prepend(made);

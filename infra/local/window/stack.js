@@ -1,6 +1,9 @@
 // What the page knows of the stack, and how it finds out.
 
-/** How long the page waits until it looks at the payments again, in milliseconds. A request is seen at once. */
+/**
+ * How long the page waits until it looks at the payments again, in milliseconds. A request is seen
+ * at once.
+ */
 const INTERVAL = 1000;
 
 /** How long it waits for the record of a request. */
@@ -20,7 +23,10 @@ export const stack = { own: false, dynamodb: '' };
 
 const listeners = { payments: [], changed: [], request: [], live: [] };
 
-/** Calls back when all `payments` were read, one has `changed`, a `request` has come, or the stack is `live` or not. */
+/**
+ * Calls back when all `payments` were read, one has `changed`, a `request` has come, or the stack
+ * is `live` or not.
+ */
 export function on(event, listener) {
   listeners[event].push(listener);
 }
@@ -41,7 +47,9 @@ export async function ask(path, body) {
   throw new Error(message ?? `${path} responded with ${response.status}`);
 }
 
-/** Numbers the looks: one that began before another may come back after it, and is out of date then. */
+/**
+ * Numbers the looks: one that began before another may come back after it, and is out of date then.
+ */
 let looks = 0;
 let latest = 0;
 
@@ -61,14 +69,21 @@ export async function look() {
     for (const { id, cancelable, item } of found) {
       const key = `${provider.name}/${id}`;
       keys.add(key);
-      take(payments.get(key) ?? { id, key, provider: known, item, before: item, fresh: true }, cancelable, item);
+      take(
+        payments.get(key) ?? { id, key, provider: known, item, before: item, fresh: true },
+        cancelable,
+        item,
+      );
     }
   }
   for (const key of payments.keys()) if (!keys.has(key)) payments.delete(key);
   emit('payments');
 }
 
-/** Takes in what a look has found of a payment. While a request for it is on its way, what it was before stays. */
+/**
+ * Takes in what a look has found of a payment. While a request for it is on its way, what it was
+ * before stays.
+ */
 function take(payment, cancelable, item) {
   const changed = !payment.fresh && JSON.stringify(item) !== JSON.stringify(payment.item);
   payments.set(payment.key, payment);
@@ -86,7 +101,13 @@ export async function watch() {
     await look();
     emit('live', true, 'live');
   } catch (error) {
-    emit('live', false, error instanceof TypeError ? 'the stack does not respond; is it still running?' : error.message);
+    emit(
+      'live',
+      false,
+      error instanceof TypeError
+        ? 'the stack does not respond; is it still running?'
+        : error.message,
+    );
   }
   clearTimeout(timer);
   if (!document.hidden) timer = setTimeout(watch, INTERVAL);
@@ -109,11 +130,17 @@ const expected = new Set();
 /** The record of the request with this id, or, without one, the next for that path. */
 function recorded(id, path, after) {
   const right = (exchange) =>
-    exchange.number > after && (id ? exchange.response_headers.some(([name, value]) => name === 'x-request-id' && value === id) : exchange.path === path);
+    exchange.number > after &&
+    (id
+      ? exchange.response_headers.some(([name, value]) => name === 'x-request-id' && value === id)
+      : exchange.path === path);
   const found = [...exchanges.values()].find(right);
   if (found) return Promise.resolve(found);
   return new Promise((resolve, reject) => {
-    const timeout = setTimeout(() => done(reject, new Error('the stack has no record of it')), RECORDED_IN);
+    const timeout = setTimeout(
+      () => done(reject, new Error('the stack has no record of it')),
+      RECORDED_IN,
+    );
     const waiting = (exchange) => right(exchange) && done(resolve, exchange);
     const done = (end, value) => {
       clearTimeout(timeout);
@@ -127,7 +154,13 @@ function recorded(id, path, after) {
 /** Sends a request to an endpoint, as every other client does, and gets its record. */
 export async function send({ method = 'POST', path, headers, body }) {
   const after = Math.max(0, ...exchanges.keys());
-  const response = await fetch(path, { method, headers, body: body || undefined, cache: 'no-store', credentials: 'omit' });
+  const response = await fetch(path, {
+    method,
+    headers,
+    body: body || undefined,
+    cache: 'no-store',
+    credentials: 'omit',
+  });
   await response.text();
   return recorded(response.headers.get('x-request-id'), path, after);
 }

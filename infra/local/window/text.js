@@ -1,12 +1,32 @@
 // The texts that are shown. Nothing here touches the page or the network.
 
 /** An item's first attributes; the rest follows by name, and `details` last. */
-const FIRST = ['status', 'canceled_at', 'updated_at', 'cancellation', 'amount', 'currency', 'created_at', 'manual_cancellation', 'pk'];
+const FIRST = [
+  'status',
+  'canceled_at',
+  'updated_at',
+  'cancellation',
+  'amount',
+  'currency',
+  'created_at',
+  'manual_cancellation',
+  'pk',
+];
 
 /** Headers that clients add by themselves. */
 const CLIENTS = new Set([
-  'accept-encoding', 'accept-language', 'cache-control', 'connection', 'content-length', 'dnt', 'host', 'origin', 'pragma', 'priority',
-  'referer', 'user-agent',
+  'accept-encoding',
+  'accept-language',
+  'cache-control',
+  'connection',
+  'content-length',
+  'dnt',
+  'host',
+  'origin',
+  'pragma',
+  'priority',
+  'referer',
+  'user-agent',
 ]);
 
 /** Whether the request's author chose this header. */
@@ -19,14 +39,21 @@ export function money(item) {
   if (item?.amount === undefined) return '';
   const { amount, currency } = item;
   try {
-    const format = new Intl.NumberFormat('en', { style: 'currency', currency, currencyDisplay: 'code' });
+    const format = new Intl.NumberFormat('en', {
+      style: 'currency',
+      currency,
+      currencyDisplay: 'code',
+    });
     return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
   } catch {
     return `${amount} ${currency ?? ''}`.trim();
   }
 }
 
-/** JSON with white space between its tokens. The tokens stay as they were sent, which `JSON.parse` would not leave them. */
+/**
+ * JSON with white space between its tokens. The tokens stay as they were sent, which `JSON.parse`
+ * would not leave them.
+ */
 export function indented(json) {
   try {
     JSON.parse(json);
@@ -57,9 +84,16 @@ export function indented(json) {
 /** One argument of a shell command. */
 const quoted = (word) => `'${word.replaceAll("'", String.raw`'\''`)}'`;
 
-/** The same request as a command: the same method, path, own headers (the Idempotency-Key and the signature among them) and body. */
+/**
+ * The same request as a command: the same method, path, own headers (the Idempotency-Key and the
+ * signature among them) and body.
+ */
 export function curl(origin, { method, path, headers, body }) {
-  const lines = headers.filter(own).map(([name, value]) => (value ? `-H ${quoted(`${name}: ${value}`)}` : `-H ${quoted(`${name};`)}`));
+  const lines = headers
+    .filter(own)
+    .map(([name, value]) =>
+      value ? `-H ${quoted(`${name}: ${value}`)}` : `-H ${quoted(`${name};`)}`,
+    );
   if (body) {
     // curl would add a content type of its own.
     if (!headers.some(([name]) => name === 'content-type')) lines.push("-H 'content-type:'");
@@ -103,9 +137,11 @@ export function verdict({ status, outcome }, before, item) {
   const became = `${before?.status} became ${item?.status}`;
   const rest = changed ? `The payment has changed since: ${became}.` : 'Nothing changed.';
   if (outcome === 'canceled') return changed ? `Canceled: ${became}.` : 'Canceled.';
-  if (outcome === 'replayed') return `Replayed: the outcome of the first request with this key. ${rest}`;
+  if (outcome === 'replayed')
+    return `Replayed: the outcome of the first request with this key. ${rest}`;
   if (outcome === 'already canceled') return `Already canceled, so this is a success. ${rest}`;
-  if (status >= 500) return 'Undecided: the payment may or may not be canceled. Retry with the same key.';
+  if (status >= 500)
+    return 'Undecided: the payment may or may not be canceled. Retry with the same key.';
   return `Refused: ${outcome}. ${rest}`;
 }
 
@@ -113,8 +149,12 @@ export function verdict({ status, outcome }, before, item) {
 function attributes(item) {
   const flat = new Map();
   for (const [name, value] of Object.entries(item ?? {})) {
-    const inner = value !== null && typeof value === 'object' && !Array.isArray(value) ? Object.entries(value) : [];
-    if (inner.length) inner.forEach(([part, value]) => flat.set(`${name}.${part}`, JSON.stringify(value)));
+    const inner =
+      value !== null && typeof value === 'object' && !Array.isArray(value)
+        ? Object.entries(value)
+        : [];
+    if (inner.length)
+      inner.forEach(([part, value]) => flat.set(`${name}.${part}`, JSON.stringify(value)));
     else flat.set(name, JSON.stringify(value));
   }
   return flat;
@@ -130,6 +170,13 @@ export function compared(before, after) {
     const at = FIRST.indexOf(name.split('.')[0]);
     return at < 0 ? FIRST.length : at;
   };
-  const names = [...new Set([...was.keys(), ...is.keys()])].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
-  return names.map((name) => ({ name, was: plain(was.get(name)), is: plain(is.get(name)), changed: was.get(name) !== is.get(name) }));
+  const names = [...new Set([...was.keys(), ...is.keys()])].sort(
+    (a, b) => rank(a) - rank(b) || a.localeCompare(b),
+  );
+  return names.map((name) => ({
+    name,
+    was: plain(was.get(name)),
+    is: plain(is.get(name)),
+    changed: was.get(name) !== is.get(name),
+  }));
 }

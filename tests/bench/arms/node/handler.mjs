@@ -1,4 +1,5 @@
-// One conditional UpdateItem on the AWS SDK v3, behind a loop that polls the Runtime API as Lambda's own client does.
+// One conditional UpdateItem on the AWS SDK v3, behind a loop that polls the Runtime API as
+// Lambda's own client does.
 
 import { Agent, request } from "node:http";
 import { DynamoDBClient, UpdateItemCommand } from "@aws-sdk/client-dynamodb";
