@@ -40,8 +40,13 @@ function route() {
 /** The last payment or request that was shown, to come back to. */
 let left;
 
+/** The address that Enter has shown. Its event comes later, and must not move the focus back. */
+let entered;
+
 window.addEventListener('hashchange', ({ oldURL }) => {
   left = decodeURIComponent(new URL(oldURL).hash.slice(1));
+  if (address() === entered) return;
+  entered = undefined;
   const title = route();
   // The arrow keys stay in the list.
   if (document.activeElement?.closest('#groups') && payments.has(address())) return;
@@ -83,7 +88,9 @@ element('groups').addEventListener('keydown', (event) => {
   event.preventDefault();
   const { hash } = event.target.closest('a');
   if (hash !== location.hash) location.replace(hash);
-  setTimeout(() => element('title').focus());
+  entered = address();
+  route();
+  element('title').focus();
 });
 
 // --- New payments, and the demo data ---
