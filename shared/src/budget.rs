@@ -24,10 +24,7 @@ impl Budget {
     /// A budget that ends at `deadline`.
     #[must_use]
     pub fn until(deadline: Instant) -> Self {
-        Self {
-            deadline,
-            counts: Arc::default(),
-        }
+        Self { deadline, counts: Arc::default() }
     }
 
     /// After this, the request no longer waits for the store.

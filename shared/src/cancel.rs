@@ -34,12 +34,7 @@ impl CancelCommand {
     /// A command for the path's payment, with the header's key and without a reason.
     #[must_use]
     pub fn new(fingerprint: Fingerprint) -> Self {
-        Self {
-            payment_id: None,
-            idempotency_key: None,
-            reason: None,
-            fingerprint,
-        }
+        Self { payment_id: None, idempotency_key: None, reason: None, fingerprint }
     }
 }
 
@@ -153,11 +148,7 @@ impl PaymentKey {
     #[must_use]
     pub fn new(provider: &str, merchant: &Merchant, payment_id: String) -> Self {
         let pk = format!("{provider}#{}#{payment_id}", merchant.id());
-        Self {
-            merchant_id: merchant.id().to_owned(),
-            payment_id,
-            pk,
-        }
+        Self { merchant_id: merchant.id().to_owned(), payment_id, pk }
     }
 
     /// The table's partition key.
@@ -253,15 +244,9 @@ impl SignatureUse {
         now: Timestamp,
     ) -> Self {
         Self {
-            pk: format!(
-                "{provider}.signature#{}#{}",
-                merchant.id(),
-                signature.digest()
-            ),
+            pk: format!("{provider}.signature#{}#{}", merchant.id(), signature.digest()),
             payment_id: payment_id.to_owned(),
-            expires_at: now
-                .as_second()
-                .saturating_add_unsigned(SIGNATURE_RETENTION.as_secs()),
+            expires_at: now.as_second().saturating_add_unsigned(SIGNATURE_RETENTION.as_secs()),
         }
     }
 }
@@ -330,16 +315,7 @@ pub struct Cancel {
 /// # Errors
 /// Every [`CancelError`] but those of reading the request.
 pub async fn cancel(store: &impl Payments, cancel: Cancel, budget: &Budget) -> Outcome {
-    let Cancel {
-        key,
-        statuses,
-        required,
-        token,
-        fingerprint,
-        reason,
-        keyed,
-        now,
-    } = cancel;
+    let Cancel { key, statuses, required, token, fingerprint, reason, keyed, now } = cancel;
     let transition = Transition {
         key,
         statuses,
@@ -353,10 +329,7 @@ pub async fn cancel(store: &impl Payments, cancel: Cancel, budget: &Budget) -> O
         },
     };
     match store.transition(&transition, budget).await {
-        Ok(TransitionResult::Transitioned(payment)) => Ok(Canceled {
-            payment,
-            replayed: false,
-        }),
+        Ok(TransitionResult::Transitioned(payment)) => Ok(Canceled { payment, replayed: false }),
         Ok(TransitionResult::ConditionFailed(found)) => condition_failed(found, &transition),
         Err(StoreError::Undecided) => Err(CancelError::Undecided { keyed }),
         Err(StoreError::Unavailable) => Err(CancelError::Unavailable),

@@ -45,40 +45,25 @@ impl Fault {
     /// A fault that `message` describes.
     #[must_use]
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            field: None,
-            types: None,
-            code: None,
-        }
+        Self { kind, message: message.into(), field: None, types: None, code: None }
     }
 
     /// The same fault, of this header or body field.
     #[must_use]
     pub fn field(self, field: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..self
-        }
+        Self { field: Some(field.into()), ..self }
     }
 
     /// The same fault: a value of the type `provided` where `expected` is required.
     #[must_use]
     pub fn types(self, provided: &'static str, expected: &'static str) -> Self {
-        Self {
-            types: Some((provided, expected)),
-            ..self
-        }
+        Self { types: Some((provided, expected)), ..self }
     }
 
     /// The same fault, under the provider's own code.
     #[must_use]
     pub fn code(self, code: &'static str) -> Self {
-        Self {
-            code: Some(code),
-            ..self
-        }
+        Self { code: Some(code), ..self }
     }
 
     /// The HTTP status of such a fault; providers may document another.

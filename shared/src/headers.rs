@@ -55,9 +55,7 @@ impl HeaderMapExt for HeaderMap {
     }
 
     fn within_limits(&self) -> Result<(), Fault> {
-        let sizes = self
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len());
+        let sizes = self.iter().map(|(name, value)| name.as_str().len() + value.len());
         let message = if self.len() > MAX_HEADER_LINES {
             format!("request has more than {MAX_HEADER_LINES} header lines")
         } else if sizes.sum::<usize>() > MAX_HEADER_BYTES {
@@ -120,19 +118,9 @@ mod tests {
     fn lines_are_counted_before_their_bytes() {
         let long = "v".repeat(MAX_HEADER_BYTES);
         let fault = headers(&vec![long.as_str(); MAX_HEADER_LINES + 1]).within_limits();
-        assert!(
-            fault
-                .expect_err("too many")
-                .message
-                .contains("100 header lines")
-        );
+        assert!(fault.expect_err("too many").message.contains("100 header lines"));
         let fault = headers(&[&long]).within_limits();
-        assert!(
-            fault
-                .expect_err("too large")
-                .message
-                .contains("16384 bytes")
-        );
+        assert!(fault.expect_err("too large").message.contains("16384 bytes"));
         assert_eq!(headers(&["k"; MAX_HEADER_LINES]).within_limits(), Ok(()));
     }
 }

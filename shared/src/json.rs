@@ -30,9 +30,7 @@ pub fn text(body: &[u8]) -> Result<Cow<'_, str>, Fault> {
         let position = position(body.get(..fault.valid_up_to()).unwrap_or(body));
         Fault::new(FaultKind::Json, format!("invalid UTF-8 at {position}"))
     })?;
-    Ok(without_lone_surrogates(
-        text.strip_prefix('\u{feff}').unwrap_or(text),
-    ))
+    Ok(without_lone_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text)))
 }
 
 fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
@@ -89,10 +87,7 @@ impl<'a> Object<'a> {
         let mut reader = serde_json::Deserializer::from_str(text);
         match reader.deserialize_map(Fields) {
             Ok(fields) => Ok(Self { root, path, fields }),
-            Err(_) => Err(Fault {
-                kind: FaultKind::Json,
-                ..wrong_type(root, "", text, "object")
-            }),
+            Err(_) => Err(Fault { kind: FaultKind::Json, ..wrong_type(root, "", text, "object") }),
         }
     }
 
@@ -165,12 +160,7 @@ impl<'a> Object<'a> {
     pub fn wrong_type(&self, name: &str, expected: &'static str) -> Fault {
         match self.field(name) {
             Some(value) => self.not_a(name, value, expected),
-            None => wrong_type(
-                self.root,
-                &format!("{}{name}", self.path),
-                self.root,
-                expected,
-            ),
+            None => wrong_type(self.root, &format!("{}{name}", self.path), self.root, expected),
         }
     }
 
@@ -191,12 +181,7 @@ impl<'a> Object<'a> {
     }
 
     fn not_a(&self, name: &str, value: &'a RawValue, expected: &'static str) -> Fault {
-        wrong_type(
-            self.root,
-            &format!("{}{name}", self.path),
-            value.get(),
-            expected,
-        )
+        wrong_type(self.root, &format!("{}{name}", self.path), value.get(), expected)
     }
 
     fn present(&self, name: &str) -> Option<&'a RawValue> {
@@ -204,10 +189,7 @@ impl<'a> Object<'a> {
     }
 
     fn field(&self, name: &str) -> Option<&'a RawValue> {
-        self.fields
-            .iter()
-            .find(|(given, _)| given == name)
-            .map(|(_, value)| *value)
+        self.fields.iter().find(|(given, _)| given == name).map(|(_, value)| *value)
     }
 }
 
@@ -216,16 +198,8 @@ fn wrong_type(root: &str, path: &str, value: &str, expected: &'static str) -> Fa
     let offset = (value.as_ptr() as usize).saturating_sub(root.as_ptr() as usize);
     let position = position(root.as_bytes().get(..offset).unwrap_or_default());
     let provided = kind(value);
-    let subject = if path.is_empty() {
-        String::new()
-    } else {
-        format!("{path}: ")
-    };
-    let article = if expected.starts_with(['a', 'o']) {
-        "an"
-    } else {
-        "a"
-    };
+    let subject = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    let article = if expected.starts_with(['a', 'o']) { "an" } else { "a" };
     Fault::new(
         FaultKind::Type,
         format!("{subject}invalid type: {provided}, expected {article} {expected} at {position}"),
@@ -248,12 +222,7 @@ fn kind(json: &str) -> &'static str {
 /// The line and column, both from 1, of what follows `before`.
 fn position(before: &[u8]) -> String {
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before
-        .iter()
-        .rev()
-        .take_while(|byte| **byte != b'\n')
-        .count()
-        + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
     format!("line {line} column {column}")
 }
 
@@ -424,30 +393,15 @@ mod tests {
         assert_eq!(fault(""), "EOF while parsing a value at line 1 column 0");
         assert_eq!(fault("{"), "EOF while parsing an object at line 1 column 1");
         assert_eq!(fault("{} x"), "trailing characters at line 1 column 4");
-        assert_eq!(
-            fault("[]"),
-            "invalid type: array, expected an object at line 1 column 1"
-        );
-        assert_eq!(
-            fault(" \n 7"),
-            "invalid type: number, expected an object at line 2 column 2"
-        );
+        assert_eq!(fault("[]"), "invalid type: array, expected an object at line 1 column 1");
+        assert_eq!(fault(" \n 7"), "invalid type: number, expected an object at line 2 column 2");
     }
 
     #[test]
     fn a_field_given_twice_is_refused_at_any_level() {
-        assert_eq!(
-            fault(r#"{"a":1,"a":2}"#),
-            "duplicate field at line 1 column 10"
-        );
-        assert_eq!(
-            fault(r#"{"a":[{"b":1,"b":1}]}"#),
-            "duplicate field at line 1 column 16"
-        );
-        assert_eq!(
-            fault(r#"{"a":1,"\u0061":2}"#),
-            "duplicate field at line 1 column 15"
-        );
+        assert_eq!(fault(r#"{"a":1,"a":2}"#), "duplicate field at line 1 column 10");
+        assert_eq!(fault(r#"{"a":[{"b":1,"b":1}]}"#), "duplicate field at line 1 column 16");
+        assert_eq!(fault(r#"{"a":1,"\u0061":2}"#), "duplicate field at line 1 column 15");
     }
 
     #[test]
@@ -513,12 +467,7 @@ mod tests {
             let body = Object::parse(&text).expect("an object");
             assert_eq!(body.string("s"), Ok(Some(read.into())), "{sent}");
         }
-        for broken in [
-            r#"{"s":"\ud8"#,
-            r#"{"s":"\u"#,
-            r#"{"s":"\"#,
-            r#"{"s":"\uzzzz"}"#,
-        ] {
+        for broken in [r#"{"s":"\ud8"#, r#"{"s":"\u"#, r#"{"s":"\"#, r#"{"s":"\uzzzz"}"#] {
             let text = text(broken.as_bytes()).expect("text");
             assert_eq!(text, broken);
             assert!(Object::parse(&text).is_err(), "{broken}");
@@ -527,12 +476,7 @@ mod tests {
 
     #[test]
     fn a_stored_number_keeps_all_its_digits() {
-        for digits in [
-            "74512345678901234567890",
-            "4307.23",
-            "0.18981702153870114",
-            "-1E-130",
-        ] {
+        for digits in ["74512345678901234567890", "4307.23", "0.18981702153870114", "-1E-130"] {
             let written = serde_json::to_string(&Json::Number(digits.into()));
             assert_eq!(written.as_deref().ok(), Some(digits));
         }

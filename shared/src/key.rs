@@ -49,11 +49,7 @@ impl KeyKind {
 /// The key made of `random`, which must come from the system's generator.
 #[must_use]
 pub fn issue(kind: KeyKind, random: [u8; 32]) -> String {
-    let mut key = format!(
-        "{}{}",
-        kind.prefix(),
-        base62::<RANDOM_DIGITS>(random.to_vec())
-    );
+    let mut key = format!("{}{}", kind.prefix(), base62::<RANDOM_DIGITS>(random.to_vec()));
     key.push_str(&checksum(&key));
     key
 }
@@ -61,10 +57,7 @@ pub fn issue(kind: KeyKind, random: [u8; 32]) -> String {
 /// What `text` is where a key of this kind is expected.
 #[must_use]
 pub fn format(text: &str, kind: KeyKind) -> KeyFormat {
-    if ![KeyKind::Secret, KeyKind::Id]
-        .iter()
-        .any(|kind| text.starts_with(kind.prefix()))
-    {
+    if ![KeyKind::Secret, KeyKind::Id].iter().any(|kind| text.starts_with(kind.prefix())) {
         return KeyFormat::Custom;
     }
     let length = kind.prefix().len() + RANDOM_DIGITS + CHECK_DIGITS;
@@ -73,11 +66,7 @@ pub fn format(text: &str, kind: KeyKind) -> KeyFormat {
         && text
             .split_at_checked(length - CHECK_DIGITS)
             .is_some_and(|(key, check)| checksum(key) == check);
-    if sound {
-        KeyFormat::Issued
-    } else {
-        KeyFormat::Broken
-    }
+    if sound { KeyFormat::Issued } else { KeyFormat::Broken }
 }
 
 fn checksum(key: &str) -> String {
@@ -124,10 +113,7 @@ mod tests {
         assert_eq!(base62::<6>(62_u32.to_be_bytes().to_vec()), "000010");
         // Worked out with another implementation, as is the key below.
         assert_eq!(base62::<6>(u32::MAX.to_be_bytes().to_vec()), "4gfFC3");
-        assert_eq!(
-            base62::<43>(vec![0xff; 32]),
-            "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1"
-        );
+        assert_eq!(base62::<43>(vec![0xff; 32]), "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1");
         assert_eq!(
             issue(KeyKind::Secret, [0x5a; 32]),
             "pck_LQNUGZHT5u543eF8cvF8tKdPlcVkNSYQAq1KIqZ6f741Q2DJm"
@@ -144,10 +130,7 @@ mod tests {
                 assert_eq!(format(&key, kind), KeyFormat::Issued);
             }
         }
-        assert_ne!(
-            issue(KeyKind::Secret, [1; 32]),
-            issue(KeyKind::Secret, [2; 32])
-        );
+        assert_ne!(issue(KeyKind::Secret, [1; 32]), issue(KeyKind::Secret, [2; 32]));
     }
 
     #[test]
@@ -187,11 +170,7 @@ mod tests {
         let key = issue(KeyKind::Secret, [0x5a; 32]);
         let id = issue(KeyKind::Id, [0x5a; 32]);
         for broken in ["pck_", "pci_", &key[..52], &format!("{key}0"), &id, "pck_é"] {
-            assert_eq!(
-                format(broken, KeyKind::Secret),
-                KeyFormat::Broken,
-                "{broken}"
-            );
+            assert_eq!(format(broken, KeyKind::Secret), KeyFormat::Broken, "{broken}");
         }
         assert_eq!(format(&key, KeyKind::Id), KeyFormat::Broken);
         let accented = format!("pck_{}é{}", "0".repeat(42), "0".repeat(5));

@@ -62,14 +62,7 @@ impl<'a> Request<'a> {
         text: &'a Result<Cow<'a, str>, Fault>,
         received_at: Timestamp,
     ) -> Self {
-        Self {
-            payment_id,
-            headers,
-            body,
-            received_at,
-            text,
-            json: OnceLock::new(),
-        }
+        Self { payment_id, headers, body, received_at, text, json: OnceLock::new() }
     }
 
     /// The body as a JSON object.
@@ -103,9 +96,7 @@ impl<'a> Request<'a> {
         let is_json = essence.split_once('/').is_some_and(|(kind, subtype)| {
             let is = |text: &str, word| text.eq_ignore_ascii_case(word);
             is(subtype, "json") && (is(kind, "application") || is(kind, "text"))
-                || subtype
-                    .rsplit_once('+')
-                    .is_some_and(|(_, suffix)| is(suffix, "json"))
+                || subtype.rsplit_once('+').is_some_and(|(_, suffix)| is(suffix, "json"))
         });
         if !is_json {
             return Err(Fault::new(FaultKind::ContentType, "Content type error"));

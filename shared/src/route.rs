@@ -29,10 +29,7 @@ pub fn payment_id(route: &str, path: &str, parameter: Option<&str>) -> Option<St
 /// The name of the route's one parameter: `payment_id` of `/payments/{payment_id}/cancel`.
 #[must_use]
 pub fn parameter(route: &str) -> &str {
-    route
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .map_or("", |(name, _)| name)
+    route.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(name, _)| name)
 }
 
 /// Bytes that are not UTF-8 become U+FFFD: the path is still the route's, and no payment has that
@@ -102,12 +99,9 @@ mod tests {
 
     #[test]
     fn the_id_is_percent_decoded_once() {
-        for (encoded, decoded) in [
-            ("pay%5F1", "pay_1"),
-            ("pay%255F1", "pay%5F1"),
-            ("%C3%A9", "é"),
-            ("%ff", "\u{fffd}"),
-        ] {
+        for (encoded, decoded) in
+            [("pay%5F1", "pay_1"), ("pay%255F1", "pay%5F1"), ("%C3%A9", "é"), ("%ff", "\u{fffd}")]
+        {
             let path = format!("/prod/payments/{encoded}/cancel");
             assert_eq!(id(&path).as_deref(), Some(decoded));
             let given = payment_id(ROUTE, &path, Some(decoded));

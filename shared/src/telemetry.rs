@@ -51,11 +51,7 @@ pub fn init<O: io::Write + IsTerminal>(
         Err(_) => output().is_terminal(),
     };
     let lines = layer().with_writer(output);
-    let lines = if text {
-        lines.compact().boxed()
-    } else {
-        lines.event_format(Json).boxed()
-    };
+    let lines = if text { lines.compact().boxed() } else { lines.event_format(Json).boxed() };
     // Fails only if a subscriber is already there, which then is the one to use.
     let subscriber = tracing_subscriber::registry();
     #[cfg(feature = "opentelemetry")]
@@ -77,10 +73,7 @@ pub fn init<O: io::Write + IsTerminal>(
 /// The levels that `text` sets, `None` if it is invalid. Unlike [`Targets`] it takes no target
 /// without a level: a typing error in a level would otherwise silence everything else.
 fn levels(text: &str) -> Option<Targets> {
-    let text = text
-        .to_lowercase()
-        .replace("fatal", "error")
-        .replace(' ', "");
+    let text = text.to_lowercase().replace("fatal", "error").replace(' ', "");
     let complete = |directive: &str| {
         directive.contains('=') || !directive.is_empty() && directive.parse::<LevelFilter>().is_ok()
     };
@@ -107,9 +100,7 @@ fn within_debug(targets: &Targets) -> Targets {
         _ if ours(target) => (target, level),
         _ => (target, level.min(LevelFilter::DEBUG)),
     });
-    let capped = Targets::new()
-        .with_default(default.min(LevelFilter::DEBUG))
-        .with_targets(named);
+    let capped = Targets::new().with_default(default.min(LevelFilter::DEBUG)).with_targets(named);
     if targets.iter().any(|(target, _)| ours(target)) {
         capped
     } else {
@@ -166,10 +157,7 @@ fn hidden(character: char) -> bool {
 fn json(event: &Event<'_>, line: &mut Vec<u8>) -> serde_json::Result<()> {
     let about = event.metadata();
     let mut serializer = Serializer::with_formatter(line, OneLine);
-    let mut members = Line {
-        map: serializer.serialize_map(None)?,
-        failed: None,
-    };
+    let mut members = Line { map: serializer.serialize_map(None)?, failed: None };
     members.add("timestamp", &milliseconds(Timestamp::now()));
     members.add("level", about.level().as_str());
     members.add("target", about.target());
@@ -240,14 +228,7 @@ mod tests {
                 .find(|level| targets.would_enable(target, level));
             assert_eq!(highest.map(LevelFilter::from_level), Some(level), "{text}");
         }
-        for typo in [
-            "inof",
-            "shared",
-            "shared=inof",
-            "info,",
-            "shared=info,inof",
-            "",
-        ] {
+        for typo in ["inof", "shared", "shared=inof", "info,", "shared=info,inof", ""] {
             assert_eq!(levels(typo), None, "{typo}");
         }
     }
@@ -274,26 +255,11 @@ mod tests {
 
     #[test]
     fn only_our_own_events_are_ever_below_debug() {
-        for text in [
-            "trace",
-            "trace,aws_smithy_runtime=trace",
-            "hyper=trace,shared=trace",
-        ] {
+        for text in ["trace", "trace,aws_smithy_runtime=trace", "hyper=trace,shared=trace"] {
             let targets = within_debug(&levels(text).expect(text));
-            assert!(
-                targets.would_enable("shared::service", &Level::TRACE),
-                "{text}"
-            );
-            for other in [
-                "aws_smithy_runtime",
-                "hyper::client",
-                "lambda_runtime",
-                "shared_x",
-            ] {
-                assert!(
-                    !targets.would_enable(other, &Level::TRACE),
-                    "{text} {other}"
-                );
+            assert!(targets.would_enable("shared::service", &Level::TRACE), "{text}");
+            for other in ["aws_smithy_runtime", "hyper::client", "lambda_runtime", "shared_x"] {
+                assert!(!targets.would_enable(other, &Level::TRACE), "{text} {other}");
             }
         }
         let targets = within_debug(&levels("info").expect("info"));

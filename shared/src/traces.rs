@@ -32,15 +32,11 @@ use crate::service::TARGET;
 const LONGEST: Duration = Duration::from_secs(1);
 
 static PROVIDER: LazyLock<Result<SdkTracerProvider, ExporterBuildError>> = LazyLock::new(|| {
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_timeout(LONGEST)
-        .build()?;
+    let exporter = SpanExporter::builder().with_http().with_timeout(LONGEST).build()?;
     let mut resource = Resource::builder();
-    if let (Err(_), Ok(name)) = (
-        env::var("OTEL_SERVICE_NAME"),
-        env::var("AWS_LAMBDA_FUNCTION_NAME"),
-    ) {
+    if let (Err(_), Ok(name)) =
+        (env::var("OTEL_SERVICE_NAME"), env::var("AWS_LAMBDA_FUNCTION_NAME"))
+    {
         resource = resource.with_service_name(name);
     }
     Ok(SdkTracerProvider::builder()
@@ -126,9 +122,7 @@ where
             // Fails only if no subscriber takes the span.
             let _ = span.set_parent(XrayPropagator::new().extract(&carrier));
         }
-        let request = span
-            .in_scope(|| self.inner.call(invocation))
-            .instrument(span);
+        let request = span.in_scope(|| self.inner.call(invocation)).instrument(span);
         Box::pin(async move {
             let done = request.await;
             let sent = tokio::task::spawn_blocking(move || provider.force_flush());

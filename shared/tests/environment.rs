@@ -2,11 +2,7 @@
 //! log.
 //!
 //! Each case runs in its own process, because variables belong to the process.
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -36,11 +32,7 @@ async fn print_requests() {
         let header = |name| request.headers().get(name).unwrap_or("none");
         let scope = header("authorization").split([' ', ',']).nth(1).unwrap();
         let token = header("x-amz-security-token");
-        println!(
-            "\nREQUEST {} {scope} {token} {}",
-            request.uri(),
-            header("user-agent")
-        );
+        println!("\nREQUEST {} {scope} {token} {}", request.uri(), header("user-agent"));
     }
 }
 
@@ -68,9 +60,7 @@ fn output(test: &str, variables: &[(&str, &str)]) -> String {
 /// Both requests of a process with these variables alone.
 fn requests(variables: &[(&str, &str)]) -> [String; 2] {
     let output = output("print_requests", variables);
-    let lines = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("REQUEST "));
+    let lines = output.lines().filter_map(|line| line.strip_prefix("REQUEST "));
     let lines: Vec<_> = lines.map(str::to_owned).collect();
     lines.try_into().unwrap_or_else(|_| panic!("{output}"))
 }
@@ -94,52 +84,28 @@ fn a_function_calls_its_regions_endpoint_with_its_session() {
         ("AWS_DEFAULT_REGION", "us-east-1"),
         ("AWS_SDK_UA_APP_ID", "payments-team"),
     ]);
-    assert!(
-        request.starts_with("https://dynamodb.eu-west-1.amazonaws.com/ "),
-        "{request}"
-    );
+    assert!(request.starts_with("https://dynamodb.eu-west-1.amazonaws.com/ "), "{request}");
     assert!(request.contains(" Credential=AKID/"), "{request}");
-    assert!(
-        request.contains("/eu-west-1/dynamodb/aws4_request session "),
-        "{request}"
-    );
+    assert!(request.contains("/eu-west-1/dynamodb/aws4_request session "), "{request}");
     assert!(request.contains("app/payments-team"), "{request}");
 }
 
 #[test]
 fn without_a_region_the_default_region_is_used() {
     let [request, _] = requests(&[KEYS[0], KEYS[1], ("AWS_DEFAULT_REGION", "us-east-1")]);
-    assert!(
-        request.starts_with("https://dynamodb.us-east-1."),
-        "{request}"
-    );
+    assert!(request.starts_with("https://dynamodb.us-east-1."), "{request}");
 }
 
 #[test]
 fn fips_dual_stack_and_other_partitions_have_their_own_hosts() {
     for (variables, host) in [
-        (
-            &[("AWS_USE_FIPS_ENDPOINT", "true")],
-            "dynamodb-fips.eu-west-1.amazonaws.com",
-        ),
-        (
-            &[("AWS_USE_DUALSTACK_ENDPOINT", "true")],
-            "dynamodb.eu-west-1.api.aws",
-        ),
-        (
-            &[("AWS_REGION", "cn-north-1")],
-            "dynamodb.cn-north-1.amazonaws.com.cn",
-        ),
-        (
-            &[("AWS_REGION", "eusc-de-east-1")],
-            "dynamodb.eusc-de-east-1.amazonaws.eu",
-        ),
+        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "dynamodb-fips.eu-west-1.amazonaws.com"),
+        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "dynamodb.eu-west-1.api.aws"),
+        (&[("AWS_REGION", "cn-north-1")], "dynamodb.cn-north-1.amazonaws.com.cn"),
+        (&[("AWS_REGION", "eusc-de-east-1")], "dynamodb.eusc-de-east-1.amazonaws.eu"),
     ] {
         let request = request(variables);
-        assert!(
-            request.starts_with(&format!("https://{host}/ ")),
-            "{request}"
-        );
+        assert!(request.starts_with(&format!("https://{host}/ ")), "{request}");
     }
 }
 
@@ -159,14 +125,9 @@ fn container() -> SocketAddr {
         for (n, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
             let request = BufReader::new(stream.try_clone().unwrap()).lines();
-            let head: Vec<_> = request
-                .map_while(Result::ok)
-                .take_while(|l| !l.is_empty())
-                .collect();
-            assert!(
-                head.iter()
-                    .any(|line| line.eq_ignore_ascii_case("authorization: token"))
-            );
+            let head: Vec<_> =
+                request.map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            assert!(head.iter().any(|line| line.eq_ignore_ascii_case("authorization: token")));
             let end = jiff::Timestamp::now() + std::time::Duration::from_secs(5);
             let body = serde_json::json!({
                 "AccessKeyId": format!("AKID{n}"), "SecretAccessKey": "s",
@@ -193,14 +154,8 @@ fn a_containers_credentials_are_used_and_renewed_before_they_expire() {
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token"),
     ]);
-    assert!(
-        first.contains(" Credential=AKID0/") && first.contains(" t0 "),
-        "{first}"
-    );
-    assert!(
-        second.contains(" Credential=AKID1/") && second.contains(" t1 "),
-        "{second}"
-    );
+    assert!(first.contains(" Credential=AKID0/") && first.contains(" t0 "), "{first}");
+    assert!(second.contains(" Credential=AKID1/") && second.contains(" t1 "), "{second}");
 }
 
 #[test]

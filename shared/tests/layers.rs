@@ -19,11 +19,7 @@ const LAYERS: &[&str] = &[
 
 #[test]
 fn a_module_imports_only_the_layers_before_it() {
-    let layer = |module: &str| {
-        LAYERS
-            .iter()
-            .position(|all| all.split(' ').any(|m| m == module))
-    };
+    let layer = |module: &str| LAYERS.iter().position(|all| all.split(' ').any(|m| m == module));
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = vec![src.clone()];
     while let Some(path) = paths.pop() {
@@ -51,10 +47,7 @@ fn imports(text: &str) -> Vec<String> {
     let mut used = Vec::new();
     for rest in code.split("crate::").skip(1) {
         let mut depth = 0;
-        for part in rest
-            .trim_start_matches('{')
-            .split_inclusive(['{', '}', ',', ';'])
-        {
+        for part in rest.trim_start_matches('{').split_inclusive(['{', '}', ',', ';']) {
             if depth == 0 {
                 let word = part.trim().split(|c: char| !c.is_ascii_lowercase()).next();
                 used.extend(word.filter(|word| !word.is_empty()).map(str::to_owned));

@@ -48,10 +48,7 @@ async fn main() -> Result<()> {
     let mut committed: BTreeMap<String, Figures> =
         serde_json::from_str(&fs::read_to_string(&file)?)
             .with_context(|| file.display().to_string())?;
-    if let Some(missing) = providers()?
-        .into_iter()
-        .find(|name| !committed.contains_key(name))
-    {
+    if let Some(missing) = providers()?.into_iter().find(|name| !committed.contains_key(name)) {
         bail!(
             "no figures of {missing}: put its name into {}, with the golden case to play and 0 for \
              both, and run this with --accept {missing}",
@@ -71,13 +68,9 @@ async fn main() -> Result<()> {
         let binary = target.join(name);
         let binary = binary.to_string_lossy();
         let start = ground.start_instructions(&[&binary]).await?;
-        let request = ground
-            .request_instructions(&[&binary], &case, REQUESTS)
-            .await?;
-        let measured = [
-            ("start", start, &mut figures.start),
-            ("warm request", request, &mut figures.request),
-        ];
+        let request = ground.request_instructions(&[&binary], &case, REQUESTS).await?;
+        let measured =
+            [("start", start, &mut figures.start), ("warm request", request, &mut figures.request)];
         for (what, now, before) in measured {
             let change = Change::of(*before, now);
             println!("{name:14} {what:14} {before:>9} → {now:>9}  {change}");

@@ -59,9 +59,7 @@ struct Options {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     env::set_current_dir(&root)?;
     let case = case("hyperswitch", "cancels_requires_capture")?;
 
@@ -72,11 +70,7 @@ async fn main() -> Result<()> {
          worst | processor time per cancel, ms: function | store and test |\n\
          |---|--:|--:|--:|--:|--:|--:|\n",
         machine().replace(", ", ",\n"),
-        if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "optimized"
-        },
+        if cfg!(debug_assertions) { "debug" } else { "optimized" },
         options.requests
     );
     let tables = successors(Some(1_000), |rows| Some(rows * 10));
@@ -160,8 +154,7 @@ impl Store {
                     ("updated_at".to_owned(), text("2024-01-01T00:05:00.000Z")),
                 ])
             });
-            self.database
-                .import_items("payments", items.collect(), ImportOptions::default())?;
+            self.database.import_items("payments", items.collect(), ImportOptions::default())?;
         }
         Ok(ids)
     }
@@ -212,19 +205,15 @@ async fn behind_the_runtime_api(
     let url = store.url();
     let mut functions = Vec::new();
     for _ in 0..processes {
-        let environment = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
-            ("CREDENTIAL_TTL_SECONDS", "86400"),
-        ];
+        let environment =
+            [("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()), ("CREDENTIAL_TTL_SECONDS", "86400")];
         let function = Function::start(binary, &environment).await?;
         function.polled().await?;
         functions.push(function);
     }
     let event = case.event();
     let used = || {
-        let times = functions
-            .iter()
-            .map(|function| processor_time(function.id()));
+        let times = functions.iter().map(|function| processor_time(function.id()));
         times.sum::<Result<Duration>>()
     };
     let (ids, next) = (Arc::new(ids), AtomicUsize::new(0));
@@ -241,10 +230,7 @@ async fn behind_the_runtime_api(
                 let response = function.invoke(&call.request_id, &event, TIMEOUT).await?;
                 times.push(began.elapsed().as_secs_f64() * 1000.0);
                 let response: ProviderResponse = serde_json::from_str(&response)?;
-                ensure!(
-                    response.status == 200,
-                    "{id} was not canceled: {response:?}"
-                );
+                ensure!(response.status == 200, "{id} was not canceled: {response:?}");
             }
             Ok(times)
         }
@@ -271,11 +257,8 @@ async fn through_the_stack(
     let key = key.and_then(Value::as_str).context("the case has no key")?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let next = AtomicUsize::new(0);
-    let (before, here_before, began) = (
-        processor_time(stack.id())?,
-        processor_time(std::process::id())?,
-        Instant::now(),
-    );
+    let (before, here_before, began) =
+        (processor_time(stack.id())?, processor_time(std::process::id())?, Instant::now());
     let times = (0..clients).map(|_| {
         let (ids, next, client, stack) = (&ids, &next, &client, &stack);
         async move {
@@ -338,11 +321,7 @@ impl Stack {
         let mut lines = BufReader::new(output).lines();
         while let Some(line) = lines.next_line().await? {
             if let Some(url) = line.strip_prefix("ready") {
-                let url = url
-                    .split_whitespace()
-                    .next()
-                    .context("ready, but where?")?
-                    .to_owned();
+                let url = url.split_whitespace().next().context("ready, but where?")?.to_owned();
                 return Ok(Self { process, url });
             }
         }

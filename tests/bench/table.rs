@@ -1,10 +1,6 @@
 //! The table: every arm, interleaved, before the same Runtime API and its own DynamoDB over TLS.
 //! `tests/bench/run` builds the arms and calls this.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command's output"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's output")]
 
 use std::{
     env, fmt, fs,
@@ -93,9 +89,7 @@ struct Options {
 async fn main() -> Result<()> {
     let options = Options::parse();
     let machine = machine();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     env::set_current_dir(&root)?;
     let arms: Vec<Arm> = serde_json::from_str(&fs::read_to_string("tests/bench/arms.json")?)?;
     let quota = Quota::new().ok();
@@ -154,16 +148,9 @@ struct Stand {
 impl Stand {
     async fn set(arm: Arm, root: &Path) -> Result<Self> {
         let case = case(&arm.provider, &arm.case)?;
-        let folder = root
-            .join("target/measure")
-            .join(arm.name.replace([' ', ','], "-"));
+        let folder = root.join("target/measure").join(arm.name.replace([' ', ','], "-"));
         let ground = Ground::set(folder).await?;
-        let stand = Self {
-            arm,
-            case,
-            ground,
-            figures: Figures::default(),
-        };
+        let stand = Self { arm, case, ground, figures: Figures::default() };
         // The real store first, so that its responses can be replayed later, and a wrong arm is
         // found at once.
         let function = stand.ground.start(stand.command(), true).await?;
@@ -174,14 +161,9 @@ impl Stand {
             .await
             .with_context(|| stand.arm.name.clone())?;
         let written = stand.ground.echo.take();
-        let canceled = written
-            .iter()
-            .any(|(operation, status)| operation == "UpdateItem" && *status == 200);
-        ensure!(
-            canceled == stand.arm.store,
-            "{}: {written:?}",
-            stand.arm.name
-        );
+        let canceled =
+            written.iter().any(|(operation, status)| operation == "UpdateItem" && *status == 200);
+        ensure!(canceled == stand.arm.store, "{}: {written:?}", stand.arm.name);
         stand.ground.echo.again(true);
         Ok(stand)
     }
@@ -232,12 +214,7 @@ impl Stand {
     }
 
     async fn count(&mut self) -> Result<()> {
-        let Self {
-            ground,
-            case,
-            arm,
-            figures,
-        } = self;
+        let Self { ground, case, arm, figures } = self;
         let command = arm.command.iter().map(String::as_str).collect::<Vec<_>>();
         figures.system_calls = ground.system_calls(&command, case).await.ok();
         if arm.native {
@@ -280,11 +257,7 @@ impl Stand {
             self.figures.bytes = Some(fs::metadata(file)?.len());
             let zip = root.join("target/measure/function.zip");
             let _ = fs::remove_file(&zip);
-            let zipped = Command::new("zip")
-                .args(["-q9j"])
-                .arg(&zip)
-                .arg(file)
-                .status();
+            let zipped = Command::new("zip").args(["-q9j"]).arg(&zip).arg(file).status();
             if zipped.is_ok_and(|status| status.success()) {
                 self.figures.zip = Some(fs::metadata(&zip)?.len());
             }
@@ -320,8 +293,7 @@ fn bars(stands: &[Stand]) -> String {
     let grown = |f: &Figures| Some(memory(f)? - count(f.memory.get(2).copied())?);
     let of = |role, figure: &dyn Fn(&Figures) -> Option<f64>| {
         let arms = stands.iter().filter(|stand| stand.arm.role == role);
-        arms.filter_map(|stand| figure(&stand.figures))
-            .reduce(f64::max)
+        arms.filter_map(|stand| figure(&stand.figures)).reduce(f64::max)
     };
     let ratio = |figure: &dyn Fn(&Figures) -> Option<f64>, ours, theirs| {
         Some(of(ours, figure)? / of(theirs, figure)?)
@@ -332,78 +304,34 @@ fn bars(stands: &[Stand]) -> String {
             ratio(&start, Ours, Hello),
             2.5,
         ),
-        (
-            "start, instructions, not primed: of SDK defaults",
-            ratio(&start, Ours, Defaults),
-            0.55,
-        ),
-        (
-            "first request at 128 MB: of the floor",
-            ratio(&first, Ours, Floor),
-            4.0,
-        ),
+        ("start, instructions, not primed: of SDK defaults", ratio(&start, Ours, Defaults), 0.55),
+        ("first request at 128 MB: of the floor", ratio(&first, Ours, Floor), 4.0),
         (
             "warm request, instructions: of a plain handler on the lean SDK",
             ratio(&request, Ours, Lean),
             1.1,
         ),
-        (
-            "warm request, instructions: of the floor (to aim at)",
-            ratio(&request, Ours, Floor),
-            2.0,
-        ),
-        (
-            "memory after all requests, MB",
-            of(Ours, &memory).map(|kb| kb * 1024.0 / 1e6),
-            8.0,
-        ),
+        ("warm request, instructions: of the floor (to aim at)", ratio(&request, Ours, Floor), 2.0),
+        ("memory after all requests, MB", of(Ours, &memory).map(|kb| kb * 1024.0 / 1e6), 8.0),
         (
             "memory, what the second half of the requests added, MB",
             of(Ours, &grown).map(|kb| kb * 1024.0 / 1e6),
             0.1,
         ),
-        (
-            "binary, MB",
-            of(Ours, &|f| count(f.bytes)).map(|bytes| bytes / 1e6),
-            5.0,
-        ),
-        (
-            "zip, MB",
-            of(Ours, &|f| count(f.zip)).map(|bytes| bytes / 1e6),
-            2.4,
-        ),
+        ("binary, MB", of(Ours, &|f| count(f.bytes)).map(|bytes| bytes / 1e6), 5.0),
+        ("zip, MB", of(Ours, &|f| count(f.zip)).map(|bytes| bytes / 1e6), 2.4),
     ];
     let least = [
-        (
-            "start, time, not primed: Node's is longer",
-            ratio(&polled_unprimed, Node, Ours),
-            40.0,
-        ),
+        ("start, time, not primed: Node's is longer", ratio(&polled_unprimed, Node, Ours), 40.0),
         (
             "start, time, not primed: Python's is longer",
             ratio(&polled_unprimed, Python, Ours),
             70.0,
         ),
-        (
-            "start, time, primed: Node's is longer",
-            ratio(&polled, Node, Ours),
-            40.0,
-        ),
-        (
-            "start, time, primed: Python's is longer",
-            ratio(&polled, Python, Ours),
-            70.0,
-        ),
-        (
-            "first request at 128 MB: SDK defaults take longer",
-            ratio(&first, Defaults, Ours),
-            100.0,
-        ),
-        (
-            "first request at 128 MB: Node takes longer",
-            ratio(&first, Node, Ours),
-            100.0,
-        ),
+        ("start, time, primed: Node's is longer", ratio(&polled, Node, Ours), 40.0),
+        ("start, time, primed: Python's is longer", ratio(&polled, Python, Ours), 70.0),
+        ("first request at 128 MB: SDK defaults take longer", ratio(&first, Defaults, Ours), 100.0),
+        ("first request at 128 MB: Node takes longer", ratio(&first, Node, Ours), 100.0),
         ("memory: Node takes more", ratio(&memory, Node, Ours), 7.0),
     ];
     let most = most.map(|(what, now, bar)| (what, now, "≤", bar, now.map(|now| now <= bar)));
@@ -448,11 +376,7 @@ fn table(stands: &[Stand], options: &Options, machine: &str) -> String {
         options.soak
     );
     for Stand { arm, figures, .. } in stands {
-        let memory = figures
-            .memory
-            .iter()
-            .map(|kb| megabytes(*kb * 1024))
-            .collect::<Vec<_>>();
+        let memory = figures.memory.iter().map(|kb| megabytes(*kb * 1024)).collect::<Vec<_>>();
         let cells = [
             thousands(figures.start_instructions),
             spread(&figures.start),
@@ -516,11 +440,7 @@ fn chart(stands: &[Stand]) -> String {
     for (n, (name, time)) in bars.iter().enumerate() {
         let y = 34 + 24 * n;
         let width = ((time.max(0.1) * 10.0).log10() * 110.0).max(2.0);
-        let ours = if name.starts_with("ours") {
-            "#1b6e4b"
-        } else {
-            "#8a8f98"
-        };
+        let ours = if name.starts_with("ours") { "#1b6e4b" } else { "#8a8f98" };
         svg.push_str(&format!(
             "<text x=\"8\" y=\"{}\">{name}</text><rect x=\"260\" y=\"{y}\" width=\"{width:.0}\" \
              height=\"18\" fill=\"{ours}\"/>\

@@ -10,14 +10,7 @@ const fn bug(
     target: &'static str,
     test: &'static str,
 ) -> Bug {
-    Bug {
-        name,
-        file,
-        right,
-        wrong,
-        target,
-        test,
-    }
+    Bug { name, file, right, wrong, target, test }
 }
 
 const AUTH: &str = "shared/src/auth/mod.rs";
@@ -607,8 +600,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "merchants with one secret use up each other's signatures",
         CANCEL,
-        "merchant.id(),\n                signature.digest()",
-        "&merchant.id()[..1],\n                signature.digest()",
+        "merchant.id(), signature.digest()",
+        "&merchant.id()[..1], signature.digest()",
         UNIT,
         "a_single_use_signature_cancels_the_first_payment_of_its_merchant",
     ),
@@ -795,9 +788,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "the client secret is echoed",
         "functions/hedgepayments/src/lib.rs",
-        r#"            "client_secret",
-"#,
-        "",
+        r#"hidden: &["client_secret", "#,
+        "hidden: &[",
         HEDGEPAYMENTS,
         "golden::service",
     ),
@@ -1107,8 +1099,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a byte order mark is part of the body",
         "shared/src/json.rs",
-        r"text.strip_prefix('\u{feff}').unwrap_or(text),",
-        "text,",
+        r"text.strip_prefix('\u{feff}').unwrap_or(text)",
+        "text",
         UNIT,
         "a_byte_order_mark_is_no_part_of_the_text",
     ),

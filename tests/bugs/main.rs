@@ -264,9 +264,7 @@ fn first_failure(built: &[Test], name: &str) -> Result<Option<String>> {
         found |= tests.clone().next().is_some();
         if !passed {
             let mut failed = tests.filter(|line| line.trim_end().ends_with("FAILED"));
-            let first = failed
-                .next()
-                .and_then(|line| line.split_whitespace().nth(1));
+            let first = failed.next().and_then(|line| line.split_whitespace().nth(1));
             let first =
                 first.map_or_else(|| format!("{name}, which ends abnormally"), str::to_owned);
             return Ok(Some(first));

@@ -65,14 +65,8 @@ fn every_golden_response_is_documented_and_every_documented_one_shown() {
         }
         let documented = everything(&document, operation).unwrap();
         let never = documented.difference(&shown).collect::<Vec<_>>();
-        assert!(
-            never.is_empty(),
-            "{provider}: no golden case shows {never:#?}"
-        );
-        println!(
-            "{provider}: {} documented facts, all shown",
-            documented.len()
-        );
+        assert!(never.is_empty(), "{provider}: no golden case shows {never:#?}");
+        println!("{provider}: {} documented facts, all shown", documented.len());
     }
     println!("{responses} responses and {requests} accepted requests, all as documented");
 }
@@ -101,15 +95,11 @@ fn every_example_is_a_golden_case() {
         for parameter in parameters(&document, operation).unwrap() {
             if parameter.get("examples").is_some() {
                 let name = text(parameter, "name").to_owned();
-                same(&name, parameter, &|case| {
-                    json!(given(&incoming(case), operation, parameter))
-                });
+                same(&name, parameter, &|case| json!(given(&incoming(case), operation, parameter)));
             }
         }
         for (kind, content) in object(&operation.object["requestBody"]["content"]) {
-            same(kind, content, &|case| {
-                serde_json::from_slice(incoming(case).body()).unwrap()
-            });
+            same(kind, content, &|case| serde_json::from_slice(incoming(case).body()).unwrap());
         }
         for (status, response) in object(&operation.object["responses"]) {
             for content in object(&response["content"]).values() {
@@ -155,21 +145,11 @@ fn response(
     case: &Case,
 ) -> Result<BTreeSet<String>> {
     let then = &case.then;
-    let of_the_method = incoming(case)
-        .method()
-        .as_str()
-        .eq_ignore_ascii_case(operation.method);
-    ensure!(
-        of_the_method == (then.status != 405),
-        "405 is for other methods"
-    );
+    let of_the_method = incoming(case).method().as_str().eq_ignore_ascii_case(operation.method);
+    ensure!(of_the_method == (then.status != 405), "405 is for other methods");
     let place = format!("responses/{}", then.status);
     let response = &operation.object["responses"][then.status.to_string()];
-    ensure!(
-        response.is_object(),
-        "status {} is not documented",
-        then.status
-    );
+    ensure!(response.is_object(), "status {} is not documented", then.status);
     let mut shown = BTreeSet::from([place.clone()]);
 
     let documented = object(&response["headers"])
@@ -190,16 +170,10 @@ fn response(
     }
     for (name, header) in documented {
         let required = document.resolve(header, "")?.0["required"] == json!(true);
-        ensure!(
-            !required || then.headers.contains_key(&name),
-            "header {name} is missing"
-        );
+        ensure!(!required || then.headers.contains_key(&name), "header {name} is missing");
     }
 
-    let kind = then
-        .headers
-        .get("content-type")
-        .context("no content type")?;
+    let kind = then.headers.get("content-type").context("no content type")?;
     let schema = &response["content"][kind]["schema"];
     ensure!(schema.is_object(), "content type {kind} is not documented");
     let body = filled(&then.body.value());
@@ -246,10 +220,7 @@ fn request(document: &Document, operation: Operation<'_>, case: &Case) -> Result
     for (n, all) in list(&operation.object["security"]).enumerate() {
         let names = object(all).keys().map(|scheme| header(document, scheme));
         let names = names.collect::<BTreeSet<_>>();
-        if names
-            .iter()
-            .all(|name| incoming.headers().contains_key(name))
-        {
+        if names.iter().all(|name| incoming.headers().contains_key(name)) {
             shown.insert(format!("security/{n}"));
         }
         credentials.extend(names);
@@ -261,10 +232,7 @@ fn request(document: &Document, operation: Operation<'_>, case: &Case) -> Result
     known.extend(credentials);
     known.extend(CARRIED.iter().map(|&name| name.to_owned()));
     for name in object(&case.event["headers"]).keys() {
-        ensure!(
-            known.contains(&name.to_lowercase()),
-            "header {name} is not documented"
-        );
+        ensure!(known.contains(&name.to_lowercase()), "header {name} is not documented");
     }
 
     let body = &operation.object["requestBody"];
@@ -314,11 +282,7 @@ fn fields(document: &Document, schema: &Value) -> Result<BTreeSet<String>> {
     for part in std::iter::once(schema).chain(list(&schema["oneOf"])) {
         let (target, _) = document.resolve(part, "")?;
         names.extend(object(&target["properties"]).keys().cloned());
-        names.extend(
-            list(&target["required"])
-                .filter_map(Value::as_str)
-                .map(str::to_owned),
-        );
+        names.extend(list(&target["required"]).filter_map(Value::as_str).map(str::to_owned));
     }
     Ok(names)
 }
@@ -385,9 +349,8 @@ fn like(value: &Value, example: &Value) -> Value {
         (Value::Object(map), Value::Object(examples)) => map
             .iter()
             .map(|(name, value)| {
-                let value = examples
-                    .get(name)
-                    .map_or(value.clone(), |example| like(value, example));
+                let value =
+                    examples.get(name).map_or(value.clone(), |example| like(value, example));
                 (name.clone(), value)
             })
             .collect(),
@@ -399,9 +362,7 @@ fn like(value: &Value, example: &Value) -> Value {
 fn filled(value: &Value) -> Value {
     let text = PLACEHOLDERS
         .iter()
-        .fold(value.to_string(), |text, (placeholder, sample)| {
-            text.replace(placeholder, sample)
-        });
+        .fold(value.to_string(), |text, (placeholder, sample)| text.replace(placeholder, sample));
     serde_json::from_str(&text).unwrap()
 }
 
@@ -416,7 +377,5 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {name}: {value}"))
+    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
 }

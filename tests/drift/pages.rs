@@ -38,10 +38,7 @@ fn read(page: &str) -> (Vec<String>, BTreeSet<String>) {
     let (mut links, mut anchors) = (Vec::new(), BTreeSet::new());
     let mut heading: Option<String> = None;
     for event in Parser::new_ext(page, Options::ENABLE_TABLES) {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "the rest is no link or heading"
-        )]
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is no link or heading")]
         match event {
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                 links.push(dest_url.to_string());
@@ -56,10 +53,7 @@ fn read(page: &str) -> (Vec<String>, BTreeSet<String>) {
                 let text = heading.take().unwrap_or_default().to_lowercase();
                 let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
                 let anchor: String = text.chars().filter(kept).collect();
-                assert!(
-                    anchors.insert(anchor.replace(' ', "-")),
-                    "two headings are \"{text}\""
-                );
+                assert!(anchors.insert(anchor.replace(' ', "-")), "two headings are \"{text}\"");
             }
             _ => {}
         }
@@ -84,10 +78,7 @@ fn resolved(page: &str, link: &str) -> String {
 #[test]
 fn every_link_and_anchor_of_the_pages_resolves() {
     let pages = files(&["*.md"]);
-    let read: BTreeMap<_, _> = pages
-        .iter()
-        .map(|(page, text)| (page, read(text)))
-        .collect();
+    let read: BTreeMap<_, _> = pages.iter().map(|(page, text)| (page, read(text))).collect();
     let mut wrong = Vec::new();
     for (page, (links, _)) in &read {
         // Of the crate's documentation, links without a slash or a dot are rustdoc's.
@@ -102,10 +93,7 @@ fn every_link_and_anchor_of_the_pages_resolves() {
                 "" => (*page).clone(),
                 path => resolved(page, path),
             };
-            let known = || {
-                read.get(&target)
-                    .is_some_and(|(_, all)| all.contains(anchor))
-            };
+            let known = || read.get(&target).is_some_and(|(_, all)| all.contains(anchor));
             if !root().join(&target).exists() || !anchor.is_empty() && !known() {
                 wrong.push(format!("{page}: {link}"));
             }
@@ -146,11 +134,7 @@ fn the_readme_has_at_most_120_lines_and_900_words() {
 fn the_runbook_quotes_messages_that_the_functions_log() {
     let runbook = fs::read_to_string(root().join("infra/RUNBOOK.md")).unwrap();
     let code: String = files(&["shared/src/*.rs"]).into_values().collect();
-    let code = code
-        .replace("\\\n", "")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let code = code.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
     // Two or more words, the first in lower case: no command, no setting.
     let is_message = |text: &str| {
         text.contains(' ')

@@ -1,10 +1,6 @@
 //! Each provider has all its parts, and no part lacks a provider. A provider is a folder in
 //! `functions`; nothing here names one.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeSet,
@@ -72,10 +68,7 @@ fn no_other_file_lists_all_providers() {
         .collect();
     let lists = BTreeSet::from(LISTS);
     assert_eq!(&lists - &found, BTreeSet::new(), "a provider is missing");
-    assert_eq!(
-        &(&found - &lists) - &BTreeSet::from(EXAMPLES),
-        BTreeSet::new()
-    );
+    assert_eq!(&(&found - &lists) - &BTreeSet::from(EXAMPLES), BTreeSet::new());
 }
 
 #[test]
@@ -91,13 +84,7 @@ fn a_panic_in_a_release_unwinds() {
 fn missing_and_left_over_parts_are_reported() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("drift");
     let _ = fs::remove_dir_all(&copy);
-    for part in [
-        "Cargo.toml",
-        "README.md",
-        "events",
-        "functions",
-        "infra/template.yaml",
-    ] {
+    for part in ["Cargo.toml", "README.md", "events", "functions", "infra/template.yaml"] {
         copy_all(&root().join(part), &copy.join(part));
     }
     assert_eq!(Drift::of(&copy).complaints, Vec::<String>::new());
@@ -132,16 +119,9 @@ fn missing_and_left_over_parts_are_reported() {
             .replacen("## Responses", &format!("## Responses{row}"), 1)
     });
     edit(&format!("functions/{four}/src/lib.rs"), &|text| {
-        text.replacen(
-            "const NAME: &'static str = \"",
-            "const NAME: &'static str = \"x",
-            1,
-        )
+        text.replacen("const NAME: &'static str = \"", "const NAME: &'static str = \"x", 1)
     });
-    let event = copy
-        .join("events")
-        .join(five)
-        .join("refuses_a_unicorn.json");
+    let event = copy.join("events").join(five).join("refuses_a_unicorn.json");
     fs::write(event, "{}").unwrap();
     fs::create_dir_all(copy.join("events/unknown")).unwrap();
 
@@ -157,10 +137,7 @@ fn missing_and_left_over_parts_are_reported() {
         format!("events/{five}: refuses_a_unicorn.json belongs to no case"),
         "events/unknown: belongs to no provider".to_owned(),
     ] {
-        assert!(
-            complaints.contains(&expected),
-            "not reported: {expected}\n{complaints:#?}"
-        );
+        assert!(complaints.contains(&expected), "not reported: {expected}\n{complaints:#?}");
     }
 }
 
@@ -190,9 +167,8 @@ fn manifest(root: &Path) -> toml::Table {
 /// What is in a folder, by name; nothing where there is none.
 fn entries(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
-    let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -261,13 +237,8 @@ impl Row {
     fn fits(&self, status: u64, body: &Value) -> bool {
         let code = self.code.as_deref().map_or(Value::Null, Value::from);
         let here = body.get("code") == Some(&code)
-            && body
-                .get("message")
-                .is_some_and(|message| self.message.fits(message));
-        let within = || {
-            body.get("error")
-                .is_some_and(|error| self.fits(status, error))
-        };
+            && body.get("message").is_some_and(|message| self.message.fits(message));
+        let within = || body.get("error").is_some_and(|error| self.fits(status, error));
         status == self.status && (here || within())
     }
 }
@@ -281,9 +252,7 @@ impl Message {
         }
         // Every second part between asterisks is in italics.
         let parts = cell.split('*').enumerate();
-        let marked: String = parts
-            .map(|(at, part)| if at % 2 == 0 { part } else { "…" })
-            .collect();
+        let marked: String = parts.map(|(at, part)| if at % 2 == 0 { part } else { "…" }).collect();
         Self::Text(marked.split('…').map(str::to_owned).collect())
     }
 
@@ -296,13 +265,12 @@ impl Message {
         let [first, between @ .., last] = parts.as_slice() else {
             return parts.iter().any(|whole| whole == message);
         };
-        let inner = message
-            .strip_prefix(first.as_str())
-            .and_then(|rest| rest.strip_suffix(last.as_str()));
+        let inner =
+            message.strip_prefix(first.as_str()).and_then(|rest| rest.strip_suffix(last.as_str()));
         let found = inner.and_then(|inner| {
-            between.iter().try_fold(inner, |rest, part| {
-                rest.split_once(part.as_str()).map(|(_, rest)| rest)
-            })
+            between
+                .iter()
+                .try_fold(inner, |rest, part| rest.split_once(part.as_str()).map(|(_, rest)| rest))
         });
         found.is_some()
     }
@@ -380,9 +348,7 @@ impl Drift {
                 && !rows.iter().any(|row| row.fits(status, &body))
             {
                 let name = &case.name;
-                self.tell(format!(
-                    "{folder}: {name}: {file} has no row for {status} {body}"
-                ));
+                self.tell(format!("{folder}: {name}: {file} has no row for {status} {body}"));
             }
             responses.push((status, body));
         }
@@ -390,16 +356,10 @@ impl Drift {
             return;
         }
         for row in rows {
-            if !responses
-                .iter()
-                .any(|(status, body)| row.fits(*status, body))
-            {
+            if !responses.iter().any(|(status, body)| row.fits(*status, body)) {
                 let code = row.code.as_deref().unwrap_or("null");
                 let message = row.message.shown();
-                self.tell(format!(
-                    "{file}: no golden case has {} {code} {message}",
-                    row.status
-                ));
+                self.tell(format!("{file}: no golden case has {} {code} {message}", row.status));
             }
         }
     }
@@ -410,11 +370,8 @@ impl Drift {
         let source = self.read(root, &file);
         let constant = |name: &str| {
             let start = format!("const {name}: &'static str = \"");
-            let line = source
-                .lines()
-                .find_map(|line| line.trim().strip_prefix(&start));
-            line.and_then(|rest| rest.strip_suffix("\";"))
-                .map(str::to_owned)
+            let line = source.lines().find_map(|line| line.trim().strip_prefix(&start));
+            line.and_then(|rest| rest.strip_suffix("\";")).map(str::to_owned)
         };
         if constant("NAME").as_deref() != Some(provider) {
             self.tell(format!("{file}: NAME is not {provider}"));
@@ -437,23 +394,17 @@ impl Drift {
             let listed = |line: &str| {
                 let list = line.trim().strip_prefix(start);
                 list.is_some_and(|list| {
-                    list.trim_end_matches(']')
-                        .split(',')
-                        .any(|name| name.trim() == provider)
+                    list.trim_end_matches(']').split(',').any(|name| name.trim() == provider)
                 })
             };
             if !text.lines().any(listed) {
-                self.tell(format!(
-                    "infra/template.yaml: {provider} is not in the list {start:?}"
-                ));
+                self.tell(format!("infra/template.yaml: {provider} is not in the list {start:?}"));
             }
         }
         let manifest = manifest(root);
         let router = &manifest["workspace"]["metadata"]["lambda"]["watch"]["router"];
         if router.get(&route).and_then(toml::Value::as_str) != Some(provider) {
-            self.tell(format!(
-                "Cargo.toml: the watch router has no route of {provider}"
-            ));
+            self.tell(format!("Cargo.toml: the watch router has no route of {provider}"));
         }
         let link = format!("(functions/{provider}/README.md) | `POST {route}` |");
         if !self.read(root, "README.md").contains(&link) {

@@ -15,23 +15,13 @@ fn root() -> PathBuf {
 /// Every file of the tree that tests can be in.
 fn sources() -> Vec<String> {
     let listed = Command::new("git")
-        .args([
-            "ls-files",
-            "-co",
-            "--exclude-standard",
-            "*.rs",
-            "*.py",
-            "*.ts",
-        ])
+        .args(["ls-files", "-co", "--exclude-standard", "*.rs", "*.py", "*.ts"])
         .current_dir(root())
         .output()
         .unwrap();
     assert!(listed.status.success(), "git cannot list the tree's files");
     let names = String::from_utf8(listed.stdout).unwrap();
-    names
-        .lines()
-        .filter_map(|name| fs::read_to_string(root().join(name)).ok())
-        .collect()
+    names.lines().filter_map(|name| fs::read_to_string(root().join(name)).ok()).collect()
 }
 
 /// The texts between back-quotes in the rows of the table of promises, the last column only.
@@ -41,11 +31,7 @@ fn named() -> Vec<String> {
     let table = rest.split("\n## ").next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     rows.flat_map(|row| {
-        let last = row
-            .trim_end_matches([' ', '|'])
-            .rsplit(" | ")
-            .next()
-            .unwrap();
+        let last = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();
         let names = last.split('`').skip(1).step_by(2).map(str::to_owned);
         let names = names.collect::<Vec<_>>();
         assert!(!names.is_empty(), "a promise without a test: {row}");
@@ -66,9 +52,7 @@ fn every_test_that_security_md_names_is_there() {
             let (function, title) = (format!("fn {name}("), format!("\"{name}\""));
             let python = format!("def {name}(");
             sources.iter().any(|source| {
-                [&function, &title, &python]
-                    .iter()
-                    .any(|form| source.contains(*form))
+                [&function, &title, &python].iter().any(|form| source.contains(*form))
             })
         };
         assert!(there, "SECURITY.md names `{name}`, which is not there");
@@ -83,13 +67,7 @@ fn every_package_has_the_workspaces_lints_and_these_forbid_unsafe_code() {
     assert!(lints.contains("unsafe_code = \"forbid\""), "{lints}");
 
     let metadata = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--offline",
-            "--format-version",
-            "1",
-        ])
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(root())
         .output()
         .unwrap();

@@ -30,29 +30,19 @@ fn every_golden_response_fits_its_specification() {
         let responses = operation.object["responses"].as_object().unwrap();
         let goes_beyond = responses.values().any(|it| it.get(BEYOND).is_some());
         let Some(specification) = specification(&folder, &provider) else {
-            assert!(
-                !goes_beyond,
-                "{provider}: beyond which specification? {MISSING}"
-            );
+            assert!(!goes_beyond, "{provider}: beyond which specification? {MISSING}");
             println!("{provider}: its specification has no OpenAPI document");
             continue;
         };
         with_schemas += 1;
         let theirs = &specification.root()["paths"][operation.path][operation.method];
-        assert!(
-            theirs.is_object(),
-            "{provider}: {} is not its path",
-            operation.path
-        );
+        assert!(theirs.is_object(), "{provider}: {} is not its path", operation.path);
         let schema = |response: &Value| response["content"]["application/json"]["schema"].clone();
         let specified = theirs["responses"].as_object().unwrap();
 
         // What it has, we document; where we go beyond it, we say so, and nowhere else.
         for status in specified.keys() {
-            assert!(
-                responses.contains_key(status),
-                "{provider}: {status} is not documented"
-            );
+            assert!(responses.contains_key(status), "{provider}: {status} is not documented");
         }
         for (status, response) in responses {
             let why = response.get(BEYOND).and_then(Value::as_str);
@@ -65,15 +55,10 @@ fn every_golden_response_fits_its_specification() {
         }
 
         // An error beyond it has the shape of those within.
-        let errors = specified
-            .iter()
-            .filter(|(status, _)| *status >= &"400".to_owned());
+        let errors = specified.iter().filter(|(status, _)| *status >= &"400".to_owned());
         let mut errors = errors.map(|(_, response)| schema(response));
         let error = errors.next().unwrap();
-        assert!(
-            errors.all(|other| other == error),
-            "{provider}: which schema do errors have?"
-        );
+        assert!(errors.all(|other| other == error), "{provider}: which schema do errors have?");
 
         let mut validated = BTreeMap::new();
         for case in cases(&provider).unwrap() {
@@ -85,9 +70,7 @@ fn every_golden_response_fits_its_specification() {
                 let fits = specification.validate(&schema, &case.then.body.value());
                 fits.unwrap_or_else(|fault| panic!("{at}: the response: {fault:#}"));
             }
-            *validated
-                .entry(name.unwrap_or("no schema").to_owned())
-                .or_insert(0) += 1;
+            *validated.entry(name.unwrap_or("no schema").to_owned()).or_insert(0) += 1;
 
             let body = shared::lambda::read(&case.event()).0.into_body();
             let schema = &theirs["requestBody"]["content"]["application/json"]["schema"];
@@ -116,11 +99,7 @@ fn folder() -> Option<PathBuf> {
     let Some(named) = env::var_os("SPECIFICATIONS").map(PathBuf::from) else {
         return beside.is_dir().then_some(beside);
     };
-    assert!(
-        named.is_dir(),
-        "there is no folder {}. {MISSING}",
-        named.display()
-    );
+    assert!(named.is_dir(), "there is no folder {}. {MISSING}", named.display());
     Some(named)
 }
 

@@ -32,10 +32,7 @@ fn write(which: usize, provider: &str, folder: &Path) -> Result<()> {
         let rendered = || source::http_api(&case.request, &route).to_string();
         let event = case.event.clone().unwrap_or_else(rendered);
         fs::write(place("event", &case.name), event)?;
-        fs::write(
-            place("request", &case.name),
-            request(which, &statuses, &default, &case),
-        )?;
+        fs::write(place("request", &case.name), request(which, &statuses, &default, &case))?;
         let payment = case.given.payments.first().map(attributes);
         if let Some(item) = payment.filter(|item| items.insert(item.to_string())) {
             // As the table returns it after an update, and after a failed condition.
@@ -71,9 +68,7 @@ fn request(
         }
     };
     let status = text("status");
-    let cancelable = statuses["cancelable"]
-        .iter()
-        .position(|word| *word == status);
+    let cancelable = statuses["cancelable"].iter().position(|word| *word == status);
     let stored = match cancelable {
         _ if case.given.payments.is_empty() => 3,
         Some(_) => 0,
@@ -119,10 +114,7 @@ fn request(
 /// The attributes of an item as DynamoDB writes them.
 fn attributes(item: &Value) -> Value {
     let members = item.as_object().into_iter().flatten();
-    members
-        .map(|(name, value)| (name.clone(), attribute(value)))
-        .collect::<Map<_, _>>()
-        .into()
+    members.map(|(name, value)| (name.clone(), attribute(value))).collect::<Map<_, _>>().into()
 }
 
 fn attribute(value: &Value) -> Value {

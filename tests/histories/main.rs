@@ -53,9 +53,7 @@ fn try_all(seeds: Range<u64>) -> Result<Seen, String> {
     };
     let processors = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        let workers = (0..processors)
-            .map(|_| scope.spawn(work))
-            .collect::<Vec<_>>();
+        let workers = (0..processors).map(|_| scope.spawn(work)).collect::<Vec<_>>();
         let mut all = Seen::new();
         for worker in workers {
             for (remarkable, count) in worker.join().unwrap()? {
@@ -136,50 +134,26 @@ fn the_linearizability_alone_notices_most_flaws() {
     }
 }
 
-const OPEN: Item = Item {
-    status: "pending",
-    manual: false,
-    cancellation: None,
-};
+const OPEN: Item = Item { status: "pending", manual: false, cancellation: None };
 
-const CAPTURED: Item = Item {
-    status: "captured",
-    ..OPEN
-};
+const CAPTURED: Item = Item { status: "captured", ..OPEN };
 
 /// The payment, canceled by that call of [`cancel`] with that key.
 fn canceled(number: Number, key: usize) -> Item {
-    let cancellation = Cancellation {
-        id: Id::Of(number),
-        token: Token::Key(key),
-        fingerprint: 0,
-    };
-    Item {
-        status: STATUSES.canceled,
-        cancellation: Some(cancellation),
-        ..OPEN
-    }
+    let cancellation = Cancellation { id: Id::Of(number), token: Token::Key(key), fingerprint: 0 };
+    Item { status: STATUSES.canceled, cancellation: Some(cancellation), ..OPEN }
 }
 
 fn cancel(key: usize, fingerprint: usize) -> Operation {
-    Operation::Cancel {
-        token: Token::Key(key),
-        fingerprint,
-    }
+    Operation::Cancel { token: Token::Key(key), fingerprint }
 }
 
 fn made(item: Item) -> Outcome {
-    Outcome::Canceled {
-        item,
-        replayed: false,
-    }
+    Outcome::Canceled { item, replayed: false }
 }
 
 fn replayed(item: Item) -> Outcome {
-    Outcome::Canceled {
-        item,
-        replayed: true,
-    }
+    Outcome::Canceled { item, replayed: true }
 }
 
 /// A hand-made history; each call has its own client.
@@ -189,9 +163,7 @@ fn by_hand<const CALLS: usize>(operations: [Operation; CALLS], events: &[Event])
         statuses: STATUSES,
         first: Some(OPEN),
         anonymous: false,
-        calls: calls
-            .map(|(client, operation)| Call { client, operation })
-            .collect(),
+        calls: calls.map(|(client, operation)| Call { client, operation }).collect(),
         events: events.to_vec(),
     }
 }
@@ -208,13 +180,7 @@ fn what_happens_as_it_should_is_accepted() {
     use Event::{Called, Responded, Wrote};
     let item = canceled(0, 1);
     let history = by_hand(
-        [
-            cancel(1, 0),
-            cancel(1, 0),
-            cancel(1, 1),
-            cancel(2, 0),
-            Operation::Capture,
-        ],
+        [cancel(1, 0), cancel(1, 0), cancel(1, 1), cancel(2, 0), Operation::Capture],
         &[
             Called(0),
             Called(1),
@@ -242,18 +208,9 @@ fn an_undecided_call_may_have_happened_or_not_or_may_happen_later() {
     let undecided = [Undecided(0)];
     let moved = [Called(1), Wrote(1, CAPTURED), Responded(1, Outcome::Moved)];
     for (operation, events) in [
-        (
-            cancel(2, 0),
-            [&begin[..], &wrote, &undecided, &reported].concat(),
-        ),
-        (
-            cancel(2, 0),
-            [&begin[..], &undecided, &wrote, &reported].concat(),
-        ),
-        (
-            Operation::Capture,
-            [&begin[..], &undecided, &moved].concat(),
-        ),
+        (cancel(2, 0), [&begin[..], &wrote, &undecided, &reported].concat()),
+        (cancel(2, 0), [&begin[..], &undecided, &wrote, &reported].concat()),
+        (Operation::Capture, [&begin[..], &undecided, &moved].concat()),
     ] {
         assert_eq!(check(&by_hand([cancel(1, 0), operation], &events)), Ok(()));
     }
@@ -286,11 +243,7 @@ fn a_conflict_with_the_cancel_of_ones_own_key_is_rejected() {
         Responded(1, Outcome::NotCancelable(item)),
     ];
     let reason = "#1 got a conflict with its own key's cancel";
-    rejected(
-        &by_hand([cancel(1, 0), cancel(1, 0)], &events),
-        reason,
-        false,
-    );
+    rejected(&by_hand([cancel(1, 0), cancel(1, 0)], &events), reason, false);
 }
 
 #[test]
@@ -306,11 +259,7 @@ fn a_second_transition_is_rejected() {
         Responded(1, made(second)),
     ];
     let reason = "#1 changed a payment that was not open to it";
-    rejected(
-        &by_hand([cancel(1, 0), cancel(2, 0)], &events),
-        reason,
-        false,
-    );
+    rejected(&by_hand([cancel(1, 0), cancel(2, 0)], &events), reason, false);
 }
 
 #[test]
@@ -326,11 +275,7 @@ fn a_cancel_and_a_capture_that_both_win_are_rejected() {
         Responded(1, made(item)),
     ];
     let reason = "#1 changed a payment that was not open to it";
-    rejected(
-        &by_hand([Operation::Capture, cancel(1, 0)], &events),
-        reason,
-        false,
-    );
+    rejected(&by_hand([Operation::Capture, cancel(1, 0)], &events), reason, false);
 }
 
 #[test]
@@ -344,11 +289,7 @@ fn success_where_nothing_was_canceled_is_rejected() {
         Responded(1, Outcome::Moved),
     ];
     let reason = "#0 reported canceled, but did not cancel the payment";
-    rejected(
-        &by_hand([cancel(1, 0), Operation::Capture], &events),
-        reason,
-        false,
-    );
+    rejected(&by_hand([cancel(1, 0), Operation::Capture], &events), reason, false);
 }
 
 #[test]
@@ -372,11 +313,7 @@ fn a_replay_of_another_keys_cancel_is_rejected() {
         Responded(1, replayed(item)),
     ];
     let reason = "#1 reported a replay, but no earlier request with its key had canceled";
-    rejected(
-        &by_hand([cancel(1, 0), cancel(2, 0)], &events),
-        reason,
-        false,
-    );
+    rejected(&by_hand([cancel(1, 0), cancel(2, 0)], &events), reason, false);
 }
 
 #[test]
@@ -420,11 +357,7 @@ fn a_status_that_was_only_true_later_is_rejected() {
         Responded(1, Outcome::Moved),
     ];
     let reason = "#0 reported a payment state that never existed during the call";
-    rejected(
-        &by_hand([cancel(1, 0), Operation::Capture], &events),
-        reason,
-        false,
-    );
+    rejected(&by_hand([cancel(1, 0), Operation::Capture], &events), reason, false);
 }
 
 #[test]
@@ -438,11 +371,7 @@ fn a_payment_that_was_no_longer_so_is_rejected() {
         Responded(1, Outcome::Refused(Some(OPEN))),
     ];
     let reason = "#1 reported a payment state that never existed during the call";
-    rejected(
-        &by_hand([Operation::Capture, Operation::Fail], &events),
-        reason,
-        false,
-    );
+    rejected(&by_hand([Operation::Capture, Operation::Fail], &events), reason, false);
 }
 
 #[test]

@@ -216,18 +216,10 @@ impl Cancels {
     }
 
     fn cancellation(&self, attempt: Attempt) -> Cancellation {
-        let Attempt {
-            client,
-            invocation,
-            attempt,
-        } = attempt;
+        let Attempt { client, invocation, attempt } = attempt;
         let of_the_attempt = self.flaw == Some(Flaw::IdOfTheAttempt);
         Cancellation {
-            id: Id {
-                client,
-                invocation,
-                attempt: if of_the_attempt { attempt } else { 0 },
-            },
+            id: Id { client, invocation, attempt: if of_the_attempt { attempt } else { 0 } },
             token: self.token(client, invocation),
             fingerprint: self.clients[client].fingerprint,
         }
@@ -269,10 +261,9 @@ impl Cancels {
     /// What the function makes of the store's response.
     fn outcome(&self, ours: Cancellation, result: StoreResult) -> Option<Outcome> {
         match result {
-            StoreResult::Transitioned(payment) => Some(Outcome::Canceled {
-                payment,
-                replayed: false,
-            }),
+            StoreResult::Transitioned(payment) => {
+                Some(Outcome::Canceled { payment, replayed: false })
+            }
             StoreResult::ConditionFailed(payment) => Some(self.refused(payment, ours)),
             StoreResult::Busy => None,
         }
@@ -297,30 +288,16 @@ impl Cancels {
 
     /// The attempt that the client's function waits for, and what it attempts.
     fn awaited(state: &State, client: Name) -> Option<(Attempt, Function)> {
-        let Client {
-            invocations,
-            running,
-            ..
-        } = &state.clients[client];
+        let Client { invocations, running, .. } = &state.clients[client];
         running.map(|function| {
-            let attempt = Attempt {
-                client,
-                invocation: *invocations,
-                attempt: function.attempt,
-            };
+            let attempt = Attempt { client, invocation: *invocations, attempt: function.attempt };
             (attempt, function)
         })
     }
 
     /// The function ends with a response to the client.
     fn end(&self, state: &mut State, client: Name) {
-        if let Some((
-            attempt,
-            Function {
-                result: Some(result),
-                ..
-            },
-        )) = Self::awaited(state, client)
+        if let Some((attempt, Function { result: Some(result), .. })) = Self::awaited(state, client)
         {
             let outcome = self.outcome(self.cancellation(attempt), result);
             let client = &mut state.clients[client];
@@ -338,16 +315,10 @@ impl Cancels {
         let busy = function.result == Some(StoreResult::Busy);
         let lost = function.lost || !busy;
         if function.attempt + 1 < ATTEMPTS {
-            let attempt = Attempt {
-                attempt: attempt.attempt + 1,
-                ..attempt
-            };
+            let attempt = Attempt { attempt: attempt.attempt + 1, ..attempt };
             state.network.insert(attempt);
-            state.clients[client].running = Some(Function {
-                attempt: attempt.attempt,
-                lost,
-                result: None,
-            });
+            state.clients[client].running =
+                Some(Function { attempt: attempt.attempt, lost, result: None });
             return;
         }
         let client = &mut state.clients[client];
@@ -366,11 +337,7 @@ impl Cancels {
         let running = state.clients.iter().filter_map(|client| client.running);
         (
             self.faults - state.faults,
-            state
-                .clients
-                .iter()
-                .map(|client| client.invocations)
-                .sum::<u8>(),
+            state.clients.iter().map(|client| client.invocations).sum::<u8>(),
             Reverse(running.clone().count()),
             running.map(|function| function.attempt).sum::<u8>(),
             Reverse(state.network.len()),
@@ -385,12 +352,8 @@ impl Model for Cancels {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let client = Client {
-            invocations: 0,
-            running: None,
-            outcomes: Vec::new(),
-            unavailable: Vec::new(),
-        };
+        let client =
+            Client { invocations: 0, running: None, outcomes: Vec::new(), unavailable: Vec::new() };
         vec![State {
             payment: Payment {
                 status: match self.world {
@@ -452,11 +415,7 @@ impl Model for Cancels {
         if state.faults > 0 {
             let attempts = state.network.iter().copied();
             actions.extend(attempts.flat_map(|attempt| {
-                [
-                    Action::RequestLost(attempt),
-                    Action::Busy(attempt),
-                    Action::Doubled(attempt),
-                ]
+                [Action::RequestLost(attempt), Action::Busy(attempt), Action::Doubled(attempt)]
             }));
         }
     }
@@ -467,16 +426,8 @@ impl Model for Cancels {
             Action::Cancel(client) => {
                 let one = &mut state.clients[client];
                 one.invocations += 1;
-                one.running = Some(Function {
-                    attempt: 0,
-                    lost: false,
-                    result: None,
-                });
-                state.network.insert(Attempt {
-                    client,
-                    invocation: one.invocations,
-                    attempt: 0,
-                });
+                one.running = Some(Function { attempt: 0, lost: false, result: None });
+                state.network.insert(Attempt { client, invocation: one.invocations, attempt: 0 });
             }
             Action::Transition(attempt) => {
                 state.network.remove(&attempt);
@@ -525,26 +476,11 @@ impl Model for Cancels {
                 "nothing is written of what is unavailable",
                 Self::unavailable_is_unwritten,
             ),
-            Property::always(
-                "no conflict where our own write did it",
-                Self::no_false_conflict,
-            ),
-            Property::always(
-                "no success where nothing was canceled",
-                Self::no_false_success,
-            ),
-            Property::always(
-                "no refusal of an open payment",
-                Self::no_refusal_without_cause,
-            ),
-            Property::always(
-                "a replay equals the first response",
-                Self::replays_are_replays,
-            ),
-            Property::always(
-                "only another request reuses a key",
-                Self::reused_keys_are_reused,
-            ),
+            Property::always("no conflict where our own write did it", Self::no_false_conflict),
+            Property::always("no success where nothing was canceled", Self::no_false_success),
+            Property::always("no refusal of an open payment", Self::no_refusal_without_cause),
+            Property::always("a replay equals the first response", Self::replays_are_replays),
+            Property::always("only another request reuses a key", Self::reused_keys_are_reused),
             // The checker does not continue from a state that another run has reached, and so can
             // miss that something never happens on the first run. Here it cannot: outcomes are
             // never removed and no run has a cycle, so a run without some outcome ends in a state
@@ -586,12 +522,7 @@ impl Model for Cancels {
 impl Cancels {
     /// A payment that was re-opened may have one more, under another token.
     fn one_transition(&self, state: &State) -> bool {
-        let Payment {
-            cancellation,
-            transitions,
-            undone,
-            ..
-        } = state.payment;
+        let Payment { cancellation, transitions, undone, .. } = state.payment;
         let token = |made: Option<Cancellation>| made.map(|made| made.token);
         match undone {
             None => transitions <= 1,
@@ -681,15 +612,7 @@ impl Cancels {
     }
 
     fn is_made(&self, state: &State) -> bool {
-        let made = |outcome| {
-            matches!(
-                outcome,
-                Outcome::Canceled {
-                    replayed: false,
-                    ..
-                }
-            )
-        };
+        let made = |outcome| matches!(outcome, Outcome::Canceled { replayed: false, .. });
         self.outcomes(state).any(|(_, outcome)| made(outcome))
     }
 
@@ -700,22 +623,12 @@ impl Cancels {
 
     /// It got a replay before the first response.
     fn is_found_done(&self, state: &State) -> bool {
-        state
-            .clients
-            .iter()
-            .enumerate()
-            .any(|(name, client)| match client.outcomes.first() {
-                Some((
-                    _,
-                    Outcome::Canceled {
-                        payment,
-                        replayed: true,
-                    },
-                )) => payment
-                    .cancellation
-                    .is_some_and(|made| made.id.client == name),
-                Some(_) | None => false,
-            })
+        state.clients.iter().enumerate().any(|(name, client)| match client.outcomes.first() {
+            Some((_, Outcome::Canceled { payment, replayed: true })) => {
+                payment.cancellation.is_some_and(|made| made.id.client == name)
+            }
+            Some(_) | None => false,
+        })
     }
 
     fn is_refused(&self, state: &State) -> bool {
@@ -724,8 +637,7 @@ impl Cancels {
     }
 
     fn is_reused(&self, state: &State) -> bool {
-        self.outcomes(state)
-            .any(|(_, outcome)| outcome == Outcome::KeyReused)
+        self.outcomes(state).any(|(_, outcome)| outcome == Outcome::KeyReused)
     }
 
     fn is_reopened(&self, state: &State) -> bool {
@@ -736,12 +648,7 @@ impl Cancels {
     /// The function had left it undecided, or had crashed.
     fn is_late(&self, state: &State) -> bool {
         state.payment.cancellation.is_some_and(|made| {
-            let Client {
-                invocations,
-                running,
-                outcomes,
-                ..
-            } = &state.clients[made.id.client];
+            let Client { invocations, running, outcomes, .. } = &state.clients[made.id.client];
             running.is_none() && outcomes.is_empty() && *invocations == made.id.invocation
         })
     }
@@ -751,11 +658,7 @@ impl Cancels {
         let clients = state.clients.iter().enumerate();
         clients.flat_map(move |(client, one)| {
             one.outcomes.iter().map(move |(invocation, outcome)| {
-                let attempt = Attempt {
-                    client,
-                    invocation: *invocation,
-                    attempt: 0,
-                };
+                let attempt = Attempt { client, invocation: *invocation, attempt: 0 };
                 (self.cancellation(attempt), *outcome)
             })
         })
@@ -766,9 +669,7 @@ impl Cancels {
             one.key.is_some() && one.key == other.key && one.fingerprint != other.fingerprint
         };
         let clients = &self.clients;
-        clients
-            .iter()
-            .any(|one| clients.iter().any(|other| two(one, other)))
+        clients.iter().any(|one| clients.iter().any(|other| two(one, other)))
     }
 }
 
@@ -786,41 +687,22 @@ impl Cancellation {
     }
 }
 
-const KEYED: Request = Request {
-    key: Some(1),
-    fingerprint: 0,
-    times: 2,
-};
+const KEYED: Request = Request { key: Some(1), fingerprint: 0, times: 2 };
 
 const KEYLESS: Request = Request { key: None, ..KEYED };
 
 /// Who may be there together.
 fn companies() -> [(&'static str, Vec<Request>); 6] {
-    let once = |request| Request {
-        times: 1,
-        ..request
-    };
-    let other_request = Request {
-        fingerprint: 1,
-        ..KEYED
-    };
-    let other_key = Request {
-        key: Some(2),
-        ..KEYED
-    };
+    let once = |request| Request { times: 1, ..request };
+    let other_request = Request { fingerprint: 1, ..KEYED };
+    let other_key = Request { key: Some(2), ..KEYED };
     [
         ("one client with a key", vec![KEYED]),
         ("one client without a key", vec![KEYLESS]),
         ("two clients with one key", vec![KEYED, once(KEYED)]),
-        (
-            "two clients with one key, for two requests",
-            vec![KEYED, once(other_request)],
-        ),
+        ("two clients with one key, for two requests", vec![KEYED, once(other_request)]),
         ("two clients with a key each", vec![KEYED, once(other_key)]),
-        (
-            "a client with a key and one without",
-            vec![KEYED, once(KEYLESS)],
-        ),
+        ("a client with a key and one without", vec![KEYED, once(KEYLESS)]),
     ]
 }
 
@@ -841,12 +723,7 @@ fn no_state_has_an_untrue_outcome_and_every_client_gets_one() {
     let bar = progress("companies of clients", 2 * companies.len() as u64, usual);
     for (company, clients) in companies {
         for world in [World::Captures, World::Reopens] {
-            let checker = check(Cancels {
-                clients: clients.clone(),
-                faults,
-                world,
-                flaw: None,
-            });
+            let checker = check(Cancels { clients: clients.clone(), faults, world, flaw: None });
             checker.assert_properties();
             let (unique, longest) = (checker.unique_state_count(), checker.max_depth());
             println!(
@@ -882,100 +759,50 @@ fn bites(flaw: Flaw, clients: Vec<Request>, faults: u8, promise: &'static str) {
 
 #[test]
 fn with_the_token_ignored_a_lost_response_becomes_a_false_conflict() {
-    bites(
-        Flaw::TokenIgnored,
-        vec![KEYED],
-        1,
-        "no conflict where our own write did it",
-    );
-    bites(
-        Flaw::TokenIgnored,
-        vec![KEYLESS],
-        1,
-        "no conflict where our own write did it",
-    );
+    bites(Flaw::TokenIgnored, vec![KEYED], 1, "no conflict where our own write did it");
+    bites(Flaw::TokenIgnored, vec![KEYLESS], 1, "no conflict where our own write did it");
 }
 
 #[test]
 fn with_the_condition_dropped_there_are_two_transitions() {
-    bites(
-        Flaw::ConditionDropped,
-        vec![KEYED],
-        0,
-        "at most one transition",
-    );
-    bites(
-        Flaw::ConditionDropped,
-        vec![KEYED],
-        1,
-        "at most one transition",
-    );
+    bites(Flaw::ConditionDropped, vec![KEYED], 0, "at most one transition");
+    bites(Flaw::ConditionDropped, vec![KEYED], 1, "at most one transition");
 }
 
 #[test]
 fn with_an_id_for_each_attempt_the_own_cancel_looks_like_a_replay() {
-    bites(
-        Flaw::IdOfTheAttempt,
-        vec![KEYLESS],
-        1,
-        "a replay equals the first response",
-    );
+    bites(Flaw::IdOfTheAttempt, vec![KEYLESS], 1, "a replay equals the first response");
 }
 
 #[test]
 fn with_silence_as_refusal_a_refused_payment_is_canceled_later() {
     let after_three = 3;
-    for promise in [
-        "no refusal of an open payment",
-        "no refusal of what is canceled all the same",
-    ] {
+    for promise in ["no refusal of an open payment", "no refusal of what is canceled all the same"]
+    {
         bites(Flaw::SilenceIsRefusal, vec![KEYED], after_three, promise);
     }
 }
 
 #[test]
 fn with_the_fingerprint_ignored_another_request_gets_a_replay() {
-    let other_request = Request {
-        fingerprint: 1,
-        ..KEYED
-    };
+    let other_request = Request { fingerprint: 1, ..KEYED };
     let clients = vec![KEYED, other_request];
-    bites(
-        Flaw::FingerprintIgnored,
-        clients,
-        0,
-        "a replay equals the first response",
-    );
+    bites(Flaw::FingerprintIgnored, clients, 0, "a replay equals the first response");
 }
 
 #[test]
 fn without_retries_some_client_gets_no_outcome() {
-    bites(
-        Flaw::NoRetry,
-        vec![KEYED],
-        3,
-        "a client that retries gets a definite outcome",
-    );
+    bites(Flaw::NoRetry, vec![KEYED], 3, "a client that retries gets a definite outcome");
 }
 
 #[test]
 fn without_the_token_in_the_condition_a_key_cancels_a_payment_twice() {
-    bites(
-        Flaw::TokenNotInTheCondition,
-        vec![KEYED],
-        0,
-        "at most one transition",
-    );
+    bites(Flaw::TokenNotInTheCondition, vec![KEYED], 0, "at most one transition");
 }
 
 #[test]
 fn if_the_last_attempt_decides_a_write_is_reported_as_none() {
-    bites(
-        Flaw::LastAttemptDecides,
-        vec![KEYED],
-        3,
-        "nothing is written of what is unavailable",
-    );
+    bites(Flaw::LastAttemptDecides, vec![KEYED], 3, "nothing is written of what is unavailable");
 }
 
 /// The limit of the promise. A refusal is definite because a status that is not cancelable is
@@ -984,12 +811,7 @@ fn if_the_last_attempt_decides_a_write_is_reported_as_none() {
 /// transition, and a retry of the request reports it; but the refusal was not final.
 #[test]
 fn after_a_refusal_a_late_attempt_can_cancel_a_reopened_payment() {
-    let model = |faults| Cancels {
-        clients: vec![KEYED],
-        faults,
-        world: World::Opens,
-        flaw: None,
-    };
+    let model = |faults| Cancels { clients: vec![KEYED], faults, world: World::Opens, flaw: None };
     check(model(0)).assert_no_discovery("no refusal of what is canceled all the same");
     let checker = check(model(1));
     let found = checker.assert_any_discovery("no refusal of what is canceled all the same");
@@ -998,10 +820,6 @@ fn after_a_refusal_a_late_attempt_can_cancel_a_reopened_payment() {
         let promised = !matches!(property.expectation, Expectation::Sometimes);
         let broken = promised && checker.discovery(property.name).is_some();
         let name = property.name;
-        assert_eq!(
-            broken,
-            name == "no refusal of what is canceled all the same",
-            "{name}"
-        );
+        assert_eq!(broken, name == "no refusal of what is canceled all the same", "{name}");
     }
 }

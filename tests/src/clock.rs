@@ -13,10 +13,7 @@ use tokio::{
 /// If the operating system gives no runtime.
 #[must_use]
 pub fn paused() -> Runtime {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build();
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime")
 }
 
@@ -40,9 +37,7 @@ impl Virtual {
     /// It is now.
     #[must_use]
     pub fn start() -> Self {
-        Self {
-            began: (Timestamp::now(), Instant::now()),
-        }
+        Self { began: (Timestamp::now(), Instant::now()) }
     }
 }
 

@@ -52,9 +52,7 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
             let place = Arc::clone(&place);
             let name = format!("event_sources::{kind}::{request}");
             trials.push(trial(name, move || {
-                events
-                    .iter()
-                    .try_for_each(|event| lock(&place).play(event, true))
+                events.iter().try_for_each(|event| lock(&place).play(event, true))
             }));
         }
     }
@@ -71,85 +69,65 @@ type Test = fn(&[Case], &'static str) -> Result<()>;
 /// Processes are checked by order and counts, never by time.
 fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
     vec![
-        (
-            "every_event_source_gets_the_same_response_to_every_golden_case",
-            |cases, _| paused().block_on(transports::every_event_source::<P>(cases)),
-        ),
-        (
-            "every_event_gets_the_providers_response_and_ends_no_process",
-            |cases, binary| {
-                paused().block_on(transports::malformed::<P>(cases, None))?;
-                sockets()?.block_on(transports::malformed::<P>(cases, Some(binary)))
-            },
-        ),
-        (
-            "a_cancel_is_one_request_to_dynamodb_in_every_outcome",
-            |cases, _| paused().block_on(requests::one_request::<P>(cases)),
-        ),
-        (
-            "of_64_concurrent_cancels_in_4_processes_one_wins",
-            |cases, binary| sockets()?.block_on(races::one_winner::<P>(cases, binary)),
-        ),
-        (
-            "a_replay_has_the_bytes_of_the_first_response",
-            |cases, binary| sockets()?.block_on(races::replay::<P>(cases, binary)),
-        ),
-        (
-            "another_merchants_payment_is_byte_identical_to_a_missing_one",
-            |cases, _| paused().block_on(isolation::another_merchants::<P>(cases)),
-        ),
-        (
-            "one_log_line_a_request_with_listed_fields_and_no_credential",
-            |cases, binary| sockets()?.block_on(logs::of_golden_cases::<P>(cases, binary)),
-        ),
+        ("every_event_source_gets_the_same_response_to_every_golden_case", |cases, _| {
+            paused().block_on(transports::every_event_source::<P>(cases))
+        }),
+        ("every_event_gets_the_providers_response_and_ends_no_process", |cases, binary| {
+            paused().block_on(transports::malformed::<P>(cases, None))?;
+            sockets()?.block_on(transports::malformed::<P>(cases, Some(binary)))
+        }),
+        ("a_cancel_is_one_request_to_dynamodb_in_every_outcome", |cases, _| {
+            paused().block_on(requests::one_request::<P>(cases))
+        }),
+        ("of_64_concurrent_cancels_in_4_processes_one_wins", |cases, binary| {
+            sockets()?.block_on(races::one_winner::<P>(cases, binary))
+        }),
+        ("a_replay_has_the_bytes_of_the_first_response", |cases, binary| {
+            sockets()?.block_on(races::replay::<P>(cases, binary))
+        }),
+        ("another_merchants_payment_is_byte_identical_to_a_missing_one", |cases, _| {
+            paused().block_on(isolation::another_merchants::<P>(cases))
+        }),
+        ("one_log_line_a_request_with_listed_fields_and_no_credential", |cases, binary| {
+            sockets()?.block_on(logs::of_golden_cases::<P>(cases, binary))
+        }),
         ("no_secret_is_in_the_log_at_any_level", |cases, binary| {
             sockets()?.block_on(logs::at_every_level(cases, binary))
         }),
-        (
-            "nothing_that_a_client_sends_forges_a_log_line",
-            |cases, binary| sockets()?.block_on(logs::of_hostile_events(cases, binary)),
-        ),
-        (
-            "a_request_over_a_limit_is_refused_before_any_store_request",
-            |cases, _| paused().block_on(limits::edges::<P>(cases)),
-        ),
-        (
-            "no_other_merchant_cancels_or_learns_anything",
-            |cases, _| paused().block_on(isolation::isolation::<P>(cases)),
-        ),
+        ("nothing_that_a_client_sends_forges_a_log_line", |cases, binary| {
+            sockets()?.block_on(logs::of_hostile_events(cases, binary))
+        }),
+        ("a_request_over_a_limit_is_refused_before_any_store_request", |cases, _| {
+            paused().block_on(limits::edges::<P>(cases))
+        }),
+        ("no_other_merchant_cancels_or_learns_anything", |cases, _| {
+            paused().block_on(isolation::isolation::<P>(cases))
+        }),
         ("no_response_is_untrue_at_any_cut_point", |cases, _| {
             paused().block_on(cut_points::no_response_is_untrue::<P>(cases))
         }),
-        (
-            "every_response_leaves_100_ms_before_the_deadline",
-            |cases, _| paused().block_on(deadlines::deadlines::<P>(cases)),
-        ),
-        (
-            "a_killed_process_leaves_one_transition_and_one_response",
-            |cases, binary| sockets()?.block_on(crash::killed::<P>(cases, binary)),
-        ),
+        ("every_response_leaves_100_ms_before_the_deadline", |cases, _| {
+            paused().block_on(deadlines::deadlines::<P>(cases))
+        }),
+        ("a_killed_process_leaves_one_transition_and_one_response", |cases, binary| {
+            sockets()?.block_on(crash::killed::<P>(cases, binary))
+        }),
         ("a_process_connects_before_it_polls", |cases, binary| {
             sockets()?.block_on(lifecycle::primed(cases, P::NAME, binary))
         }),
-        (
-            "a_process_serves_as_many_requests_at_once_as_configured",
-            |cases, binary| sockets()?.block_on(lifecycle::at_once(cases, binary)),
-        ),
-        (
-            "where_a_plain_handler_is_untrue_this_one_is_not",
-            |cases, _| paused().block_on(side_by_side::side_by_side::<P>(cases)),
-        ),
-        (
-            "every_history_of_the_service_is_linearizable",
-            |cases, _| paused().block_on(histories::<P>(cases, None)),
-        ),
-        (
-            "every_history_of_real_processes_is_linearizable",
-            |cases, binary| sockets()?.block_on(histories::<P>(cases, Some(binary))),
-        ),
-        ("the_openapi_document_has_its_route_and_statuses", |_, _| {
-            openapi::describes::<P>()
+        ("a_process_serves_as_many_requests_at_once_as_configured", |cases, binary| {
+            sockets()?.block_on(lifecycle::at_once(cases, binary))
         }),
+        ("where_a_plain_handler_is_untrue_this_one_is_not", |cases, _| {
+            paused().block_on(side_by_side::side_by_side::<P>(cases))
+        }),
+        ("every_history_of_the_service_is_linearizable", |cases, _| {
+            paused().block_on(histories::<P>(cases, None))
+        }),
+        ("every_history_of_real_processes_is_linearizable", |cases, binary| {
+            sockets()?.block_on(histories::<P>(cases, Some(binary)))
+        }),
+        ("the_openapi_document_has_its_route_and_statuses", |_, _| openapi::describes::<P>()),
     ]
 }
 
@@ -192,9 +170,7 @@ fn sockets() -> Result<Runtime> {
 }
 
 fn trial(name: String, test: impl FnOnce() -> Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, move || {
-        test().map_err(|error| Failed::from(format!("{error:#}")))
-    })
+    Trial::test(name, move || test().map_err(|error| Failed::from(format!("{error:#}"))))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -71,10 +71,7 @@ impl Echo {
             .with_single_cert(vec![made.cert.der().clone()], PrivateKeyDer::Pkcs8(key))?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let listener = Tls {
-            listener,
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-        };
+        let listener = Tls { listener, acceptor: TlsAcceptor::from(Arc::new(config)) };
         let inside = Arc::new(Inside {
             store,
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -82,11 +79,7 @@ impl Echo {
         });
         let app = Router::new().fallback(pass).with_state(Arc::clone(&inside));
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(Self {
-            address,
-            certificate: made.cert.pem(),
-            inside,
-        })
+        Ok(Self { address, certificate: made.cert.pem(), inside })
     }
 
     /// The certificate to trust, in PEM.
@@ -120,10 +113,7 @@ impl Inside {
 
     fn echo(&self, operation: &str) -> Option<(response::Parts, Bytes)> {
         let said = self.said();
-        said.responses
-            .get(operation)
-            .filter(|_| said.again)
-            .cloned()
+        said.responses.get(operation).filter(|_| said.again).cloned()
     }
 
     async fn pass_on(
@@ -135,8 +125,7 @@ impl Inside {
         let body = to_bytes(Body::new(body), usize::MAX).await?;
         let mut said = self.said();
         said.log.push((operation.clone(), head.status.as_u16()));
-        said.responses
-            .insert(operation, (head.clone(), body.clone()));
+        said.responses.insert(operation, (head.clone(), body.clone()));
         Ok((head, body))
     }
 }

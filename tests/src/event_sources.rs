@@ -86,22 +86,11 @@ pub fn malformed(ordinary: &Request, route: &str) -> Vec<String> {
     .map(str::to_owned)
     .into();
     events.push(deep.clone());
-    for member in [
-        "headers",
-        "body",
-        "path",
-        "pathParameters",
-        "requestContext",
-    ] {
+    for member in ["headers", "body", "path", "pathParameters", "requestContext"] {
         events.push(format!(r#"{{"httpMethod": "POST", "{member}": {deep}}}"#));
     }
     for (source, _) in EVENT_SOURCES {
-        events.extend(broken(&source::event(
-            ordinary,
-            route,
-            source,
-            Variant::default(),
-        )));
+        events.extend(broken(&source::event(ordinary, route, source, Variant::default())));
     }
     events
 }
@@ -145,11 +134,7 @@ fn broken(event: &Value) -> Vec<String> {
 pub fn check_form(event_source: &str, response: &ProviderResponse) -> Result<()> {
     let known = EVENT_SOURCES.iter().find(|(name, _)| *name == event_source);
     let (_, form) = known.with_context(|| format!("{event_source} is no event source"))?;
-    ensure!(
-        response.source == *form,
-        "{event_source} got the form {:?}",
-        response.source
-    );
+    ensure!(response.source == *form, "{event_source} got the form {:?}", response.source);
     Ok(())
 }
 
@@ -212,12 +197,7 @@ pub async fn one_response<P: Provider>(cases: &[Case]) -> Result<Counted> {
 }
 
 /// Status, headers, body, and what is stored afterwards.
-type Observed = (
-    u16,
-    BTreeMap<String, String>,
-    String,
-    BTreeMap<String, Option<Payment>>,
-);
+type Observed = (u16, BTreeMap<String, String>, String, BTreeMap<String, Option<Payment>>);
 
 /// The values of a golden response's placeholders.
 fn known(now: Timestamp) -> BTreeMap<&'static str, String> {
@@ -337,26 +317,11 @@ fn variants(number: usize) -> impl Iterator<Item = Variant> {
         plain,
         Variant { prefix: 1, ..plain },
         Variant { prefix: 2, ..plain },
-        Variant {
-            parameters: 1,
-            ..plain
-        },
-        Variant {
-            parameters: 2,
-            ..plain
-        },
-        Variant {
-            parameters: 3,
-            ..plain
-        },
-        Variant {
-            escaped: true,
-            ..plain
-        },
-        Variant {
-            base64: true,
-            ..plain
-        },
+        Variant { parameters: 1, ..plain },
+        Variant { parameters: 2, ..plain },
+        Variant { parameters: 3, ..plain },
+        Variant { escaped: true, ..plain },
+        Variant { base64: true, ..plain },
         Variant { names: 1, ..plain },
         Variant { names: 2, ..plain },
         Variant { lines: 1, ..plain },

@@ -178,10 +178,7 @@ impl FaultProxy {
             connections: Mutex::default(),
             changed: watch::Sender::default(),
         };
-        Self {
-            address: None,
-            inside: Arc::new(inside),
-        }
+        Self { address: None, inside: Arc::new(inside) }
     }
 
     async fn listen(mut self) -> io::Result<Self> {
@@ -362,16 +359,11 @@ impl Inside {
                 Fault::None => connection.write_all(&self.pass_on(&request).await?).await?,
                 Fault::Response { after, how } => {
                     let response = self.pass_on(&request).await?;
-                    let part = response
-                        .get(..after.min(response.len() - 1))
-                        .unwrap_or_default();
+                    let part = response.get(..after.min(response.len() - 1)).unwrap_or_default();
                     connection.write_all(part).await?;
                     return cut(connection, how).await;
                 }
-                Fault::Instead {
-                    response,
-                    committed,
-                } => {
+                Fault::Instead { response, committed } => {
                     if committed {
                         self.pass_on(&request).await?;
                     }
@@ -402,9 +394,8 @@ impl Inside {
         let operation = operation.unwrap_or_default();
         let (status, response) = match &self.store {
             Store::Tables(tables) => {
-                let (status, body) = tables
-                    .respond(operation, body(&text))
-                    .map_err(io::Error::other)?;
+                let (status, body) =
+                    tables.respond(operation, body(&text)).map_err(io::Error::other)?;
                 (status, response(status, &body))
             }
             Store::Address(address) => forward(*address, request).await?,
@@ -434,9 +425,7 @@ async fn forward(store: SocketAddr, request: &[u8]) -> io::Result<(u16, String)>
     let head = request.windows(2).position(|bytes| bytes == b"\r\n");
     let (line, rest) = request.split_at(head.unwrap_or_default());
     let mut store = TcpStream::connect(store).await?;
-    store
-        .write_all(&[line, b"\r\nconnection: close", rest].concat())
-        .await?;
+    store.write_all(&[line, b"\r\nconnection: close", rest].concat()).await?;
     let mut response = String::new();
     store.read_to_string(&mut response).await?;
     let status = response.split(' ').nth(1);

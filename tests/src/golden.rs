@@ -136,9 +136,7 @@ impl Case {
             };
             headers.retain(|name, _| !sign.omit.contains(name));
             for (name, value) in sign.headers(now.as_millisecond(), &body) {
-                let spelled = headers
-                    .keys()
-                    .find(|given| given.eq_ignore_ascii_case(&name));
+                let spelled = headers.keys().find(|given| given.eq_ignore_ascii_case(&name));
                 let name = spelled.cloned().unwrap_or(name);
                 headers.insert(name, if list { json!([value]) } else { json!(value) });
             }
@@ -158,18 +156,9 @@ impl Case {
 
         let mut expected = by_key(&self.given.payments)?;
         expected.extend(by_key(
-            &self
-                .then
-                .payments
-                .iter()
-                .map(|item| fill(item, &known))
-                .collect::<Vec<_>>(),
+            &self.then.payments.iter().map(|item| fill(item, &known)).collect::<Vec<_>>(),
         )?);
-        same(
-            "payments",
-            &serde_json::to_value(table)?,
-            &serde_json::to_value(expected)?,
-        )
+        same("payments", &serde_json::to_value(table)?, &serde_json::to_value(expected)?)
     }
 
     /// Compares the response alone, with the placeholders' values in `known`.
@@ -193,17 +182,9 @@ impl Case {
         })?;
         // Byte for byte: members in another order are another body.
         let body = filled(&self.then.body.to_string(), known);
-        ensure!(
-            response.body == body,
-            "body\n  is        {}\n  should be {body}",
-            response.body
-        );
+        ensure!(response.body == body, "body\n  is        {}\n  should be {body}", response.body);
         let headers = serde_json::to_value(&response.headers)?;
-        same(
-            "headers",
-            &headers,
-            &fill(&serde_json::to_value(&self.then.headers)?, known),
-        )
+        same("headers", &headers, &fill(&serde_json::to_value(&self.then.headers)?, known))
     }
 
     /// The values of the placeholders: those of the item after the call, checked.
@@ -221,17 +202,10 @@ impl Case {
             .and_then(Value::as_str)
             .and_then(|pk| table.get(pk))
             .context("the item is gone")?;
-        let text = |path: &str| {
-            item.pointer(path)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let text = |path: &str| item.pointer(path).and_then(Value::as_str).map(str::to_owned);
         if let Some(at) = text("/canceled_at") {
             let moment: Timestamp = at.parse().context("canceled_at is no time")?;
-            ensure!(
-                at == format!("{moment:.3}"),
-                "canceled_at is not in milliseconds: {at}"
-            );
+            ensure!(at == format!("{moment:.3}"), "canceled_at is not in milliseconds: {at}");
             let within = call.began.as_millisecond()..=Timestamp::now().as_millisecond();
             ensure!(
                 within.contains(&moment.as_millisecond()),
@@ -247,10 +221,7 @@ impl Case {
             text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
         if let Some(id) = text("/cancellation/id") {
-            ensure!(
-                hexadecimal(&id, 32),
-                "cancellation id {id} is not 32 hexadecimal digits"
-            );
+            ensure!(hexadecimal(&id, 32), "cancellation id {id} is not 32 hexadecimal digits");
             known.insert("{cancellation_id}", id);
         }
         if let Some(fingerprint) = text("/cancellation/fingerprint") {
@@ -286,19 +257,13 @@ impl Call {
     /// A call that begins now, under a new id.
     #[must_use]
     pub fn begin() -> Self {
-        Self {
-            request_id: uuid::Uuid::new_v4().to_string(),
-            began: Timestamp::now(),
-        }
+        Self { request_id: uuid::Uuid::new_v4().to_string(), began: Timestamp::now() }
     }
 }
 
 fn by_key(items: &[Value]) -> Result<BTreeMap<String, Value>> {
     let keyed = items.iter().map(|item| {
-        let pk = item
-            .get("pk")
-            .and_then(Value::as_str)
-            .context("an item has no pk")?;
+        let pk = item.get("pk").and_then(Value::as_str).context("an item has no pk")?;
         Ok((pk.to_owned(), item.clone()))
     });
     keyed.collect()
@@ -320,9 +285,7 @@ fn fill(value: &Value, known: &BTreeMap<&'static str, String>) -> Value {
 
 fn filled(text: &str, known: &BTreeMap<&'static str, String>) -> String {
     let known = known.iter();
-    known.fold(text.to_owned(), |text, (name, value)| {
-        text.replace(name, value)
-    })
+    known.fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
 fn same(what: &str, actual: &Value, expected: &Value) -> Result<()> {

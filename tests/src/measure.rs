@@ -48,12 +48,7 @@ impl Ground {
         let echo = Echo::start(store).await?;
         let bundle = folder.join("certificates.pem");
         fs::write(&bundle, echo.certificate())?;
-        Ok(Self {
-            tables,
-            echo,
-            certificates: bundle.to_string_lossy().into_owned(),
-            folder,
-        })
+        Ok(Self { tables, echo, certificates: bundle.to_string_lossy().into_owned(), folder })
     }
 
     /// What a process needs to know of it. Each SDK has its own name for the certificates to trust.
@@ -77,10 +72,8 @@ impl Ground {
     /// Where the process does not start.
     pub async fn start(&self, command: Command, primed: bool) -> Result<Function> {
         let environment = self.environment();
-        let mut environment = environment
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect::<Vec<_>>();
+        let mut environment =
+            environment.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>();
         if !primed {
             environment.push(("PRIME_CONNECTION", "false"));
         }
@@ -108,11 +101,7 @@ impl Ground {
         let took = began.elapsed();
         let response: Value =
             serde_json::from_str(&response).with_context(|| format!("no response: {response}"))?;
-        ensure!(
-            response["statusCode"] == case.then.status,
-            "not {}: {response}",
-            case.then.status
-        );
+        ensure!(response["statusCode"] == case.then.status, "not {}: {response}", case.then.status);
         Ok(took)
     }
 
@@ -204,12 +193,7 @@ impl Ground {
     pub async fn allocations(&self, command: &[&str], case: &Case) -> Result<u64> {
         let out = self.folder.join("memcheck.out");
         let log = format!("--log-file={}", out.display());
-        let tool = [
-            "valgrind",
-            "--tool=memcheck",
-            "--undef-value-errors=no",
-            &log,
-        ];
+        let tool = ["valgrind", "--tool=memcheck", "--undef-value-errors=no", &log];
         self.difference(&tool, command, case, || {
             let text = fs::read_to_string(&out)?;
             let usage = text.split("total heap usage: ").nth(1);
@@ -366,9 +350,7 @@ pub fn processor_time(id: u32) -> Result<Duration> {
     // The name, in brackets, may have spaces.
     let after = stat.rsplit(") ").next().unwrap_or_default();
     let ticks = after.split(' ').skip(11).take(2);
-    let ticks = ticks
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum::<u64>();
+    let ticks = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>();
     Ok(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
@@ -378,8 +360,7 @@ pub fn machine() -> String {
     let said = |program: &str, argument: &str| {
         let output = Command::new(program).arg(argument).output().ok();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        text.filter(|text| !text.is_empty())
-            .unwrap_or_else(|| format!("no {program}"))
+        text.filter(|text| !text.is_empty()).unwrap_or_else(|| format!("no {program}"))
     };
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor
@@ -449,12 +430,7 @@ mod tests {
             (1000, 1000, false, "+0.0 %"),
             (1000, 1050, false, "+5.0 %"),
             (1000, 1051, true, "+5.1 %, more than 5 % too many"),
-            (
-                1000,
-                949,
-                false,
-                "-5.1 %, better: write it down with --accept",
-            ),
+            (1000, 949, false, "-5.1 %, better: write it down with --accept"),
             (0, 1, true, "+inf %, more than 5 % too many"),
         ] {
             let change = Change::of(before, now);

@@ -86,20 +86,12 @@ impl Recorder {
     /// The requests since the last call of this.
     #[must_use]
     pub fn take(&self) -> Vec<StoreRequest> {
-        let mut requests = self
-            .0
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *requests)
     }
 
     fn record(&self, request: StoreRequest) {
-        let mut requests = self
-            .0
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.push(request);
     }
 }
@@ -146,10 +138,7 @@ pub fn service<P: Provider>(
 /// The default settings, but for how long a credential is cached.
 #[must_use]
 pub fn caching(credential_ttl: Duration) -> Settings {
-    Settings {
-        credential_ttl,
-        ..Settings::default()
-    }
+    Settings { credential_ttl, ..Settings::default() }
 }
 
 /// The request that a Lambda event carries.
@@ -219,14 +208,14 @@ pub fn payment(item: &Value) -> Result<Payment> {
         details: details
             .map(|(name, value)| (name.clone(), json(value)))
             .collect::<BTreeMap<_, _>>(),
-        cancellation: CancellationItem::deserialize(&item["cancellation"])
-            .ok()
-            .map(|made| Cancellation {
+        cancellation: CancellationItem::deserialize(&item["cancellation"]).ok().map(|made| {
+            Cancellation {
                 id: made.id,
                 token: made.token,
                 fingerprint: made.fingerprint,
                 reason: made.reason,
-            }),
+            }
+        }),
     })
 }
 
@@ -239,11 +228,7 @@ fn json(value: &Value) -> Json {
         Value::Array(list) => Json::List(list.iter().map(json).collect()),
         Value::Object(members) => {
             let members = members.iter();
-            Json::Object(
-                members
-                    .map(|(name, value)| (name.clone(), json(value)))
-                    .collect(),
-            )
+            Json::Object(members.map(|(name, value)| (name.clone(), json(value))).collect())
         }
     }
 }

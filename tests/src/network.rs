@@ -70,10 +70,7 @@ impl Pipe {
     pub fn pair() -> (Self, Self) {
         let (one, other) = duplex(BUFFER);
         let reset = Arc::<AtomicBool>::default();
-        let side = |stream| Self {
-            stream,
-            reset: Arc::clone(&reset),
-        };
+        let side = |stream| Self { stream, reset: Arc::clone(&reset) };
         (side(one), side(other))
     }
 }
@@ -130,9 +127,8 @@ impl Metadata for Pipe {
 pub fn http_client(
     connect: impl Fn() -> io::Result<Pipe> + Clone + Send + Sync + 'static,
 ) -> SharedHttpClient {
-    let client = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .build(Dial(connect));
+    let client =
+        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(Dial(connect));
     http_client_fn(move |settings, _| {
         SharedHttpConnector::new(Connector {
             client: client.clone(),
@@ -187,13 +183,11 @@ where
             capture.set_connection_retriever(move || {
                 captured.connection_metadata().as_ref()?;
                 let captured = captured.clone();
-                let metadata = ConnectionMetadata::builder()
-                    .proxied(false)
-                    .poison_fn(move || {
-                        if let Some(connection) = captured.connection_metadata().as_ref() {
-                            connection.poison();
-                        }
-                    });
+                let metadata = ConnectionMetadata::builder().proxied(false).poison_fn(move || {
+                    if let Some(connection) = captured.connection_metadata().as_ref() {
+                        connection.poison();
+                    }
+                });
                 Some(metadata.build())
             });
         }

@@ -50,18 +50,13 @@ impl Document {
 
     /// Every operation.
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
-        const METHODS: [&str; 8] = [
-            "get", "put", "post", "delete", "options", "head", "patch", "trace",
-        ];
+        const METHODS: [&str; 8] =
+            ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
         let paths = self.0["paths"].as_object().into_iter().flatten();
         paths.flat_map(|(path, item)| {
             METHODS.into_iter().filter_map(move |method| {
                 let object = item.get(method)?;
-                Some(Operation {
-                    path,
-                    method,
-                    object,
-                })
+                Some(Operation { path, method, object })
             })
         })
     }
@@ -71,9 +66,8 @@ impl Document {
     /// # Errors
     /// Where there is none, or more than one.
     pub fn operation(&self, provider: &str) -> Result<Operation<'_>> {
-        let mut tagged = self
-            .operations()
-            .filter(|operation| operation.object["tags"] == json!([provider]));
+        let mut tagged =
+            self.operations().filter(|operation| operation.object["tags"] == json!([provider]));
         let operation = tagged
             .next()
             .with_context(|| format!("infra/openapi.yaml has no operation tagged {provider}"))?;
@@ -92,9 +86,7 @@ impl Document {
         let Some(reference) = node.get("$ref").and_then(Value::as_str) else {
             return Ok((node, pointer.to_owned()));
         };
-        let target = reference
-            .strip_prefix('#')
-            .and_then(|to| self.0.pointer(to));
+        let target = reference.strip_prefix('#').and_then(|to| self.0.pointer(to));
         let target = target.with_context(|| format!("{reference} leads nowhere"))?;
         self.resolve(target, reference.trim_start_matches('#'))
     }
@@ -179,10 +171,7 @@ pub(crate) fn describes<P: Provider>() -> Result<()> {
     let text = operation.object["description"].as_str().unwrap_or_default();
     let words = text.split('`').skip(1).step_by(2).collect::<Vec<_>>();
     for word in P::STATUSES.cancelable.iter().chain([&P::STATUSES.canceled]) {
-        ensure!(
-            words.contains(word),
-            "its description does not say `{word}`"
-        );
+        ensure!(words.contains(word), "its description does not say `{word}`");
     }
     Ok(())
 }
@@ -191,10 +180,8 @@ pub(crate) fn describes<P: Provider>() -> Result<()> {
 fn nullable(node: Value) -> Value {
     match node {
         Value::Object(map) => {
-            let mut map = map
-                .into_iter()
-                .map(|(name, value)| (name, nullable(value)))
-                .collect::<Map<_, _>>();
+            let mut map =
+                map.into_iter().map(|(name, value)| (name, nullable(value))).collect::<Map<_, _>>();
             if map.remove("nullable") == Some(Value::Bool(true)) {
                 json!({ "anyOf": [map, { "type": "null" }] })
             } else {

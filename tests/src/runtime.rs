@@ -84,10 +84,7 @@ impl Function {
         let address = listener.local_addr()?;
         let app = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route(
-                "/2018-06-01/runtime/invocation/{id}/response",
-                post(response),
-            )
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .with_state(Arc::clone(&invocations));
         let listener = axum::serve::ListenerExt::tap_io(listener, |connection| {
@@ -112,9 +109,8 @@ impl Function {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
         let started = Instant::now();
-        let mut process = command
-            .spawn()
-            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        let mut process =
+            command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
         let log = Arc::<Mutex<String>>::default();
         let lines =
             BufReader::new(process.stdout.take().context("the process has no output")?).lines();
@@ -130,13 +126,7 @@ impl Function {
             }
             end.send_replace(true);
         });
-        Ok(Self {
-            process,
-            started,
-            invocations,
-            log,
-            ended,
-        })
+        Ok(Self { process, started, invocations, log, ended })
     }
 
     /// How long it took from the start of the process to its first poll, once it has come.
@@ -145,9 +135,7 @@ impl Function {
     /// If the process ends or hangs before.
     pub async fn polled(&self) -> Result<Duration> {
         let mut polled = self.invocations.first_poll.subscribe();
-        let polled = self
-            .unless_ended(polled.wait_for(Option::is_some))
-            .await??;
+        let polled = self.unless_ended(polled.wait_for(Option::is_some)).await??;
         Ok(polled.map_or(Duration::ZERO, |at| at - self.started))
     }
 
@@ -157,8 +145,7 @@ impl Function {
     /// If the process ends or hangs before.
     pub async fn polling(&self, number: usize) -> Result<()> {
         let mut polling = self.invocations.polling.subscribe();
-        self.unless_ended(polling.wait_for(|there| *there >= number))
-            .await??;
+        self.unless_ended(polling.wait_for(|there| *there >= number)).await??;
         Ok(())
     }
 
@@ -230,10 +217,7 @@ impl Function {
     /// What the process has logged so far.
     #[must_use]
     pub fn log(&self) -> String {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What `find` finds in the log, once it does.
@@ -281,27 +265,15 @@ async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
         unset
     });
     loop {
-        let waiting = invocations
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
-        let Some(Invocation {
-            request_id,
-            event,
-            deadline,
-            ended,
-        }) = waiting
-        else {
+        let waiting =
+            invocations.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some(Invocation { request_id, event, deadline, ended }) = waiting else {
             let _waits = Waits::begin(&invocations);
             invocations.more.notified().await;
             continue;
         };
-        let deadline = deadline
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis()
-            .to_string();
+        let deadline =
+            deadline.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
         invocations
             .running
             .lock()
@@ -315,10 +287,7 @@ async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
                 "lambda-runtime-invoked-function-arn",
                 "arn:aws:lambda:us-east-1:123456789012:function:under-test".to_owned(),
             ),
-            (
-                "lambda-runtime-trace-id",
-                format!("Root={TRACE};Parent=9a9197af755a6419;Sampled=1"),
-            ),
+            ("lambda-runtime-trace-id", format!("Root={TRACE};Parent=9a9197af755a6419;Sampled=1")),
             ("content-type", "application/json".to_owned()),
         ];
         return (headers, event).into_response();
@@ -327,11 +296,7 @@ async fn next(State(invocations): State<Arc<Invocations>>) -> Response {
 
 impl Invocations {
     fn count(&self) {
-        let running = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len();
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).len();
         let at_once = running + *self.polling.borrow();
         self.most_at_once.fetch_max(at_once, Ordering::Relaxed);
     }
@@ -367,11 +332,7 @@ async fn error(invocations: State<Arc<Invocations>>, id: Path<String>, body: Str
 }
 
 fn end(invocations: &Invocations, id: &str, how: Ended) -> StatusCode {
-    let ended = invocations
-        .running
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(id);
+    let ended = invocations.running.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     match ended.map(|ended| ended.send(how)) {
         Some(Ok(())) => StatusCode::ACCEPTED,
         Some(Err(_)) | None => StatusCode::NOT_FOUND,

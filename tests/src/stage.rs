@@ -39,10 +39,8 @@ impl<P: Provider> Stage<P> {
                 (provider, without_store, proxy)
             }
             None => {
-                let (proxy, nothing) = (
-                    FaultProxy::in_memory(&tables),
-                    FaultProxy::in_memory(&tables),
-                );
+                let (proxy, nothing) =
+                    (FaultProxy::in_memory(&tables), FaultProxy::in_memory(&tables));
                 nothing.refuse(usize::MAX);
                 let over =
                     |proxy: &FaultProxy| Transport::service(&proxy.config(), ttl, SystemClock);
@@ -50,12 +48,7 @@ impl<P: Provider> Stage<P> {
             }
         };
         let _ = proxy.take();
-        Ok(Self {
-            provider,
-            without_store,
-            proxy,
-            tables,
-        })
+        Ok(Self { provider, without_store, proxy, tables })
     }
 
     /// One golden case, from empty tables. A process's limits are real time: if it was so slow that
@@ -93,18 +86,12 @@ impl<P: Provider> Stage<P> {
             );
             return Ok(response);
         }
-        bail!(
-            "{}: an attempt was made twice, {STALLS} times over",
-            case.name
-        )
+        bail!("{}: an attempt was made twice, {STALLS} times over", case.name)
     }
 
     pub(crate) async fn call(&self, case: &Case) -> Result<(Call, ProviderResponse)> {
         let call = Call::begin();
-        let response = self
-            .provider
-            .invoke(&call.request_id, &case.event())
-            .await?;
+        let response = self.provider.invoke(&call.request_id, &case.event()).await?;
         Ok((call, response))
     }
 
@@ -119,14 +106,11 @@ impl<P: Provider> Stage<P> {
 
 /// Whether an attempt was made a second time. No request does the same twice in a row otherwise.
 pub(crate) fn retried(done: &[Done]) -> bool {
-    done.windows(2)
-        .any(|pair| pair[0].operation == pair[1].operation)
+    done.windows(2).any(|pair| pair[0].operation == pair[1].operation)
 }
 
 fn writes(done: &[Done]) -> usize {
-    done.iter()
-        .filter(|done| done.operation == "UpdateItem")
-        .count()
+    done.iter().filter(|done| done.operation == "UpdateItem").count()
 }
 
 /// A case that cancels a payment, to build other tests on.
@@ -134,9 +118,7 @@ pub(crate) fn canceling(cases: &[Case]) -> Result<&Case> {
     let keyless = cases
         .iter()
         .filter(|case| case.cancels() && case.event.pointer("/headers/idempotency-key").is_none());
-    keyless
-        .min_by_key(|case| case.event.to_string().len())
-        .context("no case cancels a payment")
+    keyless.min_by_key(|case| case.event.to_string().len()).context("no case cancels a payment")
 }
 
 /// The shortest of them that names its payment twice, in the path and as its parameter, so that it
@@ -148,7 +130,5 @@ pub(crate) fn shortest(cases: &[Case]) -> Result<&Case> {
             && case.event["pathParameters"].is_object()
             && case.event["isBase64Encoded"] == false
     });
-    plain
-        .min_by_key(|case| case.event.to_string().len())
-        .context("no case cancels a payment")
+    plain.min_by_key(|case| case.event.to_string().len()).context("no case cancels a payment")
 }

@@ -171,9 +171,7 @@ fn stored(value: &Value) -> AttributeValue {
         Value::String(text) => AttributeValue::S(text.clone()),
         Value::Array(list) => AttributeValue::L(list.iter().map(stored).collect()),
         Value::Object(map) => {
-            let members = map
-                .iter()
-                .map(|(name, value)| (name.clone(), stored(value)));
+            let members = map.iter().map(|(name, value)| (name.clone(), stored(value)));
             AttributeValue::M(members.collect::<HashMap<_, _>>())
         }
     }

@@ -83,12 +83,7 @@ impl TryFrom<Form> for ProviderResponse {
         if form.is_base64_encoded {
             return Err("the body is said to be base64");
         }
-        Ok(Self {
-            status: form.status_code,
-            headers,
-            body: form.body,
-            source,
-        })
+        Ok(Self { status: form.status_code, headers, body: form.body, source })
     }
 }
 
@@ -119,10 +114,7 @@ impl<P: Provider> Transport<P> {
     /// The service over the DynamoDB of this SDK configuration, with credentials cached for `ttl`,
     /// and the time of `clock`.
     pub fn service(config: &SdkConfig, ttl: Duration, clock: impl Clock) -> Self {
-        let settings = Settings {
-            credential_ttl: ttl,
-            ..Settings::default()
-        };
+        let settings = Settings { credential_ttl: ttl, ..Settings::default() };
         let store = DynamoDb::new(config, Tables::default());
         Self::Service(Handler(CancelService::with_clock(store, &settings, clock)))
     }
@@ -133,10 +125,7 @@ impl<P: Provider> Transport<P> {
     /// Where the process does not start.
     pub async fn binary(path: &str, url: &str, ttl: Duration) -> Result<Self> {
         let ttl = ttl.as_secs().to_string();
-        let environment = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", url),
-            ("CREDENTIAL_TTL_SECONDS", &ttl),
-        ];
+        let environment = [("AWS_ENDPOINT_URL_DYNAMODB", url), ("CREDENTIAL_TTL_SECONDS", &ttl)];
         let function = Function::start(path, &environment).await?;
         // So that its store requests before the first event are not counted as a request's.
         function.polled().await?;
@@ -155,13 +144,7 @@ impl<P: Provider> Transport<P> {
             }
             Self::Service(handler) => {
                 let deadline = (SystemTime::now() + ALLOWED).duration_since(UNIX_EPOCH)?;
-                call(
-                    handler,
-                    request_id,
-                    u64::try_from(deadline.as_millis())?,
-                    event,
-                )
-                .await
+                call(handler, request_id, u64::try_from(deadline.as_millis())?, event).await
             }
         }
     }

@@ -1,11 +1,7 @@
 //! The store's contract, on both stores: DynamoDB's engine behind the real SDK, and memory.
 //!
 //! The SDK speaks over connections in memory, on the paused clock. [`network`] has the real ones.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod network;
 mod outage;
@@ -33,10 +29,8 @@ use shared::{
 };
 use tokio::{task::yield_now, time::Instant};
 
-const STATUSES: Statuses = Statuses {
-    cancelable: &["authorized", "pending"],
-    canceled: "canceled",
-};
+const STATUSES: Statuses =
+    Statuses { cancelable: &["authorized", "pending"], canceled: "canceled" };
 const REQUIRED: &[Attribute] = &[Attribute::Amount, Attribute::Currency];
 const PK: &str = "p#m#pay";
 
@@ -121,14 +115,9 @@ impl Store {
     async fn capture(&self) -> bool {
         match self {
             Self::Memory(store) => {
-                let capture = Statuses {
-                    cancelable: &["authorized"],
-                    canceled: "succeeded",
-                };
-                let transition = Transition {
-                    statuses: capture,
-                    ..transition(&merchant("p"), "capture")
-                };
+                let capture = Statuses { cancelable: &["authorized"], canceled: "succeeded" };
+                let transition =
+                    Transition { statuses: capture, ..transition(&merchant("p"), "capture") };
                 let made = store.transition(&transition, &soon()).await.unwrap();
                 matches!(made, TransitionResult::Transitioned(_))
             }
@@ -231,18 +220,13 @@ async fn non_cancelable_manual_and_missing_payments_are_refused_unchanged() {
             store.transition(&transition, &soon()).await,
             Ok(TransitionResult::ConditionFailed(None))
         );
-        for (status, manual) in [
-            ("succeeded", false),
-            ("canceled", false),
-            ("Pending", false),
-            ("pending", true),
-        ] {
+        for (status, manual) in
+            [("succeeded", false), ("canceled", false), ("Pending", false), ("pending", true)]
+        {
             store.put(status, manual);
             assert_eq!(
                 store.transition(&transition, &soon()).await,
-                Ok(TransitionResult::ConditionFailed(Some(payment(
-                    status, manual
-                ))))
+                Ok(TransitionResult::ConditionFailed(Some(payment(status, manual))))
             );
             assert_eq!(store.status().as_deref(), Some(status));
         }
@@ -269,22 +253,9 @@ async fn of_64_concurrent_cancels_with_one_key_one_wins_and_the_rest_replay_it()
     for store in Store::both() {
         store.put("authorized", false);
         let outcomes = join_all((0..64).map(|_| store.cancel(Some("key"), "same"))).await;
-        let canceled = outcomes
-            .iter()
-            .map(|outcome| outcome.as_ref().unwrap())
-            .collect::<Vec<_>>();
-        assert_eq!(
-            canceled
-                .iter()
-                .filter(|canceled| !canceled.replayed)
-                .count(),
-            1
-        );
-        assert!(
-            canceled
-                .windows(2)
-                .all(|pair| pair[0].payment == pair[1].payment)
-        );
+        let canceled = outcomes.iter().map(|outcome| outcome.as_ref().unwrap()).collect::<Vec<_>>();
+        assert_eq!(canceled.iter().filter(|canceled| !canceled.replayed).count(), 1);
+        assert!(canceled.windows(2).all(|pair| pair[0].payment == pair[1].payment));
     }
 }
 
@@ -324,10 +295,7 @@ async fn a_cancel_racing_a_capture_has_one_winner_and_true_outcomes() {
                 Err(other) => panic!("{other:?}"),
             }
         }
-        assert!(
-            (1..200).contains(&canceled),
-            "only one side ever won: {canceled} of 200"
-        );
+        assert!((1..200).contains(&canceled), "only one side ever won: {canceled} of 200");
     }
 }
 
@@ -376,10 +344,7 @@ async fn a_lost_response_does_not_become_a_false_conflict() {
         let lossy = LosesTheFirstResponse(store);
         let outcome = cancel(&lossy, request(None, ""), &soon()).await.unwrap();
         assert_eq!(outcome.payment.status, "canceled");
-        assert!(
-            !outcome.replayed,
-            "it is the first response that this caller gets"
-        );
+        assert!(!outcome.replayed, "it is the first response that this caller gets");
     }
 }
 
@@ -388,10 +353,7 @@ async fn a_key_makes_one_transition_though_another_service_reopens_the_payment()
     for store in Store::both() {
         store.put("pending", false);
         let canceled = store.cancel(Some("key"), "reason").await.unwrap().payment;
-        let reopened = Payment {
-            status: "pending".into(),
-            ..canceled
-        };
+        let reopened = Payment { status: "pending".into(), ..canceled };
         match &store {
             Store::Memory(memory) => memory.put_payment(PK, reopened.clone()),
             Store::DynamoDb(_, tables) => {
@@ -400,10 +362,7 @@ async fn a_key_makes_one_transition_though_another_service_reopens_the_payment()
             }
         }
         let reuse = KeyReuse::Reopened(Box::new(reopened));
-        assert_eq!(
-            store.cancel(Some("key"), "reason").await,
-            Err(CancelError::KeyReused(reuse))
-        );
+        assert_eq!(store.cancel(Some("key"), "reason").await, Err(CancelError::KeyReused(reuse)));
         assert_eq!(store.status().as_deref(), Some("pending"));
         let again = store.cancel(Some("another"), "reason").await.unwrap();
         assert!(!again.replayed);
@@ -458,16 +417,14 @@ async fn of_64_concurrent_claims_for_two_payments_one_payments_are_granted() {
         let mut first = 0;
         for round in 0..20 {
             let digest = round.to_string();
-            let claims = (0..64).map(|n| {
-                let signature = claim(&digest, if (n + round) % 2 == 0 { "1" } else { "2" });
-                let store = &store;
-                async move {
-                    (
-                        store.claim(&signature, &soon()).await.unwrap(),
-                        signature.payment_id,
-                    )
-                }
-            });
+            let claims =
+                (0..64).map(|n| {
+                    let signature = claim(&digest, if (n + round) % 2 == 0 { "1" } else { "2" });
+                    let store = &store;
+                    async move {
+                        (store.claim(&signature, &soon()).await.unwrap(), signature.payment_id)
+                    }
+                });
             let claims = join_all(claims).await;
             let granted: Vec<_> = claims.iter().filter(|(granted, _)| *granted).collect();
             assert_eq!(granted.len(), 32);
@@ -482,9 +439,7 @@ async fn of_64_concurrent_claims_for_two_payments_one_payments_are_granted() {
 async fn a_claim_is_no_payment_and_a_payment_is_no_claim() {
     // Whatever a payment is called: no provider's name has a dot.
     let store = Store::dynamodb();
-    let Store::DynamoDb(_, tables) = &store else {
-        unreachable!()
-    };
+    let Store::DynamoDb(_, tables) = &store else { unreachable!() };
     store.put("pending", false);
     assert_eq!(store.claim(&claim("a", "pay"), &soon()).await, Ok(true));
     let items = tables.scan("payments").unwrap();
@@ -506,9 +461,7 @@ async fn a_signatures_claim_ends_by_itself() {
 #[tokio::test(start_paused = true)]
 async fn an_item_that_lacks_what_the_response_needs_is_refused_unchanged() {
     let store = Store::dynamodb();
-    let Store::DynamoDb(_, tables) = &store else {
-        unreachable!()
-    };
+    let Store::DynamoDb(_, tables) = &store else { unreachable!() };
     let broken = [
         ("amount", None),
         ("amount", Some(json!("6540"))),
@@ -525,11 +478,7 @@ async fn an_item_that_lacks_what_the_response_needs_is_refused_unchanged() {
             None => drop(broken.as_object_mut().unwrap().remove(attribute)),
         }
         tables.put("payments", &broken).unwrap();
-        assert_eq!(
-            store.cancel(None, "reason").await,
-            Err(CancelError::Internal),
-            "{broken}"
-        );
+        assert_eq!(store.cancel(None, "reason").await, Err(CancelError::Internal), "{broken}");
         assert_eq!(tables.scan("payments").unwrap(), [broken]);
     }
 }
@@ -537,9 +486,7 @@ async fn an_item_that_lacks_what_the_response_needs_is_refused_unchanged() {
 #[tokio::test(start_paused = true)]
 async fn credentials_are_read_as_stored_and_refused_if_invalid() {
     let store = Store::dynamodb();
-    let Store::DynamoDb(_, tables) = &store else {
-        unreachable!()
-    };
+    let Store::DynamoDb(_, tables) = &store else { unreachable!() };
     let whole = json!({
         "pk": "p#key", "merchant_id": "m", "secret_sha256": "00ff", "signing_secret": "s",
         "active": true,
@@ -567,11 +514,7 @@ async fn credentials_are_read_as_stored_and_refused_if_invalid() {
         let mut item = whole.clone();
         item[attribute] = value;
         tables.put("credentials", &item).unwrap();
-        assert_eq!(
-            store.find("p#key", &soon()).await,
-            Err(StoreError::Internal),
-            "{item}"
-        );
+        assert_eq!(store.find("p#key", &soon()).await, Err(StoreError::Internal), "{item}");
     }
 }
 

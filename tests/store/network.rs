@@ -48,15 +48,9 @@ async fn what_a_real_network_breaks_is_retried_and_is_no_conflict() {
         Instead::Throttled,
     ];
     for response in responses {
-        faults.extend([true, false].map(|committed| Fault::Instead {
-            response,
-            committed,
-        }));
+        faults.extend([true, false].map(|committed| Fault::Instead { response, committed }));
     }
-    faults.push(Fault::Instead {
-        response: Instead::Conflict,
-        committed: false,
-    });
+    faults.push(Fault::Instead { response: Instead::Conflict, committed: false });
     for fault in faults {
         tables.put("payments", &pending()).unwrap();
         proxy.script([fault]);
@@ -83,10 +77,7 @@ async fn after_a_failure_of_the_store_the_retry_takes_another_connection() {
     tables.put("payments", &pending()).unwrap();
     let proxy = FaultProxy::listening(&tables).await.unwrap();
     let config = proxy.config().into_builder().sleep_impl(Patient).build();
-    proxy.script([Fault::Instead {
-        response: Instead::InternalServerError,
-        committed: false,
-    }]);
+    proxy.script([Fault::Instead { response: Instead::InternalServerError, committed: false }]);
     let store = DynamoDb::new(&config, dynamodb::Tables::default());
     let budget = Budget::until(Instant::now() + Duration::from_secs(600));
     let outcome = store.transition(&transition(), &budget).await;

@@ -27,10 +27,7 @@ fn within(milliseconds: u64) -> Budget {
 pub(crate) fn transition() -> Transition {
     Transition {
         key: PaymentKey::new("p", &merchant("p"), "pay".into()),
-        statuses: Statuses {
-            cancelable: &["pending"],
-            canceled: "canceled",
-        },
+        statuses: Statuses { cancelable: &["pending"], canceled: "canceled" },
         required: &[],
         at: "2024-01-01T00:10:00.000Z".into(),
         cancellation: Cancellation {
@@ -74,10 +71,7 @@ async fn outage(fault: Fault, error: StoreError) {
     let requests = proxy.attempts() - drained;
     println!("{fault:?}: {drained} requests in the first 50 calls, {requests} in the 250 after");
     assert!(drained > 50, "nothing was ever retried");
-    assert!(
-        requests * 10 <= 250 * 11,
-        "{requests} requests in 250 calls"
-    );
+    assert!(requests * 10 <= 250 * 11, "{requests} requests in 250 calls");
 
     proxy.always(Fault::None);
     let began = Instant::now();
@@ -91,28 +85,19 @@ async fn outage(fault: Fault, error: StoreError) {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_store_gets_one_attempt_per_call_and_recovers_at_once() {
-    let fault = Fault::Instead {
-        response: Instead::InternalServerError,
-        committed: false,
-    };
+    let fault = Fault::Instead { response: Instead::InternalServerError, committed: false };
     outage(fault, StoreError::Undecided).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_up_gets_one_attempt_per_call_and_recovers() {
-    let fault = Fault::Request {
-        after: 0,
-        how: Cut::Reset,
-    };
+    let fault = Fault::Request { after: 0, how: Cut::Reset };
     outage(fault, StoreError::Undecided).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throttling_store_gets_one_attempt_per_call_and_recovers_at_once() {
-    let fault = Fault::Instead {
-        response: Instead::Throttled,
-        committed: false,
-    };
+    let fault = Fault::Instead { response: Instead::Throttled, committed: false };
     outage(fault, StoreError::Unavailable).await;
 }
 
@@ -126,10 +111,7 @@ async fn a_refused_connection_is_tried_again_and_is_certainly_no_write() {
         let outcome = payments.transition(&transition(), &within(4500)).await;
         assert_eq!(proxy.refused(), refused.min(attempts));
         if refused < attempts {
-            assert!(
-                matches!(outcome, Ok(TransitionResult::Transitioned(_))),
-                "{outcome:?}"
-            );
+            assert!(matches!(outcome, Ok(TransitionResult::Transitioned(_))), "{outcome:?}");
         } else {
             assert_eq!(outcome, Err(StoreError::Unavailable));
             assert_eq!(proxy.transitions(), 0);
@@ -141,17 +123,11 @@ async fn a_refused_connection_is_tried_again_and_is_certainly_no_write() {
 async fn a_silent_attempt_times_out_after_a_second_and_is_retried() {
     let (_, proxy) = stage();
     let payments = dynamodb(&proxy);
-    let hang = Fault::Request {
-        after: usize::MAX,
-        how: Cut::Hang,
-    };
+    let hang = Fault::Request { after: usize::MAX, how: Cut::Hang };
     proxy.script([hang]);
     let began = Instant::now();
     let outcome = payments.transition(&transition(), &within(4500)).await;
-    assert!(
-        matches!(outcome, Ok(TransitionResult::Transitioned(_))),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Ok(TransitionResult::Transitioned(_))), "{outcome:?}");
     assert_eq!(proxy.attempts(), 2);
     // The attempt's limit, and at most the first backoff.
     let took = began.elapsed().as_millis();
@@ -161,10 +137,7 @@ async fn a_silent_attempt_times_out_after_a_second_and_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_store_costs_a_start_one_attempt() {
     let (_, proxy) = stage();
-    proxy.always(Fault::Request {
-        after: 0,
-        how: Cut::Hang,
-    });
+    proxy.always(Fault::Request { after: 0, how: Cut::Hang });
     let began = Instant::now();
     dynamodb(&proxy).prime("p").await;
     assert_eq!(proxy.attempts(), 1);
@@ -176,20 +149,14 @@ async fn a_silent_store_costs_a_start_one_attempt() {
 async fn no_attempt_starts_that_cannot_finish() {
     let (_, proxy) = stage();
     let payments = dynamodb(&proxy);
-    proxy.always(Fault::Instead {
-        response: Instead::InternalServerError,
-        committed: false,
-    });
+    proxy.always(Fault::Instead { response: Instead::InternalServerError, committed: false });
 
     let outcome = payments.transition(&transition(), &within(90)).await;
     assert_eq!(outcome, Err(StoreError::Unavailable));
     assert_eq!(proxy.attempts(), 0);
 
     // The first attempt hangs for its second; a second one would have no time.
-    proxy.always(Fault::Request {
-        after: usize::MAX,
-        how: Cut::Hang,
-    });
+    proxy.always(Fault::Request { after: usize::MAX, how: Cut::Hang });
     let outcome = payments.transition(&transition(), &within(1090)).await;
     assert_eq!(outcome, Err(StoreError::Undecided));
     assert_eq!(proxy.attempts(), 1);

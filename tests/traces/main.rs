@@ -34,37 +34,23 @@ async fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let providers = providers()?;
     let mut build = Command::new(env!("CARGO"));
-    build
-        .args(["build", "--locked", "--quiet"])
-        .current_dir(&root);
+    build.args(["build", "--locked", "--quiet"]).current_dir(&root);
     for provider in &providers {
-        build.args([
-            "-p",
-            provider,
-            "--features",
-            &format!("{provider}/opentelemetry"),
-        ]);
+        build.args(["-p", provider, "--features", &format!("{provider}/opentelemetry")]);
     }
-    ensure!(
-        build.status()?.success(),
-        "the functions do not build with the feature"
-    );
+    ensure!(build.status()?.success(), "the functions do not build with the feature");
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
 
     let sent = Sent::default();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let collector = format!("http://{}", listener.local_addr()?);
-    let app = Router::new()
-        .route("/v1/traces", post(receive))
-        .with_state(Arc::clone(&sent));
+    let app = Router::new().route("/v1/traces", post(receive)).with_state(Arc::clone(&sent));
     tokio::spawn(async move { axum::serve(listener, app).await });
     for provider in &providers {
         let binary = target.join("debug").join(provider);
         let binary = binary.to_str().context("a path in UTF-8")?;
         let cases = cases(provider)?;
-        let case = cases
-            .iter()
-            .find(|case| case.cancels() && case.name.starts_with("cancels_"));
+        let case = cases.iter().find(|case| case.cancels() && case.name.starts_with("cancels_"));
         let case = case.context("no case cancels a payment")?;
         let spans = traced(binary, case, &collector, &sent).await?;
         println!("{provider}: {spans} spans");
@@ -75,9 +61,7 @@ async fn main() -> Result<()> {
 }
 
 async fn receive(State(sent): State<Sent>, body: Bytes) {
-    sent.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(body);
+    sent.lock().unwrap_or_else(PoisonError::into_inner).push(body);
 }
 
 /// One cancel: its span is within Lambda's trace and contains the call, its one attempt and the
@@ -99,17 +83,12 @@ async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Resu
     let spans = until_sent(sent).await?;
     let named = |name: &str| {
         let mut found = spans.iter().filter(|span| span.name == name);
-        let one = found
-            .next()
-            .with_context(|| format!("no span {name} in {spans:#?}"))?;
+        let one = found.next().with_context(|| format!("no span {name} in {spans:#?}"))?;
         ensure!(found.next().is_none(), "two spans {name}");
         Ok(one)
     };
     let trace = hex::decode(TRACE.trim_start_matches("1-").replace('-', ""))?;
-    ensure!(
-        spans.iter().all(|span| span.trace_id == trace),
-        "of another trace: {spans:#?}"
-    );
+    ensure!(spans.iter().all(|span| span.trace_id == trace), "of another trace: {spans:#?}");
     let request = spans.iter().find(|span| span.name.starts_with("POST /"));
     let request = request.with_context(|| format!("no request in {spans:#?}"))?;
     ensure!(
@@ -117,15 +96,9 @@ async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Resu
         "not within Lambda's own span"
     );
     let write = named("DynamoDB.UpdateItem")?;
-    ensure!(
-        write.parent_span_id == request.span_id,
-        "the write is not the request's"
-    );
+    ensure!(write.parent_span_id == request.span_id, "the write is not the request's");
     let look = named("DynamoDB.GetItem")?;
-    ensure!(
-        look.parent_span_id == request.span_id,
-        "the lookup is not the request's"
-    );
+    ensure!(look.parent_span_id == request.span_id, "the lookup is not the request's");
     let attempts = spans.iter().filter(|span| span.name == "try_attempt");
     ensure!(attempts.count() == 2, "not one attempt each");
     let event = request.events.first().context("no event in the span")?;
@@ -138,9 +111,7 @@ async fn traced(binary: &str, case: &Case, collector: &str, sent: &Sent) -> Resu
     let headers = case.event.pointer("/headers").and_then(Value::as_object);
     let headers = headers.into_iter().flatten();
     let secrets = headers.filter(|(name, _)| {
-        ["key", "token", "authorization", "signature"]
-            .iter()
-            .any(|part| name.contains(part))
+        ["key", "token", "authorization", "signature"].iter().any(|part| name.contains(part))
     });
     for (name, secret) in secrets {
         let secret = secret.as_str().unwrap_or_default();
@@ -165,19 +136,12 @@ async fn collector_is_silent(binary: &str, case: &Case) -> Result<()> {
     function.polled().await?;
     let event = case.event();
     let began = Instant::now();
-    let first = function
-        .invoke(&Call::begin().request_id, &event, ALLOWED)
-        .await?;
+    let first = function.invoke(&Call::begin().request_id, &event, ALLOWED).await?;
     let took = began.elapsed();
-    ensure!(
-        took < Duration::from_millis(900),
-        "the response waited for the collector: {took:?}"
-    );
+    ensure!(took < Duration::from_millis(900), "the response waited for the collector: {took:?}");
     let first: ProviderResponse = serde_json::from_str(&first)?;
     ensure!(first.status == case.then.status, "{first:?}");
-    let second = function
-        .invoke(&Call::begin().request_id, &event, ALLOWED)
-        .await?;
+    let second = function.invoke(&Call::begin().request_id, &event, ALLOWED).await?;
     let second: ProviderResponse = serde_json::from_str(&second)?;
     ensure!(second.status < 500, "{second:?}");
     let took = began.elapsed();
@@ -200,16 +164,11 @@ async fn until_sent(sent: &Sent) -> Result<Vec<Span>> {
         if !bodies.is_empty() {
             let requests = bodies.into_iter().map(ExportTraceServiceRequest::decode);
             let requests = requests.collect::<Result<Vec<_>, _>>()?;
-            let resources = requests
-                .into_iter()
-                .flat_map(|request| request.resource_spans);
+            let resources = requests.into_iter().flat_map(|request| request.resource_spans);
             let scopes = resources.flat_map(|resource| resource.scope_spans);
             return Ok(scopes.flat_map(|scope| scope.spans).collect());
         }
-        ensure!(
-            Instant::now() < deadline,
-            "nothing was sent to the collector"
-        );
+        ensure!(Instant::now() < deadline, "nothing was sent to the collector");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -22,10 +22,8 @@ pub struct HedgePayments;
 impl Provider for HedgePayments {
     const NAME: &'static str = "hedgepayments";
     const ROUTE: &'static str = "/v1/payments/{id}/cancel";
-    const STATUSES: Statuses = Statuses {
-        cancelable: &["pending", "initiated"],
-        canceled: "canceled",
-    };
+    const STATUSES: Statuses =
+        Statuses { cancelable: &["pending", "initiated"], canceled: "canceled" };
     const BODY: Body = Body::OptionalJson;
     const REQUIRED: &'static [Attribute] = &[Attribute::Amount, Attribute::Currency];
 
@@ -41,15 +39,9 @@ impl Provider for HedgePayments {
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
         let body = request.optional_json()?;
-        let reason = body
-            .map(|body| body.string("reason"))
-            .transpose()?
-            .flatten();
+        let reason = body.map(|body| body.string("reason")).transpose()?.flatten();
         let fingerprint = Fingerprint::of(&[reason.as_deref().map(str::as_bytes)]);
-        Ok(CancelCommand {
-            reason,
-            ..CancelCommand::new(fingerprint)
-        })
+        Ok(CancelCommand { reason, ..CancelCommand::new(fingerprint) })
     }
 
     fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
@@ -62,10 +54,8 @@ impl Provider for HedgePayments {
 
 /// The payment object of the specification's example, in its order, then the other `details`.
 fn payment(payment: &Payment) -> WithDetails<'_> {
-    let seconds = |at: &Json| {
-        at.as_str()
-            .map_or(at.clone(), |at| whole_seconds(at).as_ref().into())
-    };
+    let seconds =
+        |at: &Json| at.as_str().map_or(at.clone(), |at| whole_seconds(at).as_ref().into());
     WithDetails {
         fields: vec![
             ("id", payment.id.as_str().into()),
@@ -75,22 +65,14 @@ fn payment(payment: &Payment) -> WithDetails<'_> {
             ("status", payment.status.as_str().into()),
             ("payment_method", payment.detail("payment_method")),
             ("customer_email", payment.detail("customer_email")),
-            (
-                "cancellation_reason",
-                payment.reason().map(Json::from).unwrap_or_default(),
-            ),
+            ("cancellation_reason", payment.reason().map(Json::from).unwrap_or_default()),
             ("canceled_at", seconds(&payment.canceled_at)),
             ("created_at", seconds(&payment.created_at)),
             ("updated_at", seconds(&payment.updated_at)),
         ],
         details: &payment.details,
         // They invite to go on paying.
-        hidden: &[
-            "client_secret",
-            "next_action",
-            "checkout_url",
-            "payment_url",
-        ],
+        hidden: &["client_secret", "next_action", "checkout_url", "payment_url"],
     }
 }
 
@@ -101,11 +83,7 @@ fn error(refused: &CancelError) -> Response<String> {
                 422,
                 "invalid_reason",
                 "reason must be a string or null".to_owned(),
-                Some(Details::Type {
-                    field: fault.field.as_deref(),
-                    provided,
-                    expected,
-                }),
+                Some(Details::Type { field: fault.field.as_deref(), provided, expected }),
             ),
             (FaultKind::Json, _) => {
                 let message = format!("request body is not a valid JSON object: {fault}");
@@ -114,18 +92,12 @@ fn error(refused: &CancelError) -> Response<String> {
             _ => (fault.status(), "invalid_request", fault.to_string(), None),
         },
         CancelError::NoSuchEndpoint => (404, "not_found", "No such endpoint".into(), None),
-        CancelError::Unauthenticated | CancelError::Forbidden => (
-            401,
-            "unauthorized",
-            "Invalid or missing API key".into(),
-            None,
-        ),
-        CancelError::NotFound => (
-            404,
-            "not_found",
-            "Payment not found with the given ID".into(),
-            None,
-        ),
+        CancelError::Unauthenticated | CancelError::Forbidden => {
+            (401, "unauthorized", "Invalid or missing API key".into(), None)
+        }
+        CancelError::NotFound => {
+            (404, "not_found", "Payment not found with the given ID".into(), None)
+        }
         CancelError::NotCancelable(payment) => {
             let Payment { id, status, .. } = payment.as_ref();
             let fact = if HedgePayments::STATUSES.only_manually(payment) {
@@ -159,16 +131,7 @@ fn error(refused: &CancelError) -> Response<String> {
         }
         CancelError::Internal => (500, "internal_error", "Something went wrong".into(), None),
     };
-    provider::json(
-        status,
-        &Envelope {
-            error: Error {
-                code,
-                message,
-                details,
-            },
-        },
-    )
+    provider::json(status, &Envelope { error: Error { code, message, details } })
 }
 
 #[derive(Serialize)]

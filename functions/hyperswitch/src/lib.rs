@@ -36,8 +36,7 @@ impl Provider for Hyperswitch {
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
         let key = request.headers.credential("api-key")?;
-        key.map(Credential::secret)
-            .ok_or(CancelError::Unauthenticated)
+        key.map(Credential::secret).ok_or(CancelError::Unauthenticated)
     }
 
     fn read(request: &Request<'_>, _: &Merchant) -> Result<CancelCommand, CancelError> {
@@ -53,10 +52,7 @@ impl Provider for Hyperswitch {
             all_keys.map(|flag| if flag { b"true".as_slice() } else { b"false" }),
             connector.as_deref().map(str::as_bytes),
         ]);
-        Ok(CancelCommand {
-            reason,
-            ..CancelCommand::new(fingerprint)
-        })
+        Ok(CancelCommand { reason, ..CancelCommand::new(fingerprint) })
     }
 
     fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
@@ -74,9 +70,7 @@ impl Provider for Hyperswitch {
 
 fn is_payment_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 fn error(refused: &CancelError) -> Response<String> {
@@ -108,18 +102,12 @@ fn error(refused: &CancelError) -> Response<String> {
             } else {
                 format!("it has status {}", payment.status)
             };
-            (
-                400,
-                "IR_16",
-                format!("You cannot cancel this payment because {why}"),
-            )
+            (400, "IR_16", format!("You cannot cancel this payment because {why}"))
         }
         CancelError::KeyReused(reuse) => (400, "IR_07", format!("Invalid value provided: {reuse}")),
-        CancelError::Unavailable => (
-            500,
-            "HE_00",
-            "The payment was not cancelled. Retry the request".into(),
-        ),
+        CancelError::Unavailable => {
+            (500, "HE_00", "The payment was not cancelled. Retry the request".into())
+        }
         CancelError::Undecided { keyed } => {
             let retry = if *keyed {
                 "Retry with the same Idempotency-Key to get the outcome"
@@ -131,19 +119,11 @@ fn error(refused: &CancelError) -> Response<String> {
         }
         CancelError::Internal => (500, "HE_00", "Something went wrong".into()),
     };
-    let kind = if status >= 500 {
-        "api"
-    } else {
-        "invalid_request"
-    };
+    let kind = if status >= 500 { "api" } else { "invalid_request" };
     provider::json(
         status,
         &Envelope {
-            error: Error {
-                kind,
-                message: &message,
-                code,
-            },
+            error: Error { kind, message: &message, code },
             error_type: kind,
             message: &message,
             code,

@@ -9,20 +9,14 @@ use shared::{
 /// else its creator stored. `all_keys` is the caller's `all_keys_required`.
 pub(crate) fn object(payment: &Payment, all_keys: bool) -> WithDetails<'_> {
     WithDetails {
-        fields: KEYS
-            .iter()
-            .map(|key| (*key, value(payment, key, all_keys)))
-            .collect(),
+        fields: KEYS.iter().map(|key| (*key, value(payment, key, all_keys))).collect(),
         details: &payment.details,
         hidden: &[],
     }
 }
 
 fn value(payment: &Payment, key: &str, all_keys: bool) -> Json {
-    let stored = payment
-        .details
-        .get(key)
-        .filter(|value| **value != Json::Null);
+    let stored = payment.details.get(key).filter(|value| **value != Json::Null);
     let or = |default: Json| stored.cloned().unwrap_or(default);
     match key {
         "payment_id" => payment.id.as_str().into(),

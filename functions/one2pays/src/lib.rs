@@ -82,17 +82,13 @@ fn is_current(timestamp: &str, now: Timestamp) -> bool {
 
 /// The 32 bytes of `sha256=<hex>`, in either case.
 fn tag(signature: &str) -> Option<[u8; 32]> {
-    hex::decode(signature.strip_prefix("sha256=")?)
-        .ok()?
-        .try_into()
-        .ok()
+    hex::decode(signature.strip_prefix("sha256=")?).ok()?.try_into().ok()
 }
 
 /// A UUID in its hyphenated form, in the lower case that keys have.
 fn uuid(text: &str) -> Option<String> {
-    let uuid = Uuid::try_parse(text)
-        .ok()
-        .filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)?;
+    let uuid =
+        Uuid::try_parse(text).ok().filter(|_| text.len() == uuid::fmt::Hyphenated::LENGTH)?;
     Some(uuid.hyphenated().to_string())
 }
 
@@ -143,11 +139,7 @@ fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
     };
     let envelope = Envelope {
         success: false,
-        error: Error {
-            code,
-            message,
-            metadata: field.map(|field| Metadata { field }),
-        },
+        error: Error { code, message, metadata: field.map(|field| Metadata { field }) },
     };
     provider::json(status, &envelope)
 }
@@ -198,10 +190,7 @@ mod tests {
     fn a_signature_is_sha256_and_64_hexadecimal_digits() {
         let digits = "0f".repeat(32);
         assert_eq!(tag(&format!("sha256={digits}")), Some([0x0f; 32]));
-        assert_eq!(
-            tag(&format!("sha256={}", digits.to_uppercase())),
-            Some([0x0f; 32])
-        );
+        assert_eq!(tag(&format!("sha256={}", digits.to_uppercase())), Some([0x0f; 32]));
         for bad in [
             digits.clone(),
             format!("SHA256={digits}"),

@@ -6,10 +6,7 @@ use shared::{json::Json, payment::Payment};
 
 /// `{"success":true,"data":{…}}`.
 pub(crate) fn success(payment: &Payment) -> impl Serialize {
-    Success {
-        success: true,
-        data: Data::from(payment),
-    }
+    Success { success: true, data: Data::from(payment) }
 }
 
 #[derive(Serialize)]
@@ -80,11 +77,7 @@ fn decimal(amount: &Json, currency: &Json) -> Json {
         None => ("", digits.as_str()),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if !whole
-        .bytes()
-        .chain(fraction.bytes())
-        .all(|byte| byte.is_ascii_digit())
-    {
+    if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
         return amount.clone(); // With an exponent, which DynamoDB does not return.
     }
     let whole = format!("{whole:0>width$}", width = places + 1);

@@ -1,9 +1,5 @@
 //! Replays of a captured request: within its window, outside it, and with `SIGNATURE_SINGLE_USE`.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{
     Arc,
@@ -42,10 +38,7 @@ struct Captured {
 impl Captured {
     fn now() -> Self {
         let case = case("one2pays", "cancels_processing").unwrap();
-        Self {
-            event: case.event(),
-            given: case.given,
-        }
+        Self { event: case.event(), given: case.given }
     }
 
     fn with_key(&self, key: &str) -> String {
@@ -79,20 +72,13 @@ impl Stage {
         for _ in 0..processes {
             let environment = [&[("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())], environment];
             let binary = env!("CARGO_BIN_EXE_one2pays");
-            let process = Function::start(binary, &environment.concat())
-                .await
-                .unwrap();
+            let process = Function::start(binary, &environment.concat()).await.unwrap();
             process.polled().await.unwrap();
             started.push(process);
         }
         // Each has connected before its first poll.
         let _ = proxy.take();
-        Self {
-            captured,
-            processes: started,
-            proxy,
-            tables,
-        }
+        Self { captured, processes: started, proxy, tables }
     }
 
     /// The response of the `n`-th process, modulo their number. Each request has its own request
@@ -148,12 +134,7 @@ impl InProcess {
         let proxy = FaultProxy::in_memory(&tables);
         let store = DynamoDb::new(&proxy.config(), dynamodb::Tables::default());
         let service = CancelService::new(store, &settings);
-        Self {
-            captured,
-            service,
-            proxy,
-            tables,
-        }
+        Self { captured, service, proxy, tables }
     }
 
     async fn send(&self, event: &str) -> Response<String> {
@@ -229,10 +210,7 @@ async fn deliver<S: Store>(service: &CancelService<One2Pays, S>, event: &str) ->
 }
 
 fn single_use() -> Settings {
-    Settings {
-        signature_single_use: true,
-        ..Settings::default()
-    }
+    Settings { signature_single_use: true, ..Settings::default() }
 }
 
 #[tokio::test]
@@ -258,10 +236,7 @@ async fn outside_its_window_a_captured_request_is_worth_nothing_1000_times() {
         clock.0.store(sent + off, Ordering::Relaxed);
         let accepted = deliver(&service, &captured.event).await;
         assert_eq!(accepted.status(), 200);
-        assert_eq!(
-            accepted.headers().contains_key("idempotent-replayed"),
-            replayed
-        );
+        assert_eq!(accepted.headers().contains_key("idempotent-replayed"), replayed);
     }
 }
 
@@ -299,17 +274,12 @@ async fn single_use_allows_one_payment_and_its_retries() {
         assert_eq!((again.status, &again.body), (200, &first.body));
     }
     // Spelled otherwise, it is the same payment.
-    let shouted = stage
-        .send(0, &event.replace(THIS, &THIS.to_uppercase()))
-        .await;
+    let shouted = stage.send(0, &event.replace(THIS, &THIS.to_uppercase())).await;
     assert_eq!((shouted.status, &shouted.body), (200, &first.body));
     assert_eq!(stage.statuses(), ["canceled", "processing"]);
     // What is left of it: neither the signature nor anything that makes one.
     let items = stage.tables.scan("payments").unwrap();
-    let left: Vec<_> = items
-        .iter()
-        .filter(|item| item["status"].is_null())
-        .collect();
+    let left: Vec<_> = items.iter().filter(|item| item["status"].is_null()).collect();
     assert_eq!(left.len(), 1);
     let pk = left[0]["pk"].as_str().unwrap();
     let digest = pk.strip_prefix("one2pays.signature#m_demo#").unwrap();
@@ -346,10 +316,7 @@ async fn single_use_lets_64_requests_to_two_payments_cancel_one() {
             assert_eq!(responses[n].status, 200);
             assert_eq!(responses[n].body, responses[won].body);
         } else {
-            assert_eq!(
-                (responses[n].status, body(&responses[n])),
-                (401, unauthenticated())
-            );
+            assert_eq!((responses[n].status, body(&responses[n])), (401, unauthenticated()));
         }
     }
     assert_eq!(stage.transitions(), 1);
@@ -402,14 +369,8 @@ async fn single_use_without_a_response_leaves_the_payment_untouched() {
     assert_eq!(stage.send(&other).await.status(), 400);
     let before = statuses(&stage.tables);
     for fault in [
-        Fault::Request {
-            after: 0,
-            how: Cut::Reset,
-        },
-        Fault::Response {
-            after: 0,
-            how: Cut::Reset,
-        },
+        Fault::Request { after: 0, how: Cut::Reset },
+        Fault::Response { after: 0, how: Cut::Reset },
     ] {
         stage.proxy.always(fault);
         let response = stage.send(&stage.captured.event).await;
@@ -423,10 +384,7 @@ async fn single_use_without_a_response_leaves_the_payment_untouched() {
     // One lost response of the claim is retried. The retry finds the claim made for this payment.
     let fresh = InProcess::set(single_use());
     assert_eq!(fresh.send(&other).await.status(), 400);
-    fresh.proxy.script([Fault::Response {
-        after: 0,
-        how: Cut::Reset,
-    }]);
+    fresh.proxy.script([Fault::Response { after: 0, how: Cut::Reset }]);
     assert_eq!(fresh.send(&fresh.captured.event).await.status(), 200);
 }
 
@@ -449,13 +407,9 @@ async fn single_use_is_counted_for_each_merchant() {
 
 #[tokio::test]
 async fn a_misspelled_switch_starts_no_function() {
-    let wrong = [
-        ("SIGNATURE_SINGLE_USE", "yes"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9"),
-    ];
-    let function = Function::start(env!("CARGO_BIN_EXE_one2pays"), &wrong)
-        .await
-        .unwrap();
+    let wrong =
+        [("SIGNATURE_SINGLE_USE", "yes"), ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")];
+    let function = Function::start(env!("CARGO_BIN_EXE_one2pays"), &wrong).await.unwrap();
     let event = Captured::now().event;
     let response = function.invoke("r", &event, ALLOWED).await;
     let failure = response.unwrap_err().to_string();

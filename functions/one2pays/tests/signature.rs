@@ -1,9 +1,5 @@
 //! The signature to the millisecond and to the bit, on a fixed clock.
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
@@ -139,22 +135,17 @@ async fn another_timestamp_within_the_window_is_another_message() {
         endpoint.refuses(&other, &signature, BODY).await;
     }
     // The same moment in other digits is another message too.
-    endpoint
-        .refuses(&format!("0{timestamp}"), &signature, BODY)
-        .await;
+    endpoint.refuses(&format!("0{timestamp}"), &signature, BODY).await;
 }
 
 #[tokio::test]
 async fn the_digits_are_hexadecimal_in_either_case() {
     let timestamp = NOW.to_string();
     let digits = hex::encode(tag(&timestamp, BODY));
-    let mixed = digits.chars().enumerate().map(|(at, digit)| {
-        if at % 2 == 0 {
-            digit.to_ascii_uppercase()
-        } else {
-            digit
-        }
-    });
+    let mixed = digits
+        .chars()
+        .enumerate()
+        .map(|(at, digit)| if at % 2 == 0 { digit.to_ascii_uppercase() } else { digit });
     for spelled in [digits.to_uppercase(), mixed.collect()] {
         let signature = format!("sha256={spelled}");
         Endpoint::new().cancels(&timestamp, &signature, BODY).await;

@@ -20,10 +20,8 @@ pub struct Vtex;
 impl Provider for Vtex {
     const NAME: &'static str = "vtex";
     const ROUTE: &'static str = "/payments/{paymentId}/cancellations";
-    const STATUSES: Statuses = Statuses {
-        cancelable: &["undefined", "approved"],
-        canceled: "cancelled",
-    };
+    const STATUSES: Statuses =
+        Statuses { cancelable: &["undefined", "approved"], canceled: "cancelled" };
     const BODY: Body = Body::Json;
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
@@ -37,10 +35,7 @@ impl Provider for Vtex {
         let payment_id = body.required_string("paymentId")?;
         let request_id = body.required_string("requestId")?;
         let authorization_id = body.string("authorizationId")?;
-        if !matches!(
-            body.kind("sandboxMode"),
-            None | Some("string" | "boolean" | "null")
-        ) {
+        if !matches!(body.kind("sandboxMode"), None | Some("string" | "boolean" | "null")) {
             let expected = "string, boolean or null";
             return Err(body.wrong_type("sandboxMode", expected).into());
         }
@@ -53,10 +48,7 @@ impl Provider for Vtex {
             Fault::new(FaultKind::Value, message)
         })?;
         let fingerprint = Fingerprint::of(&[authorization_id.as_deref().map(str::as_bytes)]);
-        Ok(CancelCommand {
-            idempotency_key: Some(key),
-            ..CancelCommand::new(fingerprint)
-        })
+        Ok(CancelCommand { idempotency_key: Some(key), ..CancelCommand::new(fingerprint) })
     }
 
     fn write(exchange: &Exchange<'_, '_>) -> Response<String> {
@@ -104,10 +96,7 @@ fn success(request: &Request<'_>, payment: &Payment) -> Response<String> {
     };
     let made = payment.cancellation.as_ref();
     let id = made.map_or_else(elsewhere, |made| made.id.clone());
-    let body = Content {
-        cancellation_id: Some(id),
-        ..Content::of(request)
-    };
+    let body = Content { cancellation_id: Some(id), ..Content::of(request) };
     provider::json(200, &body)
 }
 
@@ -119,11 +108,7 @@ fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
             } else {
                 ""
             };
-            (
-                fault.status(),
-                "invalid-request",
-                format!("{subject}{fault}"),
-            )
+            (fault.status(), "invalid-request", format!("{subject}{fault}"))
         }
         CancelError::NoSuchEndpoint => (404, "no-such-endpoint", "No such endpoint".into()),
         CancelError::Unauthenticated | CancelError::Forbidden => {
@@ -131,11 +116,9 @@ fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
             (401, "unauthorized", message)
         }
         CancelError::NotFound => (200, "payment-not-found", "Payment not found".into()),
-        CancelError::NotCancelable(payment) if STATUSES.only_manually(payment) => (
-            200,
-            "cancel-manually",
-            "Cancellation should be done manually".into(),
-        ),
+        CancelError::NotCancelable(payment) if STATUSES.only_manually(payment) => {
+            (200, "cancel-manually", "Cancellation should be done manually".into())
+        }
         CancelError::NotCancelable(payment) => {
             let status = &payment.status;
             let message = format!("Payment cannot be cancelled because its status is {status}");
@@ -157,11 +140,7 @@ fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
         }
         CancelError::Internal => (500, "internal-error", "Something went wrong".into()),
     };
-    let body = Content {
-        message: Some(message),
-        code: Some(code),
-        ..Content::of(request)
-    };
+    let body = Content { message: Some(message), code: Some(code), ..Content::of(request) };
     provider::json(status, &body)
 }
 

@@ -21,10 +21,7 @@ pub struct WalletConnect;
 impl Provider for WalletConnect {
     const NAME: &'static str = "walletconnect";
     const ROUTE: &'static str = "/v1/gateway/payment/{id}/cancel";
-    const STATUSES: Statuses = Statuses {
-        cancelable: &["requires_action"],
-        canceled: "cancelled",
-    };
+    const STATUSES: Statuses = Statuses { cancelable: &["requires_action"], canceled: "cancelled" };
     const BODY: Body = Body::Bytes;
     // An App-Id is public, so a browser may send it.
     const BROWSER_HEADERS: &'static [&'static str] = &[
@@ -100,13 +97,10 @@ fn version(text: &str) -> Option<usize> {
 fn is_version(text: &str) -> bool {
     let date = text.strip_suffix(".preview").unwrap_or(text);
     date.len() == 10
-        && date.bytes().enumerate().all(|(at, byte)| {
-            if at == 4 || at == 7 {
-                byte == b'-'
-            } else {
-                byte.is_ascii_digit()
-            }
-        })
+        && date
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 /// The version the account is pinned to. The oldest, if it is pinned to no known one.
@@ -116,12 +110,7 @@ fn pinned(merchant: &Merchant) -> usize {
 
 /// The version of this exchange: the requested one if it is known, else the pinned one.
 fn resolved(request: &Request<'_>, merchant: Option<&Merchant>) -> Option<&'static str> {
-    let requested = request
-        .headers
-        .single("WCP-Version")
-        .ok()
-        .flatten()
-        .and_then(version);
+    let requested = request.headers.single("WCP-Version").ok().flatten().and_then(version);
     let place = requested.or_else(|| merchant.map(pinned))?;
     VERSIONS.get(place).copied()
 }
@@ -170,11 +159,9 @@ fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
                 (401, "missing_auth_headers", message)
             }
         }
-        CancelError::Forbidden => (
-            403,
-            "forbidden",
-            "This credential may not cancel payments".into(),
-        ),
+        CancelError::Forbidden => {
+            (403, "forbidden", "This credential may not cancel payments".into())
+        }
         CancelError::NotFound => (404, "payment_not_found", "Payment not found".into()),
         CancelError::NotCancelable(payment) if payment.status == "expired" => {
             (400, "payment_expired", "Payment has expired".into())

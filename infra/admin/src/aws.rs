@@ -82,11 +82,7 @@ impl Account {
     pub(crate) async fn delete(&self, table: &str, pk: &str) -> Result<()> {
         let delete = self.dynamodb.delete_item().table_name(table);
         delete.key("pk", key(pk)).send().await.map_err(|failure| {
-            explain(
-                &failure,
-                "dynamodb:DeleteItem",
-                &format!("the table {table}"),
-            )
+            explain(&failure, "dynamodb:DeleteItem", &format!("the table {table}"))
         })?;
         Ok(())
     }
@@ -117,20 +113,15 @@ impl Stack {
             .await
             .map_err(|failure| {
                 // CloudFormation has no error code for a missing stack.
-                let missing = failure
-                    .message()
-                    .is_some_and(|message| message.contains("does not exist"));
+                let missing =
+                    failure.message().is_some_and(|message| message.contains("does not exist"));
                 if missing {
                     anyhow!(
                         "there is no stack {name} in this account and Region; check --stack and \
                          --region"
                     )
                 } else {
-                    explain(
-                        &failure,
-                        "cloudformation:DescribeStacks",
-                        &format!("the stack {name}"),
-                    )
+                    explain(&failure, "cloudformation:DescribeStacks", &format!("the stack {name}"))
                 }
             })?;
         let stack = found.stacks.unwrap_or_default().into_iter().next();
@@ -231,10 +222,7 @@ impl Place {
         if config.region().is_some() {
             return Ok(config);
         }
-        ensure!(
-            emulator,
-            "no AWS Region is set; name it with --region, or in AWS_REGION"
-        );
+        ensure!(emulator, "no AWS Region is set; name it with --region, or in AWS_REGION");
         let any = Region::from_static("us-east-1");
         Ok(config.into_builder().region(any).build())
     }
@@ -265,11 +253,7 @@ pub(crate) async fn put_new(client: &Client, table: &str, item: &Item) -> Result
             let found = refused.item.clone().unwrap_or_default();
             Ok((found != *item).then_some(found))
         }
-        _ => Err(explain(
-            &failure,
-            "dynamodb:PutItem",
-            &format!("the table {table}"),
-        )),
+        _ => Err(explain(&failure, "dynamodb:PutItem", &format!("the table {table}"))),
     }
 }
 
@@ -295,10 +279,9 @@ where
             "not allowed: {action} on {subject} is required, and the use of its KMS key, if it has \
              one: {cause}"
         ),
-        (_, Some(code)) if failure.as_service_error().is_some() => anyhow!(
-            "{action} was refused: {code}: {}",
-            failure.message().unwrap_or_default()
-        ),
+        (_, Some(code)) if failure.as_service_error().is_some() => {
+            anyhow!("{action} was refused: {code}: {}", failure.message().unwrap_or_default())
+        }
         (SdkError::DispatchFailure(dispatch), _)
             if dispatch.is_other() && cause.contains("credential") =>
         {
@@ -328,11 +311,7 @@ mod tests {
 
     #[test]
     fn only_a_loopback_host_is_this_machine() {
-        for url in [
-            "http://127.0.0.1:8000",
-            "http://localhost",
-            "http://[::1]:8000/x",
-        ] {
+        for url in ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:8000/x"] {
             assert!(is_this_machine(url), "{url}");
         }
         for url in [

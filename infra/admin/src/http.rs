@@ -41,10 +41,7 @@ impl Endpoints {
     pub(crate) fn chosen(&self, account: &Account) -> Result<Vec<(&'static Provider, String)>> {
         let mut chosen = Vec::new();
         for provider in &providers::PROVIDERS {
-            let named = self
-                .provider
-                .iter()
-                .any(|named| named.name == provider.name);
+            let named = self.provider.iter().any(|named| named.name == provider.name);
             match self.base(provider, account.stack.as_ref()) {
                 Some(url) if named || self.provider.is_empty() => chosen.push((provider, url)),
                 None if named => bail!(
@@ -92,9 +89,8 @@ fn base_url(text: &str) -> Result<String, String> {
 }
 
 fn named_url(text: &str) -> Result<(&'static Provider, String), String> {
-    let (name, url) = text
-        .split_once('=')
-        .ok_or("must be PROVIDER=URL, such as vtex=https://host")?;
+    let (name, url) =
+        text.split_once('=').ok_or("must be PROVIDER=URL, such as vtex=https://host")?;
     let provider = providers::find(name)
         .ok_or_else(|| format!("{name} must be one of {}", providers::names().join(", ")))?;
     Ok((provider, base_url(url)?))
@@ -119,9 +115,7 @@ impl Response {
     /// The header's value; empty where it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
@@ -149,9 +143,7 @@ impl Http {
             let response = self.0.request(request).await.map_err(|error| {
                 let causes =
                     std::iter::successors(std::error::Error::source(&error), |it| it.source());
-                let cause = causes
-                    .last()
-                    .map_or_else(|| error.to_string(), ToString::to_string);
+                let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
                 if error.is_connect() {
                     anyhow!("cannot connect to {host}: {cause}")
                 } else {

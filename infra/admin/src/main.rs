@@ -89,22 +89,14 @@ async fn main() -> ExitCode {
         Ok(Verdict::Failed) => ExitCode::from(3),
         Err(error) => {
             // If this cannot be written either, the exit code still reports it.
-            let _ = writeln!(
-                io::stderr(),
-                "error: {}",
-                shown_lines(&format!("{error:#}"))
-            );
+            let _ = writeln!(io::stderr(), "error: {}", shown_lines(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(arguments: Arguments) -> Result<Verdict> {
-    let Arguments {
-        place,
-        json,
-        command,
-    } = arguments;
+    let Arguments { place, json, command } = arguments;
     let account = place.account().await?;
     let output = Output { json };
     match command {

@@ -36,11 +36,9 @@ impl Output {
             escaped(&lines(), |it, out| out.extend(it.escape_unicode()))
         };
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .context(
-                "it was done, but could not be printed; revoke the secret, which was never shown",
-            )
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context(
+            "it was done, but could not be printed; revoke the secret, which was never shown",
+        )
     }
 }
 
@@ -70,37 +68,25 @@ fn escaped(text: &str, with: impl Fn(char, &mut String)) -> String {
 fn is_unseen(it: char) -> bool {
     it.is_control()
         || ['\u{ad}', '\u{61c}', '\u{feff}'].contains(&it)
-        || [
-            '\u{200b}'..='\u{200f}',
-            '\u{2028}'..='\u{202e}',
-            '\u{2060}'..='\u{206f}',
-        ]
-        .iter()
-        .any(|range| range.contains(&it))
+        || ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}']
+            .iter()
+            .any(|range| range.contains(&it))
 }
 
 /// Rows under their titles.
 pub(crate) fn columns<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> String {
     let rows: Vec<_> = [titles.map(str::to_owned)]
         .into_iter()
-        .chain(
-            rows.iter()
-                .map(|row| row.each_ref().map(|cell| shown(cell))),
-        )
+        .chain(rows.iter().map(|row| row.each_ref().map(|cell| shown(cell))))
         .collect();
     let width = |column: usize| {
         let lengths = rows.iter().filter_map(|row| row.get(column));
-        lengths
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
+        lengths.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
     rows.iter()
         .map(|row| {
             let cells = row.iter().enumerate();
-            let cells: Vec<_> = cells
-                .map(|(n, cell)| format!("{cell:0$}", width(n)))
-                .collect();
+            let cells: Vec<_> = cells.map(|(n, cell)| format!("{cell:0$}", width(n))).collect();
             format!("{}\n", cells.join("  ").trim_end())
         })
         .collect()
@@ -109,11 +95,7 @@ pub(crate) fn columns<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -
 /// A line on a terminal while something far away is waited for; elsewhere nothing. It goes away
 /// with what is returned.
 pub(crate) fn waiting(what: String) -> ProgressBar {
-    bar(
-        ProgressBar::new_spinner(),
-        "{spinner} {msg}, {elapsed}",
-        what,
-    )
+    bar(ProgressBar::new_spinner(), "{spinner} {msg}, {elapsed}", what)
 }
 
 /// The same for work of a known length.

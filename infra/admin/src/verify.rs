@@ -148,27 +148,12 @@ impl Canary {
     }
 
     async fn check(&mut self, account: &Account, samples: u32) -> Result<Report> {
-        let Provider {
-            success,
-            again,
-            unauthenticated,
-            not_found,
-            statuses,
-            ..
-        } = self.provider;
+        let Provider { success, again, unauthenticated, not_found, statuses, .. } = self.provider;
         let pk = self.pk();
         Credentials::of(account).put(&self.credential.item).await?;
         self.made.push(pk.clone());
-        let item = put::payment(
-            self.provider,
-            &self.merchant,
-            &self.payment,
-            Timestamp::now(),
-        );
-        ensure!(
-            Payments::of(account).put(&item).await?.is_none(),
-            "{pk} exists already"
-        );
+        let item = put::payment(self.provider, &self.merchant, &self.payment, Timestamp::now());
+        ensure!(Payments::of(account).put(&item).await?.is_none(), "{pk} exists already");
 
         let key = Uuid::new_v4().simple().to_string();
         let secret = self.secret.clone();
@@ -187,10 +172,7 @@ impl Canary {
         }
         self.note("cancel", faults);
 
-        let after = account
-            .get(&account.payments, &pk)
-            .await?
-            .unwrap_or_default();
+        let after = account.get(&account.payments, &pk).await?.unwrap_or_default();
         let mut faults = Vec::new();
         if after.get("status") != Some(&crate::payments::text(statuses.canceled)) {
             faults.push(format!("status is not {}", statuses.canceled));
@@ -249,13 +231,7 @@ impl Canary {
             }
         }
         times.sort();
-        let at = |place: usize| {
-            times
-                .get(place)
-                .copied()
-                .map(milliseconds)
-                .unwrap_or_default()
-        };
+        let at = |place: usize| times.get(place).copied().map(milliseconds).unwrap_or_default();
         let checks = std::mem::take(&mut self.checks);
         Ok(Report {
             provider: self.provider.name,
@@ -279,9 +255,7 @@ impl Canary {
     async fn send(&mut self, payment: &str, key: &str, secret: &str) -> Result<Response> {
         let body = self.provider.body.unwrap_or_default();
         let body = body.replace("{payment_id}", payment).replace("{key}", key);
-        let headers = self
-            .scheme
-            .headers(&self.id, secret, body.as_bytes(), Timestamp::now());
+        let headers = self.scheme.headers(&self.id, secret, body.as_bytes(), Timestamp::now());
         let url = url(&self.url, self.provider, payment)?;
         let mut request = Request::post(url).header("idempotency-key", key);
         if self.provider.body.is_some() {
@@ -289,14 +263,11 @@ impl Canary {
         }
         for (name, value) in headers {
             if self.scheme.kind == Kind::Signature && name.eq_ignore_ascii_case("x-signature") {
-                self.made
-                    .extend(used_signature(self.provider, &self.merchant, &value));
+                self.made.extend(used_signature(self.provider, &self.merchant, &value));
             }
             request = request.header(name, value);
         }
-        self.http
-            .send(request.body(Full::new(Bytes::from(body)))?)
-            .await
+        self.http.send(request.body(Full::new(Bytes::from(body)))?).await
     }
 
     /// Removes everything it made.
@@ -329,14 +300,9 @@ pub(crate) fn url(base: &str, provider: &Provider, payment: &str) -> Result<Stri
     let parameter = format!("{{{}}}", route::parameter(provider.route));
     let id = utf8_percent_encode(payment, NON_ALPHANUMERIC).to_string();
     // Unreserved characters stay readable.
-    let id = id
-        .replace("%2D", "-")
-        .replace("%5F", "_")
-        .replace("%2E", ".")
-        .replace("%7E", "~");
+    let id = id.replace("%2D", "-").replace("%5F", "_").replace("%2E", ".").replace("%7E", "~");
     let path = provider.route.replace(&parameter, &id);
-    path.parse::<PathAndQuery>()
-        .context("the payment id does not fit a path")?;
+    path.parse::<PathAndQuery>().context("the payment id does not fit a path")?;
     Ok(format!("{base}{path}"))
 }
 
@@ -362,15 +328,9 @@ fn response_faults(response: &Response, status: u16) -> Vec<String> {
     if response.status != status {
         let body = String::from_utf8_lossy(&response.body);
         let beginning: String = body.chars().take(200).collect();
-        faults.push(format!(
-            "status {}, expected {status}: {beginning}",
-            response.status
-        ));
+        faults.push(format!("status {}, expected {status}: {beginning}", response.status));
     }
-    for (name, expected) in [
-        ("content-type", "application/json"),
-        ("cache-control", "no-store"),
-    ] {
+    for (name, expected) in [("content-type", "application/json"), ("cache-control", "no-store")] {
         let found = response.header(name);
         if found != expected {
             faults.push(format!("{name} is {found:?}, expected {expected}"));
@@ -393,10 +353,7 @@ fn lines(reports: &[Report]) -> String {
         .map(|report| {
             let good = report.checks.iter().filter(|check| check.faults.is_empty());
             let warm = |of: fn(&Warm) -> f64| {
-                report
-                    .warm
-                    .as_ref()
-                    .map_or("-".to_owned(), |warm| of(warm).to_string())
+                report.warm.as_ref().map_or("-".to_owned(), |warm| of(warm).to_string())
             };
             [
                 report.provider.to_owned(),
@@ -415,10 +372,6 @@ fn lines(reports: &[Report]) -> String {
             }
         }
     }
-    lines += if reports.iter().all(|report| report.passed) {
-        "passed\n"
-    } else {
-        "failed\n"
-    };
+    lines += if reports.iter().all(|report| report.passed) { "passed\n" } else { "failed\n" };
     lines
 }

@@ -45,10 +45,7 @@ pub async fn start(address: SocketAddr, data: Option<&Path>) -> Result<SocketAdd
                 .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
             let file = folder.join("dynamodb.sqlite");
             dynoxide::Database::new(&file.to_string_lossy()).with_context(|| {
-                format!(
-                    "cannot open {}; is another process using it?",
-                    file.display()
-                )
+                format!("cannot open {}; is another process using it?", file.display())
             })?
         }
     };
@@ -103,10 +100,8 @@ pub fn config(endpoint_url: &str) -> SdkConfig {
 pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
     let [payments, _] = names;
     for name in names {
-        let key = KeySchemaElement::builder()
-            .attribute_name("pk")
-            .key_type(KeyType::Hash)
-            .build()?;
+        let key =
+            KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash).build()?;
         let attribute = AttributeDefinition::builder()
             .attribute_name("pk")
             .attribute_type(ScalarAttributeType::S)
@@ -133,9 +128,7 @@ pub async fn create_tables(client: &Client, names: [&str; 2]) -> Result<()> {
 /// Has the new payments table delete what has a time in `signature_expires_at`, some time after it.
 async fn forget_signatures(client: &Client, payments: &str) -> Result<()> {
     let wait = client.wait_until_table_exists().table_name(payments);
-    wait.wait(TIMEOUT)
-        .await
-        .with_context(|| format!("the table {payments} cannot be used"))?;
+    wait.wait(TIMEOUT).await.with_context(|| format!("the table {payments} cannot be used"))?;
     let ends = TimeToLiveSpecification::builder()
         .attribute_name("signature_expires_at")
         .enabled(true)
@@ -174,12 +167,7 @@ pub async fn put(client: &Client, table: &str, item: &Value) -> Result<()> {
 /// If DynamoDB refuses or does not respond.
 pub async fn delete(client: &Client, table: &str, pk: &str) -> Result<()> {
     let pk = AttributeValue::S(pk.to_owned());
-    let deleted = client
-        .delete_item()
-        .table_name(table)
-        .key("pk", pk)
-        .send()
-        .await;
+    let deleted = client.delete_item().table_name(table).key("pk", pk).send().await;
     deleted.with_context(|| format!("cannot write to the table {table}"))?;
     Ok(())
 }
@@ -198,10 +186,7 @@ pub async fn scan(client: &Client, table: &str) -> Result<Vec<Value>> {
         .collect::<Result<Vec<_>, _>>()
         .await;
     let items = items.with_context(|| format!("cannot read the table {table}"))?;
-    Ok(items
-        .into_iter()
-        .map(|item| to_json(&AttributeValue::M(item)))
-        .collect())
+    Ok(items.into_iter().map(|item| to_json(&AttributeValue::M(item))).collect())
 }
 
 /// A stored value as plain JSON: the way back of [`put`].
@@ -240,9 +225,7 @@ pub fn from_json(value: &Value) -> AttributeValue {
         Value::String(text) => AttributeValue::S(text.clone()),
         Value::Array(list) => AttributeValue::L(list.iter().map(from_json).collect()),
         Value::Object(map) => AttributeValue::M(
-            map.iter()
-                .map(|(name, value)| (name.clone(), from_json(value)))
-                .collect(),
+            map.iter().map(|(name, value)| (name.clone(), from_json(value))).collect(),
         ),
     }
 }

@@ -63,8 +63,5 @@ impl Case {
 pub(crate) fn invocation(event: &Path) -> String {
     let provider = event.parent().and_then(Path::file_name);
     let provider = provider.unwrap_or_default().to_string_lossy();
-    format!(
-        "cargo lambda invoke {provider} --data-file {}\n",
-        event.display()
-    )
+    format!("cargo lambda invoke {provider} --data-file {}\n", event.display())
 }

@@ -177,10 +177,8 @@ impl Tables {
         // What one response has no room for is requested again.
         while !keys.is_empty() {
             let rest = keys.split_off(keys.len().min(MOST_IN_A_BATCH));
-            let batch = KeysAndAttributes::builder()
-                .set_keys(Some(keys))
-                .consistent_read(true)
-                .build()?;
+            let batch =
+                KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build()?;
             let output = self
                 .client
                 .batch_get_item()
@@ -280,7 +278,5 @@ fn first_demo_pk(endpoint: &Endpoint) -> Option<String> {
 }
 
 fn by_key(items: impl IntoIterator<Item = Value>) -> impl Iterator<Item = (String, Value)> {
-    items
-        .into_iter()
-        .map(|item| (text(&item, "pk").to_owned(), item))
+    items.into_iter().map(|item| (text(&item, "pk").to_owned(), item))
 }

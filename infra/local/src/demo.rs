@@ -124,20 +124,11 @@ impl Demo<'_> {
         let after = text(&item, "status");
         let meaning = format!("{before} -> {after}");
         let wrong = (first.status != 200 || after != canceled).then(|| format!("200 {canceled}"));
-        terminal::tried(
-            "cancel",
-            &first.status.to_string(),
-            &meaning,
-            wrong.as_deref(),
-        )?;
+        terminal::tried("cancel", &first.status.to_string(), &meaning, wrong.as_deref())?;
 
         let same = self.send(client, endpoint, &id, &key).await?;
         let replayed = same.status == 200 && same.replayed && same.body == first.body;
-        let meaning = if same.replayed {
-            "replayed"
-        } else {
-            same.code()
-        };
+        let meaning = if same.replayed { "replayed" } else { same.code() };
         let unlike = (!replayed).then_some("200 replayed");
         terminal::tried("retry, same key", &same.status.to_string(), meaning, unlike)?;
 
@@ -173,11 +164,8 @@ impl Demo<'_> {
         let ours = self.send(client, endpoint, &id, &new_key()).await?;
         let wrong = (ours.status != 200).then_some("200");
         let status = ours.status.to_string();
-        let meaning = if wrong.is_none() {
-            "canceled: attempt 2 found its own cancel"
-        } else {
-            ours.code()
-        };
+        let meaning =
+            if wrong.is_none() { "canceled: attempt 2 found its own cancel" } else { ours.code() };
         terminal::tried("this service", &status, meaning, wrong)?;
 
         let id = self.new_payment(endpoint).await?;
@@ -187,10 +175,7 @@ impl Demo<'_> {
         interposer.watched(watched);
         // Without a token, a failed condition means nothing else.
         let (status, meaning) = match refused {
-            Some(status) => (
-                "409",
-                format!("\"payment is {status}\": untrue, it canceled it"),
-            ),
+            Some(status) => ("409", format!("\"payment is {status}\": untrue, it canceled it")),
             None => ("200", "canceled".to_owned()),
         };
         terminal::tried("an ordinary handler", status, &meaning, None)?;
@@ -206,18 +191,9 @@ impl Demo<'_> {
         let retried = self.send(client, endpoint, &id, &key).await?;
         let item = self.tables.payment(endpoint, &id).await?;
         let right = retried.status == 200 && retried.replayed && text(&item, "status") == canceled;
-        let meaning = if retried.replayed {
-            "replayed: it was canceled"
-        } else {
-            retried.code()
-        };
+        let meaning = if retried.replayed { "replayed: it was canceled" } else { retried.code() };
         let status = retried.status.to_string();
-        terminal::tried(
-            "retry, same key",
-            &status,
-            meaning,
-            (!right).then_some("200"),
-        )?;
+        terminal::tried("retry, same key", &status, meaning, (!right).then_some("200"))?;
         Ok(wrong.is_none() && unlike.is_none() && right)
     }
 
@@ -280,17 +256,11 @@ impl Demo<'_> {
         let item = endpoint.demo.payments.first();
         let payment = NewPayment {
             id: format!("pay_demo_{}", new_key()),
-            status: item
-                .map(|item| text(item, "status"))
-                .unwrap_or_default()
-                .to_owned(),
+            status: item.map(|item| text(item, "status")).unwrap_or_default().to_owned(),
             amount: None,
             currency: None,
         };
-        ensure!(
-            self.tables.add(endpoint, &payment).await?,
-            "the id is taken"
-        );
+        ensure!(self.tables.add(endpoint, &payment).await?, "the id is taken");
         Ok(payment.id)
     }
 
@@ -302,9 +272,7 @@ impl Demo<'_> {
         key: &str,
     ) -> Result<Received> {
         let (headers, body) = endpoint.demo.cancel.prepare(id, &Draft::keyed(key))?;
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(endpoint.url(self.url, id));
+        let mut request = Request::builder().method(Method::POST).uri(endpoint.url(self.url, id));
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -315,15 +283,9 @@ impl Demo<'_> {
             let replayed = is_replay(response.headers());
             let body = response.into_body().collect().await?.to_bytes();
             let body = serde_json::from_slice(&body)?;
-            Ok::<_, anyhow::Error>(Received {
-                status,
-                replayed,
-                body,
-            })
+            Ok::<_, anyhow::Error>(Received { status, replayed, body })
         };
-        tokio::time::timeout(TIMEOUT, exchange)
-            .await
-            .context("no response")?
+        tokio::time::timeout(TIMEOUT, exchange).await.context("no response")?
     }
 }
 

@@ -60,13 +60,10 @@ impl Endpoint {
 
     /// Where the payment is canceled.
     pub(crate) fn url(&self, base: &str, payment_id: &str) -> String {
-        let segments = self
-            .route
-            .split('/')
-            .map(|segment| match parameter(segment) {
-                true => payment_id,
-                false => segment,
-            });
+        let segments = self.route.split('/').map(|segment| match parameter(segment) {
+            true => payment_id,
+            false => segment,
+        });
         format!("{base}{}", segments.collect::<Vec<_>>().join("/"))
     }
 

@@ -60,10 +60,7 @@ pub(crate) struct Draft {
 impl Draft {
     /// The demo file's cancel under this `Idempotency-Key`.
     pub(crate) fn keyed(key: &str) -> Self {
-        Self {
-            key: Some(key.to_owned()),
-            ..Self::default()
-        }
+        Self { key: Some(key.to_owned()), ..Self::default() }
     }
 }
 
@@ -139,12 +136,10 @@ impl Cancel {
 
         let mut headers = Vec::new();
         for header in &self.headers {
-            let header = fill(header)
-                .replace("{timestamp}", &timestamp)
-                .replace("{signature}", &signature);
-            let (name, value) = header
-                .split_once(": ")
-                .with_context(|| format!("not a header line: {header}"))?;
+            let header =
+                fill(header).replace("{timestamp}", &timestamp).replace("{signature}", &signature);
+            let (name, value) =
+                header.split_once(": ").with_context(|| format!("not a header line: {header}"))?;
             let value = draft.credential.get(name).map_or(value, String::as_str);
             headers.push((name.to_owned(), value.to_owned()));
         }
@@ -161,10 +156,7 @@ impl Cancel {
 
 /// Puts the payment, and a UUID, where they belong.
 fn filler(payment_id: &str, uuid: &str) -> impl Fn(&str) -> String {
-    move |text| {
-        text.replace("{payment_id}", payment_id)
-            .replace("{uuid}", uuid)
-    }
+    move |text| text.replace("{payment_id}", payment_id).replace("{uuid}", uuid)
 }
 
 /// A new `Idempotency-Key`.

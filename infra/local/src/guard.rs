@@ -55,13 +55,10 @@ pub(crate) fn same_origin(headers: &HeaderMap) -> Result<(), Refusal> {
 /// Refuses a request to any name but loopback's.
 pub(crate) fn loopback_host(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = header(headers, HOST.as_str()).and_then(|host| host.parse().ok());
-    host.as_ref()
-        .is_some_and(loopback)
-        .then_some(())
-        .ok_or_else(|| {
-            let message = "the page opens at 127.0.0.1 or localhost only";
-            Refusal(StatusCode::FORBIDDEN, message.to_owned())
-        })
+    host.as_ref().is_some_and(loopback).then_some(()).ok_or_else(|| {
+        let message = "the page opens at 127.0.0.1 or localhost only";
+        Refusal(StatusCode::FORBIDDEN, message.to_owned())
+    })
 }
 
 /// Whether the name is this machine's own, which no name server can give to another.

@@ -163,9 +163,7 @@ impl Interposer {
         let body = body.to_bytes();
         let pk = updated(&head.headers, &body);
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        head.uri = format!("http://{}{path}", self.store)
-            .parse()
-            .unwrap_or_default();
+        head.uri = format!("http://{}{path}", self.store).parse().unwrap_or_default();
         let forwarded = Request::from_parts(head, Full::new(body));
         let response = self.client.request(forwarded).await.map_err(|_| Lost)?;
         if pk.is_some_and(|pk| self.attempted(&pk, response.status().as_u16())) {
@@ -204,9 +202,7 @@ async fn serve(listener: TcpListener, interposer: Arc<Interposer>) {
             });
             let connection = auto::Builder::new(TokioExecutor::new());
             // How it ended is the client's to know.
-            let _ = connection
-                .serve_connection(TokioIo::new(stream), pass)
-                .await;
+            let _ = connection.serve_connection(TokioIo::new(stream), pass).await;
         });
     }
 }
@@ -217,14 +213,8 @@ async fn inner(data: Option<&Path>) -> Result<SocketAddr> {
     let [a, b, c, ..] = *Uuid::new_v4().as_bytes();
     let hidden = Ipv4Addr::new(127, a, b, c.clamp(1, 254));
     let bindable = std::net::TcpListener::bind((hidden, 0)).is_ok();
-    let host = if bindable {
-        hidden
-    } else {
-        Ipv4Addr::LOCALHOST
-    };
-    embedded::start((host, 0).into(), data)
-        .await
-        .context("the embedded DynamoDB did not start")
+    let host = if bindable { hidden } else { Ipv4Addr::LOCALHOST };
+    embedded::start((host, 0).into(), data).await.context("the embedded DynamoDB did not start")
 }
 
 /// The partition key that an `UpdateItem` names.

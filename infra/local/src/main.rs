@@ -64,14 +64,9 @@ impl Visitor for Endpoints {
 }
 
 fn endpoints(config: &SdkConfig) -> Result<Vec<Endpoint>> {
-    let LambdaSettings {
-        service, tables, ..
-    } = settings().map_err(Error::msg)?;
-    let mut endpoints = Endpoints {
-        store: DynamoDb::new(config, tables),
-        settings: service,
-        all: Vec::new(),
-    };
+    let LambdaSettings { service, tables, .. } = settings().map_err(Error::msg)?;
+    let mut endpoints =
+        Endpoints { store: DynamoDb::new(config, tables), settings: service, all: Vec::new() };
     providers::visit(&mut endpoints)?;
     Ok(endpoints.all)
 }
@@ -135,8 +130,7 @@ impl Arguments {
     }
 
     fn dynamodb_port(&self) -> u16 {
-        self.dynamodb_port
-            .unwrap_or(if self.demo { 0 } else { 8000 })
+        self.dynamodb_port.unwrap_or(if self.demo { 0 } else { 8000 })
     }
 
     /// The DynamoDB of a stack that is running.
@@ -166,11 +160,7 @@ async fn main() -> ExitCode {
     // Only the service's errors by default; `RUST_LOG` sets more.
     let faults = Targets::new().with_target("shared", Level::ERROR);
     // The demo makes its faults itself.
-    let faults = if arguments.demo {
-        Targets::new()
-    } else {
-        faults
-    };
+    let faults = if arguments.demo { Targets::new() } else { faults };
     telemetry::init(io::stderr, faults);
     // Polled first, so that from here on Ctrl-C ends the process quietly. A demo that it cut short
     // has shown nothing.
@@ -285,12 +275,7 @@ async fn start(arguments: Arguments) -> Result<()> {
         (None, Some(_)) => "which keeps what it has".to_owned(),
         (None, None) => "in memory (--data DIR keeps it)".to_owned(),
     };
-    terminal::banner(
-        &url,
-        &dynamodb,
-        &kept,
-        &example(&url, &tables, &endpoints).await?,
-    )?;
+    terminal::banner(&url, &dynamodb, &kept, &example(&url, &tables, &endpoints).await?)?;
     server.await.context("the server ended")
 }
 
@@ -315,9 +300,7 @@ async fn prepare(tables: &Tables, endpoints: &[Endpoint]) -> Result<()> {
 async fn example(url: &str, tables: &Tables, endpoints: &[Endpoint]) -> Result<String> {
     let endpoint = endpoints.first().context("no provider")?;
     let next = tables.next_cancelable(endpoint).await?.map(|(id, _)| id);
-    let id = next
-        .or_else(|| endpoint.demo_ids().next())
-        .unwrap_or_default();
+    let id = next.or_else(|| endpoint.demo_ids().next()).unwrap_or_default();
     let cancel = &endpoint.demo.cancel;
     Ok(cancel.command(Form::OneLine, &endpoint.url(url, &id), &id))
 }

@@ -62,10 +62,7 @@ pub(crate) struct Record {
 impl Record {
     /// An empty one.
     pub(crate) fn new() -> Self {
-        Self {
-            kept: Mutex::default(),
-            last: watch::Sender::new(0),
-        }
+        Self { kept: Mutex::default(), last: watch::Sender::new(0) }
     }
 
     /// Takes it in.

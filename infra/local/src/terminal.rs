@@ -46,10 +46,7 @@ pub(crate) fn banner(url: &str, dynamodb: &str, kept: &str, example: &str) -> io
         out,
         "{FAINT}more{FAINT:#}   --commands prints one for each of the five; Ctrl-C ends the stack"
     )?;
-    writeln!(
-        out,
-        "{GOOD}ready{GOOD:#}  {url}  {FAINT}(DynamoDB on {dynamodb}){FAINT:#}"
-    )
+    writeln!(out, "{GOOD}ready{GOOD:#}  {url}  {FAINT}(DynamoDB on {dynamodb}){FAINT:#}")
 }
 
 /// One request, one line: time, provider, path, status, outcome, milliseconds. The path has room
@@ -112,13 +109,9 @@ pub(crate) fn tried(
         (None, Some(b'2')) => GOOD,
         (None, _) => REFUSED,
     };
-    let wrong = wrong.map_or_else(String::new, |expected| {
-        format!("  {BAD}wrong: must be {expected}{BAD:#}")
-    });
-    writeln!(
-        anstream::stdout(),
-        "  {what:22}  {style}{status:3}{style:#}  {meaning}{wrong}"
-    )
+    let wrong = wrong
+        .map_or_else(String::new, |expected| format!("  {BAD}wrong: must be {expected}{BAD:#}"));
+    writeln!(anstream::stdout(), "  {what:22}  {style}{status:3}{style:#}  {meaning}{wrong}")
 }
 
 /// What the user should know, on standard error.

@@ -49,46 +49,14 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 /// The page's files.
 const FILES: [(&str, &str, &str); 9] = [
     ("/", "text/html", include_str!("../window/index.html")),
-    (
-        "/window/style.css",
-        "text/css",
-        include_str!("../window/style.css"),
-    ),
-    (
-        "/window/icon.svg",
-        "image/svg+xml",
-        include_str!("../window/icon.svg"),
-    ),
-    (
-        "/window/main.js",
-        JAVASCRIPT,
-        include_str!("../window/main.js"),
-    ),
-    (
-        "/window/stack.js",
-        JAVASCRIPT,
-        include_str!("../window/stack.js"),
-    ),
-    (
-        "/window/text.js",
-        JAVASCRIPT,
-        include_str!("../window/text.js"),
-    ),
-    (
-        "/window/payments.js",
-        JAVASCRIPT,
-        include_str!("../window/payments.js"),
-    ),
-    (
-        "/window/requests.js",
-        JAVASCRIPT,
-        include_str!("../window/requests.js"),
-    ),
-    (
-        "/window/detail.js",
-        JAVASCRIPT,
-        include_str!("../window/detail.js"),
-    ),
+    ("/window/style.css", "text/css", include_str!("../window/style.css")),
+    ("/window/icon.svg", "image/svg+xml", include_str!("../window/icon.svg")),
+    ("/window/main.js", JAVASCRIPT, include_str!("../window/main.js")),
+    ("/window/stack.js", JAVASCRIPT, include_str!("../window/stack.js")),
+    ("/window/text.js", JAVASCRIPT, include_str!("../window/text.js")),
+    ("/window/payments.js", JAVASCRIPT, include_str!("../window/payments.js")),
+    ("/window/requests.js", JAVASCRIPT, include_str!("../window/requests.js")),
+    ("/window/detail.js", JAVASCRIPT, include_str!("../window/detail.js")),
 ];
 const JAVASCRIPT: &str = "text/javascript";
 
@@ -130,9 +98,7 @@ impl Window {
         let known = self.endpoints.iter().map(|endpoint| &endpoint.demo.cancel);
         let secret = |kept: &String| kept.eq_ignore_ascii_case(name);
         let is_secret = ["authorization", "cookie"].contains(&name)
-            || known
-                .clone()
-                .any(|cancel| cancel.credential.iter().any(secret));
+            || known.clone().any(|cancel| cancel.credential.iter().any(secret));
         !is_secret
             || known
                 .flat_map(|cancel| &cancel.headers)
@@ -179,11 +145,8 @@ fn file(media_type: &'static str, content: &'static str) -> MethodRouter<Arc<Win
 
 /// A path that is neither a page nor an endpoint gets the list of endpoints.
 async fn unknown(State(window): State<Arc<Window>>, method: Method, uri: Uri) -> Response {
-    let routes: Vec<_> = window
-        .endpoints
-        .iter()
-        .map(|endpoint| format!("POST {}", endpoint.route))
-        .collect();
+    let routes: Vec<_> =
+        window.endpoints.iter().map(|endpoint| format!("POST {}", endpoint.route)).collect();
     let message = format!("no endpoint at {method} {}", uri.path());
     // Hyperswitch's Node SDK (2.0.0) takes every body without an `error` for a success.
     let error = json!({ "message": message });
@@ -210,10 +173,8 @@ async fn payments(State(window): State<Arc<Window>>) -> Result<Response, Refusal
             .demo_ids()
             .map(|id| payment(&id, items.remove(&endpoint.pk(&id)).as_ref()))
             .collect();
-        let mut added: Vec<_> = items
-            .iter()
-            .filter_map(|(pk, item)| Some((endpoint.id_in(pk)?, item)))
-            .collect();
+        let mut added: Vec<_> =
+            items.iter().filter_map(|(pk, item)| Some((endpoint.id_in(pk)?, item))).collect();
         added.sort_by_key(|(id, item)| (std::cmp::Reverse(text(item, "created_at")), *id));
         let added = added.iter().map(|(id, item)| payment(id, Some(item)));
         providers.push(json!({
@@ -266,12 +227,7 @@ struct Move {
 
 async fn move_status(
     State(window): State<Arc<Window>>,
-    Json(Move {
-        provider,
-        id,
-        from,
-        to,
-    }): Json<Move>,
+    Json(Move { provider, id, from, to }): Json<Move>,
 ) -> Result<StatusCode, Refusal> {
     window.own()?;
     let endpoint = window.endpoint(&provider)?;
@@ -314,11 +270,7 @@ struct PrepareRequest {
 /// server would sign it.
 async fn prepare(
     State(window): State<Arc<Window>>,
-    Json(PrepareRequest {
-        provider,
-        id,
-        draft,
-    }): Json<PrepareRequest>,
+    Json(PrepareRequest { provider, id, draft }): Json<PrepareRequest>,
 ) -> Result<Response, Refusal> {
     let endpoint = window.endpoint(&provider)?;
     let (headers, body) = endpoint.demo.cancel.prepare(&id, &draft)?;
@@ -340,13 +292,10 @@ async fn requests(
     headers: HeaderMap,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let last = header(&headers, "last-event-id").and_then(|last| last.parse().ok());
-    let events = window
-        .record
-        .after(last.unwrap_or_default())
-        .map(|exchange| {
-            let event = Event::default().id(exchange.number.to_string());
-            Ok(event.json_data(&*exchange).unwrap_or_default())
-        });
+    let events = window.record.after(last.unwrap_or_default()).map(|exchange| {
+        let event = Event::default().id(exchange.number.to_string());
+        Ok(event.json_data(&*exchange).unwrap_or_default())
+    });
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
@@ -420,10 +369,7 @@ async fn record(State(window): State<Arc<Window>>, request: Request, next: Next)
 
 fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), text(value)))
-        .collect()
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
 
 /// Refuses what comes by another name than loopback's, and shuts the page in.
@@ -435,14 +381,8 @@ async fn shut_in(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, CONTENT_POLICY),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "same-origin"),
         (CACHE_CONTROL, "no-store"),

@@ -118,10 +118,7 @@ fn the_commands_of_a_running_stack_are_printed_beside_it() {
     let (_, first) = commands[0].split_once('\n').unwrap();
     assert!(bash(first, &[]).trim_end().ends_with("\n200"), "{first}");
     assert_eq!(
-        commands
-            .iter()
-            .filter(|command| command.contains("curl"))
-            .count(),
+        commands.iter().filter(|command| command.contains("curl")).count(),
         providers::names().len()
     );
 }
@@ -134,16 +131,10 @@ fn the_banner_has_five_lines_and_a_command_that_works() {
         panic!("{}", stack.output);
     };
     assert_eq!(page, format!("page   {}", stack.url));
-    assert!(store.ends_with(&format!(
-        "{}, in memory (--data DIR keeps it)",
-        stack.dynamodb
-    )));
+    assert!(store.ends_with(&format!("{}, in memory (--data DIR keeps it)", stack.dynamodb)));
     let output = bash(example.strip_prefix("try    ").unwrap(), &[]);
     assert!(output.starts_with("HTTP/1.1 200 OK"), "{output}");
-    assert!(
-        more.contains("--commands") && more.contains("Ctrl-C"),
-        "{more}"
-    );
+    assert!(more.contains("--commands") && more.contains("Ctrl-C"), "{more}");
     assert!(ready.starts_with("ready  "), "{ready}");
 }
 
@@ -153,12 +144,7 @@ fn each_request_gets_a_line_refusals_included() {
     try_cancel(&stack, "hyperswitch", "pay_hs_requires_capture");
     try_cancel(&stack, "one2pays", &format!("{UUID}0005"));
     stack.send("GET", "/nothing?x=1", &[], b"");
-    stack.send(
-        "POST",
-        "/payments/1/cancel",
-        &["Origin: http://a.example"],
-        b"",
-    );
+    stack.send("POST", "/payments/1/cancel", &["Origin: http://a.example"], b"");
     stack.send("GET", "/window/payments", &[], b"");
     try_cancel(&stack, "vtex", "VTEX_APPROVED");
     let expected = [
@@ -190,10 +176,7 @@ fn a_requests_line_is_colored_for_who_can_see_it() {
     let stack = Stack::run(&free, &[("CLICOLOR_FORCE", "1")]);
     try_cancel(&stack, "hyperswitch", "pay_hs_requires_capture");
     let line = stack.line();
-    assert!(
-        line.contains("\u{1b}[1m\u{1b}[32m200  canceled"),
-        "{line:?}"
-    );
+    assert!(line.contains("\u{1b}[1m\u{1b}[32m200  canceled"), "{line:?}");
 }
 
 #[test]
@@ -216,24 +199,13 @@ fn the_demo_data_match_the_documentation() {
             "hyperswitch",
             named(
                 "pay_hs_requires_",
-                &[
-                    "payment_method",
-                    "capture",
-                    "confirmation",
-                    "customer_action",
-                ],
+                &["payment_method", "capture", "confirmation", "customer_action"],
             ),
         ),
-        (
-            "hedgepayments",
-            named("pay_hedge_", &["pending", "initiated"]),
-        ),
+        ("hedgepayments", named("pay_hedge_", &["pending", "initiated"])),
         ("vtex", named("VTEX_", &["UNDEFINED", "APPROVED"])),
         ("walletconnect", named("pay_wcp_", &["requires_action"])),
-        (
-            "one2pays",
-            one2pays(&["0000", "0001", "0002", "0003", "0004"]),
-        ),
+        ("one2pays", one2pays(&["0000", "0001", "0002", "0003", "0004"])),
     ];
     for (provider, ids) in &cancelable {
         for id in ids {
@@ -251,10 +223,7 @@ fn the_demo_data_match_the_documentation() {
     let refused: [(&str, Vec<String>, u16, &str); 7] = [
         (
             "hyperswitch",
-            named(
-                "pay_hs_",
-                &["succeeded", "processing", "failed", "cancelled"],
-            ),
+            named("pay_hs_", &["succeeded", "processing", "failed", "cancelled"]),
             400,
             "IR_16",
         ),
@@ -264,31 +233,11 @@ fn the_demo_data_match_the_documentation() {
             412,
             "payment_not_cancelable",
         ),
-        (
-            "vtex",
-            named("VTEX_", &["SETTLED", "DENIED"]),
-            200,
-            "cancel-failed",
-        ),
+        ("vtex", named("VTEX_", &["SETTLED", "DENIED"]), 200, "cancel-failed"),
         ("vtex", named("VTEX_", &["MANUAL"]), 200, "cancel-manually"),
-        (
-            "walletconnect",
-            named("pay_wcp_", &["processing", "succeeded"]),
-            400,
-            "invalid_state",
-        ),
-        (
-            "walletconnect",
-            named("pay_wcp_", &["expired"]),
-            400,
-            "payment_expired",
-        ),
-        (
-            "one2pays",
-            one2pays(&["0005", "0006", "0007", "0008"]),
-            400,
-            "VALIDATION_ERROR",
-        ),
+        ("walletconnect", named("pay_wcp_", &["processing", "succeeded"]), 400, "invalid_state"),
+        ("walletconnect", named("pay_wcp_", &["expired"]), 400, "payment_expired"),
+        ("one2pays", one2pays(&["0005", "0006", "0007", "0008"]), 400, "VALIDATION_ERROR"),
     ];
     for (provider, ids, status, code) in &refused {
         for id in ids {
@@ -330,21 +279,9 @@ fn the_demo_shows_a_cancel_a_retry_and_a_second_try_of_each() {
     let sections = sections(&output.stdout);
     let o2p = format!("one2pays {UUID}0000");
     let expected = [
-        (
-            "hyperswitch pay_hs_requires_capture",
-            "requires_capture -> cancelled",
-            "400 IR_16",
-        ),
-        (
-            "hedgepayments pay_hedge_pending",
-            "pending -> canceled",
-            "412 payment_not_cancelable",
-        ),
-        (
-            "vtex VTEX_APPROVED",
-            "approved -> cancelled",
-            "200 same cancellationId",
-        ),
+        ("hyperswitch pay_hs_requires_capture", "requires_capture -> cancelled", "400 IR_16"),
+        ("hedgepayments pay_hedge_pending", "pending -> canceled", "412 payment_not_cancelable"),
+        ("vtex VTEX_APPROVED", "approved -> cancelled", "200 same cancellationId"),
         (
             "walletconnect pay_wcp_requires_action",
             "requires_action -> cancelled",
@@ -354,9 +291,7 @@ fn the_demo_shows_a_cancel_a_retry_and_a_second_try_of_each() {
     ];
     for (payment, became, second) in expected {
         let mut shown = sections.iter();
-        let (_, lines) = shown
-            .find(|(heading, _)| heading == payment)
-            .expect(payment);
+        let (_, lines) = shown.find(|(heading, _)| heading == payment).expect(payment);
         let expected = [
             format!("cancel 200 {became}"),
             "retry, same key 200 replayed".to_owned(),
@@ -412,10 +347,7 @@ fn the_demo_fails_where_a_cancel_is_not_as_it_should_be() {
         },
     });
     stack.dynamodb("PutItem", &disabled_key);
-    let output = run(
-        &["--demo", "--port", "0", "--endpoint-url", &stack.dynamodb],
-        &[],
-    );
+    let output = run(&["--demo", "--port", "0", "--endpoint-url", &stack.dynamodb], &[]);
     assert_eq!(output.code, Some(1), "{output:?}");
     assert_eq!(output.stderr, "error: went wrong: walletconnect\n");
     let sections: Vec<_> = output.stdout.split("walletconnect").collect();
@@ -436,10 +368,7 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
     for _ in 0..3 {
         let output = demo(&kept, &[]);
         assert_eq!(output.code, Some(0), "{output:?}");
-        for (heading, _) in sections(&output.stdout)
-            .into_iter()
-            .take(providers::names().len())
-        {
+        for (heading, _) in sections(&output.stdout).into_iter().take(providers::names().len()) {
             assert!(seen.insert(heading.clone()), "{heading}");
         }
     }
@@ -455,9 +384,7 @@ fn the_demo_goes_on_to_the_next_payments_until_all_are_used_up() {
     );
     let stack = Stack::start(&[&kept[..], &["--commands"]].concat());
     assert!(
-        stack
-            .output
-            .contains("# walletconnect: all its demo payments are canceled already"),
+        stack.output.contains("# walletconnect: all its demo payments are canceled already"),
         "{}",
         stack.output
     );
@@ -480,10 +407,7 @@ fn kept_tables_keep_a_cancel() {
     assert_eq!(body["message"], message);
     let (_, command) = stack.commands.first().unwrap();
     assert!(!command.contains(id), "{command}");
-    assert!(
-        bash(command, &[]).trim_end().ends_with("\n200"),
-        "{command}"
-    );
+    assert!(bash(command, &[]).trim_end().ends_with("\n200"), "{command}");
 }
 
 #[test]
@@ -509,19 +433,12 @@ fn an_unusable_dynamodb_is_explained() {
     let tls = stack.url.replace("http:", "https:");
     let cases: [(&str, &[&str], &str); 4] = [
         ("http://127.0.0.1:1", &[], "nothing is listening there"),
-        (
-            "http://dynamodb.invalid:8000",
-            &["--yes"],
-            "its name cannot be resolved",
-        ),
+        ("http://dynamodb.invalid:8000", &["--yes"], "its name cannot be resolved"),
         (&tls, &[], "no TLS connection with it"),
         (&stack.url, &[], "it does not respond as a DynamoDB does"),
     ];
     for (url, more, words) in cases {
-        let output = run(
-            &[&["--port", "0", "--endpoint-url", url], more].concat(),
-            &[],
-        );
+        let output = run(&[&["--port", "0", "--endpoint-url", url], more].concat(), &[]);
         assert_eq!(output.code, Some(1), "{output:?}");
         let expected = format!("error: cannot use the DynamoDB on {url}: {words}");
         assert!(output.stderr.starts_with(&expected), "{}", output.stderr);
@@ -545,17 +462,9 @@ fn issued_keys_only_explains_itself() {
     assert_eq!(output.code, Some(1), "{output:?}");
     assert_eq!(output.stdout, "");
     let message = "ISSUED_KEYS_ONLY is on, so the demo keys are refused";
-    assert!(
-        output.stderr.starts_with(&format!("error: {message}")),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.starts_with(&format!("error: {message}")), "{}", output.stderr);
     let stack = Stack::run(&["--port", "0", "--dynamodb-port", "0"], &only);
-    assert!(
-        stack.stderr().starts_with(&format!("warning: {message}")),
-        "{}",
-        stack.stderr()
-    );
+    assert!(stack.stderr().starts_with(&format!("warning: {message}")), "{}", stack.stderr());
 }
 
 #[test]
@@ -575,11 +484,7 @@ fn the_embedded_dynamodb_refuses_web_pages_too() {
     for (method, path) in [("POST", "/"), ("OPTIONS", "/"), ("GET", "/")] {
         let response = stack.send_to_dynamodb(method, path, &["Origin: http://a.example"]);
         assert_eq!(response.status, 403, "{method}");
-        assert!(
-            !response.head.contains("access-control"),
-            "{}",
-            response.head
-        );
+        assert!(!response.head.contains("access-control"), "{}", response.head);
     }
     assert_eq!(stack.send_to_dynamodb("GET", "/", &[]).status, 200);
 }
@@ -588,10 +493,7 @@ fn the_embedded_dynamodb_refuses_web_pages_too() {
 fn a_case_is_put_into_the_running_stacks_dynamodb() {
     let stack = Stack::start(&[]);
     let port = stack.dynamodb.rsplit_once(':').unwrap().1;
-    let event = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../events/vtex/cancels_approved.json"
-    );
+    let event = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events/vtex/cancels_approved.json");
     let output = run(&["--case", event, "--dynamodb-port", port], &[]);
     assert_eq!(output.code, Some(0), "{output:?}");
     let command = format!("cargo lambda invoke vtex --data-file {event}\n");
@@ -635,10 +537,9 @@ fn the_environment_does_not_lead_the_embedded_dynamodb_astray() {
 fn a_taken_port_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    for arguments in [
-        ["--port", &port, "--dynamodb-port", "0"],
-        ["--port", "0", "--dynamodb-port", &port],
-    ] {
+    for arguments in
+        [["--port", &port, "--dynamodb-port", "0"], ["--port", "0", "--dynamodb-port", &port]]
+    {
         let output = run(&arguments, &[]);
         assert_eq!(output.code, Some(1), "{output:?}");
         assert_eq!(output.stdout, "");
@@ -674,12 +575,7 @@ fn rust_log_enables_the_log_of_the_service() {
 #[test]
 fn an_unknown_path_lists_the_endpoints() {
     let stack = Stack::start(&[]);
-    for path in [
-        "/",
-        "/payments/1",
-        "/payments/1/cancel//",
-        "/v2/payments/1/cancel",
-    ] {
+    for path in ["/", "/payments/1", "/payments/1/cancel//", "/v2/payments/1/cancel"] {
         let response = stack.send("POST", path, &HYPERSWITCH, b"{}");
         assert_eq!(response.status, 404, "{path}");
         assert!(response.head.contains("content-type: application/json"));
@@ -717,10 +613,7 @@ fn the_window_is_served_and_names_nothing_but_itself() {
     }
     assert_eq!(files.len(), 9, "{files:?}");
     assert!(!page.body.contains("//"), "nothing of another host");
-    assert!(
-        !page.body.contains("style="),
-        "nothing that the policy forbids"
-    );
+    assert!(!page.body.contains("style="), "nothing that the policy forbids");
 }
 
 #[test]
@@ -737,31 +630,17 @@ fn a_web_page_elsewhere_can_do_nothing() {
         String::new(),
     ] {
         let origin = format!("Origin: {origin}");
-        for provider in [
-            "hyperswitch",
-            "hedgepayments",
-            "vtex",
-            "walletconnect",
-            "one2pays",
-        ] {
+        for provider in ["hyperswitch", "hedgepayments", "vtex", "walletconnect", "one2pays"] {
             let id = "pay_hedge_pending";
             let (path, headers, body) = cancel(provider, id);
-            let headers: Vec<_> = headers
-                .iter()
-                .chain([&origin])
-                .map(String::as_str)
-                .collect();
+            let headers: Vec<_> = headers.iter().chain([&origin]).map(String::as_str).collect();
             let response = stack.send("POST", &path, &headers, body.as_bytes());
             assert_eq!(response.status, 403, "{provider} {origin}");
         }
         for (method, path) in [("GET", "/window/payments"), ("POST", "/window/reset")] {
             let response = stack.send(method, path, &[&origin], b"");
             assert_eq!(response.status, 403, "{path} {origin}");
-            assert!(
-                !response.head.contains("access-control"),
-                "{}",
-                response.head
-            );
+            assert!(!response.head.contains("access-control"), "{}", response.head);
         }
     }
     let (status, _) = try_cancel(&stack, "hedgepayments", "pay_hedge_pending");
@@ -773,11 +652,7 @@ fn another_method_is_refused_in_the_providers_envelope() {
     let stack = Stack::start(&[]);
     let response = stack.send("GET", "/v1/payments/pay_hedge_pending/cancel", &[], b"");
     assert_eq!(response.status, 405);
-    assert!(
-        response.head.contains("\r\nallow: POST"),
-        "{}",
-        response.head
-    );
+    assert!(response.head.contains("\r\nallow: POST"), "{}", response.head);
     let expected = json!({"error": {"code": "invalid_request", "message": "method must be POST"}});
     assert_eq!(response.json(), expected);
 }
@@ -850,10 +725,7 @@ fn every_request_has_its_own_id() {
     let stack = Stack::start(&[]);
     let id = || {
         let response = stack.send("POST", "/payments/1/cancel", &HYPERSWITCH, b"{}");
-        let line = response
-            .head
-            .lines()
-            .find(|line| line.starts_with("x-request-id: "));
+        let line = response.head.lines().find(|line| line.starts_with("x-request-id: "));
         line.expect("x-request-id").to_owned()
     };
     assert_ne!(id(), id());

@@ -133,11 +133,7 @@ pub static PROVIDERS: [Provider; 5] = [
             "conflicted",
             "expired",
         ],
-        schemes: &[Scheme {
-            name: "api-key",
-            kind: Kind::Secret,
-            headers: &["api-key: {secret}"],
-        }],
+        schemes: &[Scheme { name: "api-key", kind: Kind::Secret, headers: &["api-key: {secret}"] }],
         versions: &[],
         id: Id::Word,
         body: Some("{}"),
@@ -195,11 +191,7 @@ pub static PROVIDERS: [Provider; 5] = [
         demo: include_str!("../../../functions/walletconnect/demo.json"),
         other_statuses: &["processing", "succeeded", "failed", "expired"],
         schemes: &[
-            Scheme {
-                name: "api-key",
-                kind: Kind::Secret,
-                headers: &["Api-Key: {secret}"],
-            },
+            Scheme { name: "api-key", kind: Kind::Secret, headers: &["Api-Key: {secret}"] },
             Scheme {
                 name: "app-id",
                 kind: Kind::Public,
@@ -320,9 +312,7 @@ impl Provider {
         match self.id {
             Id::Word => ensure!(
                 (1..=64).contains(&id.len())
-                    && id
-                        .bytes()
-                        .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-')),
+                    && id.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-')),
                 "a payment id of {} has 1 to 64 letters, digits, _ and -",
                 self.name
             ),
@@ -357,10 +347,7 @@ impl Scheme {
     pub fn shown_headers(&self, id: &str, secret: &str) -> Vec<String> {
         let filled = |line: &&str| {
             line.replace("{client}", "<the client's own>")
-                .replace(
-                    "{signature}",
-                    "<HMAC-SHA256 of {timestamp}.{body} under the secret>",
-                )
+                .replace("{signature}", "<HMAC-SHA256 of {timestamp}.{body} under the secret>")
                 .replace(": {timestamp}", ": <Unix milliseconds>")
                 .replace("{id}", id)
                 .replace("{secret}", secret)

@@ -38,11 +38,7 @@ impl CredentialCache {
             expires_at: Some(Timestamp::MIN),
             ..CredentialRecord::default()
         };
-        Self {
-            ttl,
-            missing: Arc::new(missing),
-            entries: Mutex::default(),
-        }
+        Self { ttl, missing: Arc::new(missing), entries: Mutex::default() }
     }
 
     pub(super) fn entries(&self) -> MutexGuard<'_, HashMap<String, CacheEntry>> {

@@ -156,9 +156,7 @@ impl Proof<'_> {
                     .and_then(|record| record.secret_sha256.as_deref())
                     .filter(|digest| digest.len() == DUMMY_SECRET.len());
                 let presented = hex::encode(sha256(secret));
-                let equal = presented
-                    .as_bytes()
-                    .ct_eq(stored.unwrap_or(DUMMY_SECRET).as_bytes());
+                let equal = presented.as_bytes().ct_eq(stored.unwrap_or(DUMMY_SECRET).as_bytes());
                 stored.is_some() & bool::from(equal)
             }
             Self::Signature { parts, tag } => {

@@ -118,10 +118,7 @@ impl Authenticator {
     /// lookup.
     #[must_use]
     pub fn new(ttl: Duration, issued_only: bool) -> Self {
-        Self {
-            issued_only,
-            cache: CredentialCache::new(ttl),
-        }
+        Self { issued_only, cache: CredentialCache::new(ttl) }
     }
 
     /// The merchant of this credential.

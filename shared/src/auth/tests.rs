@@ -49,20 +49,14 @@ async fn try_with(
 
 /// RFC 4231, test case 2, as `{timestamp}.{body}` would be cut.
 fn signed(tag: &str) -> Credential<'static> {
-    let tag = hex::decode(tag)
-        .expect("hexadecimal")
-        .try_into()
-        .expect("32 bytes");
+    let tag = hex::decode(tag).expect("hexadecimal").try_into().expect("32 bytes");
     Credential::signature("id", [b"what do ya", b" want for ", b"nothing?"], tag)
 }
 const JEFE: &str = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
 
 #[tokio::test]
 async fn a_pair_needs_its_own_secret() {
-    assert_eq!(
-        try_with(Some(record()), Credential::pair("id", "token")).await,
-        Ok("m".into())
-    );
+    assert_eq!(try_with(Some(record()), Credential::pair("id", "token")).await, Ok("m".into()));
     for (known, secret) in [(true, "Token"), (true, ""), (false, "token")] {
         let known = known.then(record);
         assert_eq!(
@@ -70,10 +64,7 @@ async fn a_pair_needs_its_own_secret() {
             Err(AuthError::Unauthenticated)
         );
     }
-    let without = CredentialRecord {
-        secret_sha256: None,
-        ..record()
-    };
+    let without = CredentialRecord { secret_sha256: None, ..record() };
     assert_eq!(
         try_with(Some(without), Credential::pair("id", "")).await,
         Err(AuthError::Unauthenticated)
@@ -82,20 +73,11 @@ async fn a_pair_needs_its_own_secret() {
 
 #[tokio::test]
 async fn a_signature_is_the_published_one() {
-    let jefe = || CredentialRecord {
-        signing_secret: Some("Jefe".into()),
-        ..record()
-    };
+    let jefe = || CredentialRecord { signing_secret: Some("Jefe".into()), ..record() };
     assert_eq!(try_with(Some(jefe()), signed(JEFE)).await, Ok("m".into()));
     let flipped = JEFE.replacen('5', "4", 1);
-    assert_eq!(
-        try_with(Some(jefe()), signed(&flipped)).await,
-        Err(AuthError::Unauthenticated)
-    );
-    assert_eq!(
-        try_with(None, signed(JEFE)).await,
-        Err(AuthError::Unauthenticated)
-    );
+    assert_eq!(try_with(Some(jefe()), signed(&flipped)).await, Err(AuthError::Unauthenticated));
+    assert_eq!(try_with(None, signed(JEFE)).await, Err(AuthError::Unauthenticated));
 }
 
 #[tokio::test]
@@ -105,14 +87,8 @@ async fn an_absent_signing_secret_is_neither_empty_nor_the_dummy() {
         mac.update(b"what do ya want for nothing?");
         let tag = hex::encode(mac.finalize().into_bytes());
         for absent in [None, Some(String::new())] {
-            let record = CredentialRecord {
-                signing_secret: absent,
-                ..record()
-            };
-            assert_eq!(
-                try_with(Some(record), signed(&tag)).await,
-                Err(AuthError::Unauthenticated)
-            );
+            let record = CredentialRecord { signing_secret: absent, ..record() };
+            assert_eq!(try_with(Some(record), signed(&tag)).await, Err(AuthError::Unauthenticated));
         }
     }
 }
@@ -124,10 +100,7 @@ async fn an_expired_credential_is_unknown_and_an_inactive_one_forbidden() {
         expires_at: end.map(after),
         ..record()
     };
-    assert_eq!(
-        try_with(Some(with(true, Some(1))), Credential::public("id")).await,
-        Ok("m".into())
-    );
+    assert_eq!(try_with(Some(with(true, Some(1))), Credential::public("id")).await, Ok("m".into()));
     assert_eq!(
         try_with(Some(with(true, Some(0))), Credential::public("id")).await,
         Err(AuthError::Unauthenticated)
@@ -152,9 +125,8 @@ async fn a_key_id_that_cannot_exist_is_refused_without_a_lookup() {
     let store = MemoryStore::default();
     let authenticator = Authenticator::new(Duration::from_secs(60), false);
     for id in ["", "é", "a b", &"k".repeat(256), &"0f".repeat(32)] {
-        let refused = authenticator
-            .authenticate(&store, "p", &Credential::public(id), NOW, &BUDGET)
-            .await;
+        let refused =
+            authenticator.authenticate(&store, "p", &Credential::public(id), NOW, &BUDGET).await;
         assert_eq!(refused, Err(AuthError::Unauthenticated));
     }
     assert_eq!(store.credential_reads(), 0);
@@ -174,13 +146,7 @@ async fn a_found_credential_is_cached_for_longer_than_a_missing_one() {
     assert!(at(5).await.is_ok());
     assert_eq!(store.credential_reads(), 2);
 
-    store.put_credential(
-        "p#id",
-        CredentialRecord {
-            active: false,
-            ..record()
-        },
-    );
+    store.put_credential("p#id", CredentialRecord { active: false, ..record() });
     assert!(at(64).await.is_ok());
     assert_eq!(at(65).await, Err(AuthError::Forbidden));
     assert_eq!(store.credential_reads(), 3);
@@ -188,14 +154,8 @@ async fn a_found_credential_is_cached_for_longer_than_a_missing_one() {
 
 /// Every way to be refused, and the table's contents then.
 fn refusals() -> [(&'static str, Option<CredentialRecord>, bool); 4] {
-    let inactive = CredentialRecord {
-        active: false,
-        ..record()
-    };
-    let expired = CredentialRecord {
-        expires_at: Some(NOW),
-        ..record()
-    };
+    let inactive = CredentialRecord { active: false, ..record() };
+    let expired = CredentialRecord { expires_at: Some(NOW), ..record() };
     [
         ("unknown", None, true),
         ("wrong", Some(record()), false),
@@ -255,10 +215,7 @@ async fn a_revoked_key_works_for_the_ttl_and_no_longer() {
             };
             store.put_credential("p#id", record());
             assert!(at(0).await.is_ok());
-            let revoked = CredentialRecord {
-                active: false,
-                ..record()
-            };
+            let revoked = CredentialRecord { active: false, ..record() };
             let expected = if deleted {
                 store.delete_credential("p#id");
                 AuthError::Unauthenticated
@@ -282,10 +239,7 @@ async fn a_cached_key_expires_on_time() {
     let credential = Credential::pair("id", "token");
     let at =
         |seconds| authenticator.authenticate(&store, "p", &credential, after(seconds), &BUDGET);
-    let ends = CredentialRecord {
-        expires_at: Some(after(30)),
-        ..record()
-    };
+    let ends = CredentialRecord { expires_at: Some(after(30)), ..record() };
     store.put_credential("p#id", ends);
     assert!(at(0).await.is_ok());
     assert!(at(29).await.is_ok());
@@ -301,9 +255,7 @@ async fn a_wrong_guess_finds_a_revocation_and_locks_no_one_out() {
         let (authenticator, store) = (&authenticator, &store);
         async move {
             let credential = Credential::pair("id", secret);
-            authenticator
-                .authenticate(store, "p", &credential, after(seconds), &BUDGET)
-                .await
+            authenticator.authenticate(store, "p", &credential, after(seconds), &BUDGET).await
         }
     };
     store.put_credential("p#id", record());
@@ -364,10 +316,7 @@ async fn broken_keys_and_with_issued_only_custom_ones_cost_no_lookup() {
             assert_eq!(reads(credential, issued_only).await, 0);
         }
         for credential in keys() {
-            assert_eq!(
-                reads(credential, issued_only).await,
-                usize::from(!issued_only)
-            );
+            assert_eq!(reads(credential, issued_only).await, usize::from(!issued_only));
         }
         for credential in issued() {
             assert_eq!(reads(credential, issued_only).await, 1);
@@ -378,10 +327,7 @@ async fn broken_keys_and_with_issued_only_custom_ones_cost_no_lookup() {
 #[tokio::test]
 async fn a_stored_digest_of_another_length_matches_no_secret() {
     for stored in ["", DUMMY_SECRET, "00", &"0".repeat(65)] {
-        let record = CredentialRecord {
-            secret_sha256: Some(stored.into()),
-            ..record()
-        };
+        let record = CredentialRecord { secret_sha256: Some(stored.into()), ..record() };
         for secret in ["", "token", stored] {
             assert_eq!(
                 try_with(Some(record.clone()), Credential::pair("id", secret)).await,
@@ -394,28 +340,17 @@ async fn a_stored_digest_of_another_length_matches_no_secret() {
 #[tokio::test]
 async fn a_merchant_keeps_its_signature_and_debug_hides_it() {
     let store = MemoryStore::default();
-    let jefe = CredentialRecord {
-        signing_secret: Some("Jefe".into()),
-        ..record()
-    };
+    let jefe = CredentialRecord { signing_secret: Some("Jefe".into()), ..record() };
     store.put_credential("p#id", jefe);
     let authenticator = Authenticator::new(Duration::from_secs(60), false);
     let credential = signed(JEFE);
-    let merchant = authenticator
-        .authenticate(&store, "p", &credential, NOW, &BUDGET)
-        .await
-        .unwrap();
+    let merchant =
+        authenticator.authenticate(&store, "p", &credential, NOW, &BUDGET).await.unwrap();
     let digest = merchant.signature().unwrap().digest();
     // printf %s 5bdc…3843 | xxd -r -p | sha256sum
-    assert_eq!(
-        digest,
-        "86ea816be859ea16764f6371c1b0e0b5577efb5e6e72b20ed5f683c503f8e80f"
-    );
+    assert_eq!(digest, "86ea816be859ea16764f6371c1b0e0b5577efb5e6e72b20ed5f683c503f8e80f");
     let shown = format!("{merchant:?}");
-    assert!(
-        !shown.contains(JEFE) && !shown.contains("91, 220"),
-        "{shown}"
-    );
+    assert!(!shown.contains(JEFE) && !shown.contains("91, 220"), "{shown}");
 
     let pair = Credential::pair("id", "token");
     let merchant = authenticator.authenticate(&store, "p", &pair, NOW, &BUDGET);
@@ -430,9 +365,7 @@ async fn unknown_keys_evict_no_known_one() {
         let (authenticator, store) = (&authenticator, &store);
         async move {
             let credential = Credential::public(&id);
-            authenticator
-                .authenticate(store, "p", &credential, NOW, &BUDGET)
-                .await
+            authenticator.authenticate(store, "p", &credential, NOW, &BUDGET).await
         }
     };
     store.put_credential("p#id", record());
@@ -459,22 +392,13 @@ async fn the_cache_is_bounded() {
                 .is_ok()
         );
         let _ = authenticator
-            .authenticate(
-                &store,
-                "p",
-                &Credential::public(&format!("no{i}")),
-                NOW,
-                &BUDGET,
-            )
+            .authenticate(&store, "p", &Credential::public(&format!("no{i}")), NOW, &BUDGET)
             .await;
     }
     let entries = authenticator.cache.entries();
     assert_eq!(entries.len(), 2 * MAX_CACHED_CREDENTIALS);
     let missing = |entry: &&CacheEntry| entry.record.merchant_id.is_empty();
-    assert_eq!(
-        entries.values().filter(missing).count(),
-        MAX_CACHED_CREDENTIALS
-    );
+    assert_eq!(entries.values().filter(missing).count(), MAX_CACHED_CREDENTIALS);
 }
 
 #[tokio::test]
@@ -506,13 +430,7 @@ fn debug_shows_no_secret() {
         Credential::pair("id", "hunter2"),
         Credential::signature("id", [b"body", b"", b""], [0x5b; 32]),
     );
-    for secret in [
-        "hunter2",
-        "key\"",
-        "98, 111",
-        "91, 91",
-        &hex::encode(sha256("token")),
-    ] {
+    for secret in ["hunter2", "key\"", "98, 111", "91, 91", &hex::encode(sha256("token"))] {
         assert!(!shown.contains(secret), "{shown}");
     }
 }

@@ -86,9 +86,7 @@ impl EventSource {
 #[must_use]
 pub fn read(event: &str) -> (Request<Bytes>, EventSource) {
     // The parser panics on more header names than a map can hold.
-    let parsed = catch_unwind(AssertUnwindSafe(|| {
-        serde_json::from_str::<LambdaRequest>(event)
-    }));
+    let parsed = catch_unwind(AssertUnwindSafe(|| serde_json::from_str::<LambdaRequest>(event)));
     let read = match parsed {
         Ok(Ok(LambdaRequest::ApiGatewayV1(parsed))) => {
             // An HTTP API, which names a payload version, decodes the path and its parameters; a
@@ -146,13 +144,7 @@ fn lattice(event: VpcLatticeRequestV2) -> Option<Request<Bytes>> {
     let path = path(&event.path?, false)?;
     let body = body(event.body, event.is_base64_encoded)?;
     let parameters = PathParameters::default();
-    Some(request(
-        event.method?,
-        path,
-        parameters,
-        event.headers,
-        body,
-    ))
+    Some(request(event.method?, path, parameters, event.headers, body))
 }
 
 fn request(
@@ -206,21 +198,13 @@ fn path(path: &str, decoded: bool) -> Option<Uri> {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
         utf8_percent_encode(path, NOT_IN_PATH).to_string()
     };
-    let rooted = if encoded.starts_with('/') {
-        encoded
-    } else {
-        format!("/{encoded}")
-    };
+    let rooted = if encoded.starts_with('/') { encoded } else { format!("/{encoded}") };
     rooted.parse::<PathAndQuery>().ok().map(Uri::from)
 }
 
 fn parameters(parameters: HashMap<String, String>, decoded: bool) -> PathParameters {
     let decode = |value: String| {
-        if decoded {
-            value
-        } else {
-            route::decode(&value).into_owned()
-        }
+        if decoded { value } else { route::decode(&value).into_owned() }
     };
     let all = parameters.into_iter();
     PathParameters(all.map(|(name, value)| (name, decode(value))).collect())
@@ -228,11 +212,7 @@ fn parameters(parameters: HashMap<String, String>, decoded: bool) -> PathParamet
 
 fn body(body: Option<String>, base64: bool) -> Option<Bytes> {
     let body = body.unwrap_or_default();
-    if base64 {
-        STANDARD.decode(body).ok().map(Bytes::from)
-    } else {
-        Some(Bytes::from(body))
-    }
+    if base64 { STANDARD.decode(body).ok().map(Bytes::from) } else { Some(Bytes::from(body)) }
 }
 
 /// The response in the form that `source` takes, as JSON.

@@ -48,9 +48,9 @@ pub(super) fn from(
     ) -> Result<T, String> {
         match text.filter(|text| !text.is_empty()) {
             None => Ok(default),
-            Some(text) => text
-                .parse()
-                .map_err(|_| format!("{name} is {text:?} and must be {rule}")),
+            Some(text) => {
+                text.parse().map_err(|_| format!("{name} is {text:?} and must be {rule}"))
+            }
         }
     }
     let defaults = LambdaSettings::default();
@@ -84,9 +84,6 @@ pub(super) fn from(
             credentials: table("CREDENTIALS_TABLE", defaults.tables.credentials)?,
         },
         prime_connection: flag("PRIME_CONNECTION", defaults.prime_connection)?,
-        cors_origins: origins
-            .filter(|origin| !origin.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        cors_origins: origins.filter(|origin| !origin.is_empty()).map(str::to_owned).collect(),
     })
 }

@@ -70,11 +70,7 @@ fn every_source() -> Vec<(&'static str, Value, EventSource)> {
         ("HTTP API, payload 2.0", http_2, EventSource::HttpApi),
         ("Function URL", url, EventSource::HttpApi),
         ("load balancer", balancer, EventSource::LoadBalancer),
-        (
-            "load balancer, multi-value headers",
-            balancer_multi,
-            EventSource::LoadBalancer,
-        ),
+        ("load balancer, multi-value headers", balancer_multi, EventSource::LoadBalancer),
         ("VPC Lattice", lattice, EventSource::Lattice),
     ]
 }
@@ -109,14 +105,8 @@ fn every_source_gets_the_form_of_response_that_it_takes() {
     let single = json!({"x-request-id": "1"});
     let lines = json!({"x-request-id": ["1"]});
     for (source, members) in [
-        (
-            EventSource::RestApi,
-            json!({"headers": {}, "multiValueHeaders": lines}),
-        ),
-        (
-            EventSource::HttpApi,
-            json!({"headers": single, "multiValueHeaders": {}, "cookies": []}),
-        ),
+        (EventSource::RestApi, json!({"headers": {}, "multiValueHeaders": lines})),
+        (EventSource::HttpApi, json!({"headers": single, "multiValueHeaders": {}, "cookies": []})),
         (
             EventSource::LoadBalancer,
             json!({"headers": single, "multiValueHeaders": lines, "statusDescription": null}),
@@ -128,11 +118,7 @@ fn every_source_gets_the_form_of_response_that_it_takes() {
         let mut expected = json!({"statusCode": 200, "body": "{}", "isBase64Encoded": false});
         let members = members.as_object().unwrap().clone();
         expected.as_object_mut().unwrap().extend(members);
-        assert_eq!(
-            serde_json::to_value(&response).unwrap(),
-            expected,
-            "{source:?}"
-        );
+        assert_eq!(serde_json::to_value(&response).unwrap(), expected, "{source:?}");
     }
 }
 
@@ -164,12 +150,7 @@ fn the_path_is_decoded_once_whoever_does_it() {
 
 #[test]
 fn a_path_of_any_characters_becomes_a_uri() {
-    for (index, path) in [
-        (0, "/päy ments/<\"%zz\u{1}"),
-        (2, "/a?b#c d\\{}"),
-        (4, ""),
-        (6, "x"),
-    ] {
+    for (index, path) in [(0, "/päy ments/<\"%zz\u{1}"), (2, "/a?b#c d\\{}"), (4, ""), (6, "x")] {
         let (name, mut event, _) = every_source().swap_remove(index);
         let member = if index == 2 { "rawPath" } else { "path" };
         event[member] = json!(path);
@@ -180,19 +161,10 @@ fn a_path_of_any_characters_becomes_a_uri() {
 #[test]
 fn an_unreadable_event_gets_a_response_in_its_sources_format() {
     for (event, source) in [
-        (
-            r#"{"requestContext": {"elb": {}}, "headers": {"a": 1}}"#,
-            EventSource::LoadBalancer,
-        ),
+        (r#"{"requestContext": {"elb": {}}, "headers": {"a": 1}}"#, EventSource::LoadBalancer),
         (r#"{"rawPath": "/", "headers": 1}"#, EventSource::HttpApi),
-        (
-            r#"{"requestContext": {"serviceNetworkArn": "n"}, "method": 1}"#,
-            EventSource::Lattice,
-        ),
-        (
-            r#"{"httpMethod": "POST", "headers": {}, "body": 1}"#,
-            EventSource::RestApi,
-        ),
+        (r#"{"requestContext": {"serviceNetworkArn": "n"}, "method": 1}"#, EventSource::Lattice),
+        (r#"{"httpMethod": "POST", "headers": {}, "body": 1}"#, EventSource::RestApi),
         ("[]", EventSource::RestApi),
         ("", EventSource::RestApi),
     ] {
@@ -265,10 +237,7 @@ fn settings_are_the_environments_or_else_the_documented_defaults() {
             issued_keys_only: false,
             signature_single_use: false,
         },
-        tables: Tables {
-            payments: "payments".into(),
-            credentials: "credentials".into(),
-        },
+        tables: Tables { payments: "payments".into(), credentials: "credentials".into() },
         prime_connection: true,
         cors_origins: vec![],
     };
@@ -292,10 +261,7 @@ fn settings_are_the_environments_or_else_the_documented_defaults() {
             issued_keys_only: true,
             signature_single_use: false,
         },
-        tables: Tables {
-            payments: "p".into(),
-            credentials: "c".into(),
-        },
+        tables: Tables { payments: "p".into(), credentials: "c".into() },
         prime_connection: false,
         cors_origins: vec!["https://a.example".into(), "https://b.example".into()],
     };
@@ -317,10 +283,7 @@ fn an_invalid_setting_is_refused_and_named() {
     }
     for table in ["PAYMENTS_TABLE", "CREDENTIALS_TABLE"] {
         let refused = from(|name| (name == table).then(String::new)).unwrap_err();
-        assert_eq!(
-            refused,
-            format!("{table} is empty and must be a table's name")
-        );
+        assert_eq!(refused, format!("{table} is empty and must be a table's name"));
     }
 }
 
@@ -330,10 +293,7 @@ struct Api<const BROWSERS: bool>;
 impl<const BROWSERS: bool> Provider for Api<BROWSERS> {
     const NAME: &'static str = "api";
     const ROUTE: &'static str = "/{id}";
-    const STATUSES: Statuses = Statuses {
-        cancelable: &[],
-        canceled: "",
-    };
+    const STATUSES: Statuses = Statuses { cancelable: &[], canceled: "" };
     const BODY: Body = Body::Bytes;
     const BROWSER_HEADERS: &'static [&'static str] = if BROWSERS { &["app-id"] } else { &[] };
 
@@ -356,10 +316,7 @@ async fn only_browsers_of_the_named_origins_may_call_and_only_some_providers() {
     assert!(cors::layer::<Api<true>>(&[]).unwrap().is_none());
     assert!(cors::layer::<Api<false>>(&shop).unwrap().is_none());
     for wrong in ["*", "shop.example", "https://shop.example/", "https://"] {
-        assert!(
-            cors::layer::<Api<true>>(&[wrong.to_owned()]).is_err(),
-            "{wrong}"
-        );
+        assert!(cors::layer::<Api<true>>(&[wrong.to_owned()]).is_err(), "{wrong}");
     }
 
     let inner =
@@ -378,16 +335,10 @@ async fn only_browsers_of_the_named_origins_may_call_and_only_some_providers() {
             value.map(|value| value.to_str().unwrap().to_owned())
         };
         let headers = ["allow-origin", "allow-headers", "expose-headers"].map(header);
-        (
-            response.body().clone(),
-            headers.map(Option::unwrap_or_default),
-        )
+        (response.body().clone(), headers.map(Option::unwrap_or_default))
     };
     let (body, [origin, headers, _]) = ask("OPTIONS", "https://shop.example").await;
-    assert_eq!(
-        [&body, &origin, &headers],
-        ["", "https://shop.example", "app-id"]
-    );
+    assert_eq!([&body, &origin, &headers], ["", "https://shop.example", "app-id"]);
     let (body, [origin, _, exposed]) = ask("POST", "https://shop.example").await;
     assert_eq!([&*body, &*origin], ["called", "https://shop.example"]);
     assert!(exposed.contains("retry-after"), "{exposed}");

@@ -108,27 +108,19 @@ impl<P: Provider, S: Store> CancelService<P, S> {
             clock: Box::new(clock),
             cold: AtomicBool::new(true),
         };
-        Self {
-            inner: Arc::new(inner),
-            provider: PhantomData,
-        }
+        Self { inner: Arc::new(inner), provider: PhantomData }
     }
 }
 
 impl<P, S> Clone for CancelService<P, S> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-            provider: PhantomData,
-        }
+        Self { inner: Arc::clone(&self.inner), provider: PhantomData }
     }
 }
 
 impl<P: Provider, S> fmt::Debug for CancelService<P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancelService")
-            .field("provider", &P::NAME)
-            .finish_non_exhaustive()
+        f.debug_struct("CancelService").field("provider", &P::NAME).finish_non_exhaustive()
     }
 }
 
@@ -189,11 +181,7 @@ impl<S: Store> Inner<S> {
         let outcome = call.outcome(&parts, payment_id.is_some()).await;
         let (merchant, keyed) = (call.merchant, call.keyed);
         let write = |outcome: &Outcome, merchant: Option<&Merchant>| {
-            let exchange = Exchange {
-                request: &request,
-                merchant,
-                outcome,
-            };
+            let exchange = Exchange { request: &request, merchant, outcome };
             catch_panic(|| P::write(&exchange))
         };
         // A provider that cannot describe this outcome can still describe a failure; `{}` is for
@@ -261,12 +249,7 @@ impl<P: Provider, S: Store> Call<'_, P, S> {
         command: CancelCommand,
         header_key: Option<IdempotencyKey>,
     ) -> Outcome {
-        let CancelCommand {
-            payment_id,
-            idempotency_key,
-            reason,
-            fingerprint,
-        } = command;
+        let CancelCommand { payment_id, idempotency_key, reason, fingerprint } = command;
         let payment_id = payment_id.unwrap_or_else(|| self.request.payment_id.to_owned());
         if !(1..=MAX_PAYMENT_ID).contains(&payment_id.len())
             || payment_id.chars().any(char::is_control)
@@ -351,11 +334,7 @@ fn check_body<P: Provider>(request: &Request<'_>) -> Result<(), Fault> {
 
 /// For a request without an [`Invocation`], as from another HTTP server.
 fn not_invoked() -> Invocation {
-    Invocation {
-        request_id: Uuid::new_v4().to_string(),
-        trace_id: None,
-        deadline: None,
-    }
+    Invocation { request_id: Uuid::new_v4().to_string(), trace_id: None, deadline: None }
 }
 
 /// How long the store may take. A deadline in the past is ignored: `cargo lambda watch` sends 1970.
@@ -418,10 +397,7 @@ fn with_shared_headers(
     invocation: &Invocation,
 ) -> Response<String> {
     let headers: &mut HeaderMap = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(&invocation.request_id) {
         headers.insert("x-request-id", id);
@@ -433,10 +409,7 @@ fn with_shared_headers(
         Some(Err(CancelError::Undecided { .. } | CancelError::Unavailable)) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Some(Err(CancelError::Malformed(Fault {
-            kind: FaultKind::Method,
-            ..
-        }))) => {
+        Some(Err(CancelError::Malformed(Fault { kind: FaultKind::Method, .. }))) => {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
         Some(_) | None => {}

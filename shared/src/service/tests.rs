@@ -33,10 +33,7 @@ fn panic_if_requested(request: &Request<'_>, place: &str) {
 impl Provider for TestProvider {
     const NAME: &'static str = "test";
     const ROUTE: &'static str = "/payments/{id}/cancel";
-    const STATUSES: Statuses = Statuses {
-        cancelable: &["open"],
-        canceled: "canceled",
-    };
+    const STATUSES: Statuses = Statuses { cancelable: &["open"], canceled: "canceled" };
     const BODY: Body = Body::Json;
 
     fn identify<'r>(request: &'r Request<'_>) -> Result<Credential<'r>, CancelError> {
@@ -120,11 +117,7 @@ impl Signatures for TestStore {
         self.called(Behavior::Responds).await;
         self.claims.lock().unwrap().push(signature.clone());
         let claimed = self.memory.claim(signature, budget).await;
-        if self.loses_claims {
-            Err(StoreError::Undecided)
-        } else {
-            claimed
-        }
+        if self.loses_claims { Err(StoreError::Undecided) } else { claimed }
     }
 }
 
@@ -140,21 +133,13 @@ impl Credentials for TestStore {
 }
 
 fn payment() -> Payment {
-    Payment {
-        id: "1".into(),
-        merchant_id: "m".into(),
-        status: "open".into(),
-        ..Payment::default()
-    }
+    Payment { id: "1".into(), merchant_id: "m".into(), status: "open".into(), ..Payment::default() }
 }
 
 fn store() -> TestStore {
     let store = TestStore::default();
-    let record = CredentialRecord {
-        merchant_id: "m".into(),
-        active: true,
-        ..CredentialRecord::default()
-    };
+    let record =
+        CredentialRecord { merchant_id: "m".into(), active: true, ..CredentialRecord::default() };
     store.memory.put_credential("test#k", record);
     store.memory.put_payment("test#m#1", payment());
     store
@@ -166,11 +151,7 @@ fn request(headers: &[(&str, &str)]) -> http::Request<Bytes> {
         let name: HeaderName = name.parse().unwrap();
         request = request.header(name, *value);
     }
-    let invocation = Invocation {
-        request_id: "r".into(),
-        trace_id: None,
-        deadline: None,
-    };
+    let invocation = Invocation { request_id: "r".into(), trace_id: None, deadline: None };
     request.extension(invocation).body(Bytes::new()).unwrap()
 }
 
@@ -217,10 +198,7 @@ fn signed(store: TestStore, signature_single_use: bool) -> CancelService<TestPro
     for pk in ["test#m#2", "test#m2#1", "test#m2#2"] {
         store.memory.put_payment(pk, payment());
     }
-    let settings = Settings {
-        signature_single_use,
-        ..Settings::default()
-    };
+    let settings = Settings { signature_single_use, ..Settings::default() };
     CancelService::new(store, &settings)
 }
 
@@ -259,10 +237,7 @@ async fn a_single_use_signature_cancels_the_first_payment_of_its_merchant() {
     assert_eq!(outcome_signed(&service, "k", "1").await, "replayed");
     // Another merchant with the same secret is another merchant all the same.
     assert_eq!(outcome_signed(&service, "twin", "2").await, "canceled");
-    assert_eq!(
-        outcome_signed(&service, "twin", "1").await,
-        "unauthenticated"
-    );
+    assert_eq!(outcome_signed(&service, "twin", "1").await, "unauthenticated");
     let memory = &service.inner.store.memory;
     let status = |pk| memory.payment(pk).unwrap().status;
     assert_eq!(
@@ -286,24 +261,15 @@ async fn a_claim_stores_the_signatures_digest_for_longer_than_its_window() {
 
 #[tokio::test]
 async fn an_unsigned_request_claims_nothing() {
-    let settings = Settings {
-        signature_single_use: true,
-        ..Settings::default()
-    };
+    let settings = Settings { signature_single_use: true, ..Settings::default() };
     let service = CancelService::new(store(), &settings);
-    assert_eq!(
-        respond(&service, request(&[("key", "k")])).await,
-        "canceled"
-    );
+    assert_eq!(respond(&service, request(&[("key", "k")])).await, "canceled");
     assert!(service.inner.store.claims.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn after_a_lost_claim_the_payment_is_certainly_not_canceled() {
-    let lossy = TestStore {
-        loses_claims: true,
-        ..store()
-    };
+    let lossy = TestStore { loses_claims: true, ..store() };
     let service = signed(lossy, true);
     assert_eq!(outcome_signed(&service, "k", "1").await, "unavailable");
     let payment = service.inner.store.memory.payment("test#m#1");
@@ -338,11 +304,7 @@ async fn what_can_be_refused_for_free_is_refused_before_the_store_is_called() {
         (broken, "malformed"),
     ] {
         let shown = format!("{refused:?}");
-        assert_eq!(
-            outcome(store(), refused).await,
-            (word.to_owned(), 0),
-            "{shown}"
-        );
+        assert_eq!(outcome(store(), refused).await, (word.to_owned(), 0), "{shown}");
     }
 }
 
@@ -351,30 +313,20 @@ async fn another_path_is_refused_before_the_method_and_the_credential() {
     let mut request = request(&[]);
     *request.uri_mut() = "/settlements".parse().unwrap();
     *request.method_mut() = Method::PUT;
-    assert_eq!(
-        outcome(store(), request).await,
-        ("no_such_endpoint".into(), 0)
-    );
+    assert_eq!(outcome(store(), request).await, ("no_such_endpoint".into(), 0));
 }
 
 #[tokio::test]
 async fn a_health_check_needs_no_store() {
     let check = http::Request::get("/").body(Bytes::new()).unwrap();
-    assert_eq!(
-        outcome(store(), check).await,
-        (r#"{"status":"ok"}"#.into(), 0)
-    );
+    assert_eq!(outcome(store(), check).await, (r#"{"status":"ok"}"#.into(), 0));
 }
 
 #[tokio::test]
 async fn a_payment_id_that_no_key_can_hold_is_not_looked_up() {
     for id in ["", &"x".repeat(256), "a%00b", "a%0Ab"] {
         let refused = at_path(&format!("/payments/{id}/cancel"));
-        assert_eq!(
-            outcome(store(), refused).await,
-            ("not_found".into(), 1),
-            "{id}"
-        );
+        assert_eq!(outcome(store(), refused).await, ("not_found".into(), 1), "{id}");
     }
 }
 
@@ -391,32 +343,18 @@ async fn a_panic_ends_in_the_providers_envelope() {
         assert_eq!(body, word, "{place}");
     }
     // In the store it is unknown how far the write came.
-    let panics = TestStore {
-        transition: Behavior::Panics,
-        ..store()
-    };
-    assert_eq!(
-        outcome(panics, request(&[("key", "k")])).await.0,
-        "undecided"
-    );
-    let panics = TestStore {
-        find: Behavior::Panics,
-        ..store()
-    };
-    assert_eq!(
-        outcome(panics, request(&[("key", "k")])).await.0,
-        "unavailable"
-    );
+    let panics = TestStore { transition: Behavior::Panics, ..store() };
+    assert_eq!(outcome(panics, request(&[("key", "k")])).await.0, "undecided");
+    let panics = TestStore { find: Behavior::Panics, ..store() };
+    assert_eq!(outcome(panics, request(&[("key", "k")])).await.0, "unavailable");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_store_is_undecided_in_time_for_the_deadline() {
     for (allowed, waited) in [(1_000, 800), (3_000, 2_800), (60_000, 4_500)] {
         for (key, word) in [("", "undecided"), ("x", "undecided, keyed")] {
-            let silent = TestStore {
-                transition: Behavior::Delays(Duration::from_secs(3600)),
-                ..store()
-            };
+            let silent =
+                TestStore { transition: Behavior::Delays(Duration::from_secs(3600)), ..store() };
             let now = Timestamp::UNIX_EPOCH + Duration::from_secs(1);
             let service = CancelService::with_clock(silent, &Settings::default(), FixedClock(now));
             let mut late = request(&[("key", "k"), ("idempotency-key", key)][..1 + key.len()]);
@@ -426,32 +364,20 @@ async fn a_silent_store_is_undecided_in_time_for_the_deadline() {
             assert_eq!(respond(&service, late).await, word);
             // Tokio's timers have a resolution of a millisecond.
             let late = began.elapsed() - Duration::from_millis(waited);
-            assert!(
-                late <= Duration::from_millis(1),
-                "{late:?} after {waited} ms"
-            );
+            assert!(late <= Duration::from_millis(1), "{late:?} after {waited} ms");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_lookup_leaves_the_payment_certainly_not_canceled() {
-    let silent = TestStore {
-        find: Behavior::Delays(Duration::from_secs(3600)),
-        ..store()
-    };
-    assert_eq!(
-        outcome(silent, request(&[("key", "k")])).await.0,
-        "unavailable"
-    );
+    let silent = TestStore { find: Behavior::Delays(Duration::from_secs(3600)), ..store() };
+    assert_eq!(outcome(silent, request(&[("key", "k")])).await.0, "unavailable");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_past_is_ignored() {
-    let slow = TestStore {
-        transition: Behavior::Delays(Duration::from_secs(4)),
-        ..store()
-    };
+    let slow = TestStore { transition: Behavior::Delays(Duration::from_secs(4)), ..store() };
     let mut watched = request(&[("key", "k")]);
     let invocation = watched.extensions_mut().get_mut::<Invocation>().unwrap();
     invocation.deadline = Some(Timestamp::UNIX_EPOCH);
@@ -473,10 +399,7 @@ async fn a_key_makes_one_transition_even_if_the_payment_is_reopened() {
     assert_eq!(respond(&service, keyed()).await, "canceled");
     assert_eq!(respond(&service, keyed()).await, "replayed");
     let memory = &service.inner.store.memory;
-    let reopened = Payment {
-        status: "open".into(),
-        ..memory.payment("test#m#1").unwrap()
-    };
+    let reopened = Payment { status: "open".into(), ..memory.payment("test#m#1").unwrap() };
     memory.put_payment("test#m#1", reopened);
     assert_eq!(respond(&service, keyed()).await, "key_reused");
     assert_eq!(memory.payment("test#m#1").unwrap().status, "open");
@@ -487,10 +410,7 @@ async fn a_key_makes_one_transition_even_if_the_payment_is_reopened() {
 #[tokio::test]
 async fn a_client_cannot_name_an_invocation() {
     let service = service(store());
-    assert_eq!(
-        respond(&service, request(&[("key", "k")])).await,
-        "canceled"
-    );
+    assert_eq!(respond(&service, request(&[("key", "k")])).await, "canceled");
     let guessed = request(&[("key", "k"), ("idempotency-key", "r")]);
     assert_eq!(respond(&service, guessed).await, "not_cancelable");
 }
@@ -501,10 +421,7 @@ async fn without_a_key_another_request_is_no_retry() {
     let mut another = request(&[("key", "k")]);
     let invocation = another.extensions_mut().get_mut::<Invocation>().unwrap();
     invocation.request_id = "r2".into();
-    assert_eq!(
-        respond(&service, request(&[("key", "k")])).await,
-        "canceled"
-    );
+    assert_eq!(respond(&service, request(&[("key", "k")])).await, "canceled");
     assert_eq!(respond(&service, another).await, "not_cancelable");
 }
 
@@ -518,11 +435,7 @@ async fn every_response_has_the_shared_headers() {
         lines.sort();
         lines
     };
-    let shared = [
-        "cache-control: no-store",
-        "content-type: application/json",
-        "x-request-id: r",
-    ];
+    let shared = ["cache-control: no-store", "content-type: application/json", "x-request-id: r"];
     assert_eq!(headers(request(&[("key", "k")])).await, shared);
     let mut get = request(&[]);
     *get.method_mut() = Method::GET;
@@ -556,20 +469,11 @@ async fn an_item_that_the_response_cannot_do_without_is_not_canceled() {
     for (status, amount, word, after) in [
         ("open", Json::Null, "internal", "open"),
         ("open", "6540".into(), "internal", "open"),
-        (
-            "open",
-            Json::Number("4307.23".into()),
-            "canceled",
-            "canceled",
-        ),
+        ("open", Json::Number("4307.23".into()), "canceled", "canceled"),
         ("captured", Json::Null, "not_cancelable", "captured"),
     ] {
         let store = store();
-        let payment = Payment {
-            status: status.into(),
-            amount,
-            ..payment()
-        };
+        let payment = Payment { status: status.into(), amount, ..payment() };
         store.memory.put_payment("test#m#1", payment);
         let service = CancelService::<Shows, _>::new(store, &Settings::default());
         let Ok(response) = service.clone().call(request(&[("key", "k")])).await;
@@ -603,8 +507,5 @@ fn the_log_has_the_duration_in_milliseconds_and_the_retries() {
     });
     let mut line = String::new();
     io::BufReader::new(log).read_line(&mut line).unwrap();
-    assert!(
-        line.contains(" duration_ms=1.5 store_attempts=2 store_retries=1 "),
-        "{line}"
-    );
+    assert!(line.contains(" duration_ms=1.5 store_attempts=2 store_retries=1 "), "{line}");
 }

@@ -75,10 +75,7 @@ pub fn apply(transition: &Transition, payment: &mut Payment) -> TransitionResult
     let condition = transition.statuses.is_cancelable(&payment.status)
         && !payment.manual_cancellation
         && !transition.is_token_of(payment)
-        && transition
-            .required
-            .iter()
-            .all(|attribute| attribute.is_in(payment));
+        && transition.required.iter().all(|attribute| attribute.is_in(payment));
     if !condition {
         return TransitionResult::ConditionFailed(Some(payment.clone()));
     }
@@ -105,9 +102,8 @@ impl Signatures for MemoryStore {
     async fn claim(&self, signature: &SignatureUse, budget: &Budget) -> Result<bool, StoreError> {
         budget.count(false);
         let mut signatures = lock(&self.signatures);
-        let used_for = signatures
-            .entry(signature.pk.clone())
-            .or_insert_with(|| signature.payment_id.clone());
+        let used_for =
+            signatures.entry(signature.pk.clone()).or_insert_with(|| signature.payment_id.clone());
         Ok(*used_for == signature.payment_id)
     }
 }

@@ -40,19 +40,13 @@ impl Canary {
             hasher.write_u8(kind);
             format!("{:016x}", hasher.finish())
         };
-        Self {
-            secret: format!("ca{}", digits(0)),
-            private: format!("cb{}", digits(1)),
-        }
+        Self { secret: format!("ca{}", digits(0)), private: format!("cb{}", digits(1)) }
     }
 
     /// Neither canary, nor the digest that a secret is looked up by, nor a secret variable is
     /// logged.
     pub fn not_in_log(&self, log: &str) {
-        assert!(
-            !log.contains(&self.private),
-            "private data is logged: {log}"
-        );
+        assert!(!log.contains(&self.private), "private data is logged: {log}");
         self.nowhere("log", log);
     }
 
@@ -66,10 +60,7 @@ impl Canary {
         for secret in [&self.secret, &digest] {
             assert!(!text.contains(secret), "a secret is in the {place}: {text}");
         }
-        assert!(
-            !holds_variable(text),
-            "a variable is in the {place}: {text}"
-        );
+        assert!(!holds_variable(text), "a variable is in the {place}: {text}");
     }
 }
 

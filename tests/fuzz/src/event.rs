@@ -62,9 +62,7 @@ fn response<P: Contract>(event: &str) {
         amount: Json::Number("100".to_owned()),
         currency: "USD".into(),
         created_at: "2024-01-01T00:00:00.000Z".into(),
-        details: details
-            .map(|(name, value)| (name.to_owned(), value.as_str().into()))
-            .collect(),
+        details: details.map(|(name, value)| (name.to_owned(), value.as_str().into())).collect(),
         ..Payment::default()
     };
     // The secrets of the demo data: the golden events present them.

@@ -35,10 +35,8 @@ fn tables() -> (DynamoDb, Arc<Mutex<Said>>) {
     let said = Arc::new(Mutex::new(Said::default()));
     let next = Arc::clone(&said);
     let client = infallible_client_fn(move |request| {
-        let Said {
-            credential,
-            payment: (status, body),
-        } = next.lock().expect("no test has panicked").clone();
+        let Said { credential, payment: (status, body) } =
+            next.lock().expect("no test has panicked").clone();
         let operation = request.headers().get("x-amz-target");
         let operation = operation.and_then(|name| name.to_str().ok());
         let (status, body) = if operation.is_some_and(|name| name.ends_with("GetItem")) {
@@ -48,9 +46,8 @@ fn tables() -> (DynamoDb, Arc<Mutex<Said>>) {
         } else {
             (status, body)
         };
-        let response = Response::builder()
-            .status(status)
-            .header("content-type", "application/x-amz-json-1.0");
+        let response =
+            Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
         response.body(body).expect("a response")
     });
     let key = Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz");
@@ -111,9 +108,7 @@ fn response<P: Contract>(choice: u8, item: &str) {
     let body = json!({ "paymentId": payment_id, "requestId": "1", "all_keys_required": true });
     let body = body.to_string().into_bytes();
     let now = 1_700_000_000_000;
-    let Presented {
-        record, headers, ..
-    } = P::credential(&canary, now, &body);
+    let Presented { record, headers, .. } = P::credential(&canary, now, &body);
     let which = choice % 4;
     let attributes = serde_json::from_str::<Map<String, Value>>(item).map(|mut attributes| {
         // One that the data model does not know.
@@ -126,10 +121,7 @@ fn response<P: Contract>(choice: u8, item: &str) {
         }
         Value::Object(attributes)
     });
-    if attributes
-        .as_ref()
-        .is_ok_and(|item| !has_only_numbers(item))
-    {
+    if attributes.as_ref().is_ok_and(|item| !has_only_numbers(item)) {
         return; // DynamoDB stores no such number.
     }
     let whole = attributes.is_ok();
@@ -139,10 +131,9 @@ fn response<P: Contract>(choice: u8, item: &str) {
         "active": { "BOOL": true },
         "card_number": { "S": canary.secret },
     });
-    for (name, secret) in [
-        ("secret_sha256", record.secret_sha256),
-        ("signing_secret", record.signing_secret),
-    ] {
+    for (name, secret) in
+        [("secret_sha256", record.secret_sha256), ("signing_secret", record.signing_secret)]
+    {
         if let Some(secret) = secret {
             credential[name] = json!({ "S": secret });
         }
@@ -153,10 +144,9 @@ fn response<P: Contract>(choice: u8, item: &str) {
         return; // An input that closes the item by itself: nothing that DynamoDB says.
     }
     let next = match which {
-        0 => Said {
-            credential: json!({ "Item": credential }).to_string(),
-            payment: (200, updated),
-        },
+        0 => {
+            Said { credential: json!({ "Item": credential }).to_string(), payment: (200, updated) }
+        }
         1 | 2 => Said {
             credential: json!({ "Item": credential }).to_string(),
             payment: (400, format!("{{\"__type\":\"{refused}\",\"Item\":{item}}}")),

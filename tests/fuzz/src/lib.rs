@@ -75,10 +75,7 @@ pub fn finish<T>(work: impl Future<Output = T>) -> T {
 
 /// The service over `store`, at a time that does not pass. It caches no credential.
 pub fn service<P: Contract, S: Store>(store: S, now: Timestamp) -> CancelService<P, S> {
-    let settings = Settings {
-        credential_ttl: Duration::ZERO,
-        ..Settings::default()
-    };
+    let settings = Settings { credential_ttl: Duration::ZERO, ..Settings::default() };
     CancelService::with_clock(store, &settings, Still(now))
 }
 
@@ -136,24 +133,15 @@ pub fn check<P: Contract>(response: &Response<String>, health: bool, canary: &Ca
         assert!(event.is_object(), "a line of the log is no event: {line}");
         event
     });
-    let logged = lines
-        .filter(|event| event["target"] == shared::service::TARGET)
-        .count();
+    let logged = lines.filter(|event| event["target"] == shared::service::TARGET).count();
     assert_eq!(logged, usize::from(!health), "one line for each cancel");
     canary.not_in_response(body);
-    HEADERS
-        .iter()
-        .filter_map(|name| header(name))
-        .for_each(|line| canary.not_in_response(line));
+    HEADERS.iter().filter_map(|name| header(name)).for_each(|line| canary.not_in_response(line));
     if health {
         assert_eq!((status, body.as_str()), (200, r#"{"status":"ok"}"#));
         return false;
     }
-    assert!(
-        P::STATUS.contains(&status),
-        "{} does not document status {status}: {body}",
-        P::NAME
-    );
+    assert!(P::STATUS.contains(&status), "{} does not document status {status}: {body}", P::NAME);
     let parsed: Value = serde_json::from_str(body).expect("it has just been read");
     assert!(
         P::well_formed(status, &parsed),

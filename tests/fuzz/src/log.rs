@@ -18,11 +18,7 @@ static LINES: OnceLock<File> = OnceLock::new();
 pub fn keep() {
     LINES.get_or_init(|| {
         let path = env::temp_dir().join(format!("fuzz-{}.log", process::id()));
-        let file = File::options()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .open(&path);
+        let file = File::options().read(true).append(true).create_new(true).open(&path);
         let file = file.expect("a file for the log");
         fs::remove_file(&path).expect("it is ours");
         let lines = file.try_clone().expect("the same file");

@@ -85,9 +85,7 @@ fn record() -> CredentialRecord {
 }
 
 fn text(value: &Value, names: &[&str]) -> bool {
-    names
-        .iter()
-        .all(|name| value[name].as_str().is_some_and(|text| !text.is_empty()))
+    names.iter().all(|name| value[name].as_str().is_some_and(|text| !text.is_empty()))
 }
 
 fn only(value: &Value, names: &[&str]) -> bool {
@@ -134,12 +132,8 @@ impl Contract for Hyperswitch {
 
 impl Contract for HedgePayments {
     const STATUS: &'static [u16] = &[200, 400, 401, 404, 405, 409, 412, 413, 422, 500, 503];
-    const HIDDEN: &'static [&'static str] = &[
-        "client_secret",
-        "next_action",
-        "checkout_url",
-        "payment_url",
-    ];
+    const HIDDEN: &'static [&'static str] =
+        &["client_secret", "next_action", "checkout_url", "payment_url"];
 
     fn credential(canary: &Canary, _: i64, _: &[u8]) -> Presented {
         let line = format!("Bearer {}", canary.secret);
@@ -155,10 +149,9 @@ impl Contract for HedgePayments {
         }
         let error = &body["error"];
         let details = match status {
-            412 => only(
-                &error["details"],
-                &["payment_id", "current_status", "cancelable_statuses"],
-            ),
+            412 => {
+                only(&error["details"], &["payment_id", "current_status", "cancelable_statuses"])
+            }
             422 => only(&error["details"], &["field", "provided", "expected"]),
             _ => error.get("details").is_none(),
         };
@@ -181,21 +174,12 @@ impl Contract for Vtex {
             ],
             strict: 2,
             key_id,
-            record: CredentialRecord {
-                secret_sha256,
-                ..record()
-            },
+            record: CredentialRecord { secret_sha256, ..record() },
         }
     }
 
     fn well_formed(status: u16, body: &Value) -> bool {
-        let names = [
-            "paymentId",
-            "message",
-            "code",
-            "cancellationId",
-            "requestId",
-        ];
+        let names = ["paymentId", "message", "code", "cancellationId", "requestId"];
         let canceled = body["cancellationId"].is_string();
         only(body, &names)
             && body["paymentId"].is_string()
@@ -221,10 +205,7 @@ impl Contract for WalletConnect {
             strict: 1, // A Client-Id may be any.
             key_id: canary.secret.clone(),
             record: record(),
-            headers: vec![
-                ("app-id", canary.secret.clone()),
-                ("client-id", canary.private.clone()),
-            ],
+            headers: vec![("app-id", canary.secret.clone()), ("client-id", canary.private.clone())],
         }
     }
 
@@ -252,10 +233,7 @@ impl Contract for One2Pays {
         ];
         Presented {
             key_id,
-            record: CredentialRecord {
-                signing_secret: Some(canary.secret.clone()),
-                ..record()
-            },
+            record: CredentialRecord { signing_secret: Some(canary.secret.clone()), ..record() },
             strict: headers.len(),
             headers,
         }

@@ -141,12 +141,8 @@ fn response<P: Contract>(attempt: &Attempt<'_>) {
     let canary = Canary::fresh();
     let body = body(attempt, &canary);
     let now = 1_700_000_000_000 + i64::from(attempt.choice(Choice::Time));
-    let Presented {
-        key_id,
-        mut record,
-        headers: presented,
-        strict,
-    } = P::credential(&canary, now, &body);
+    let Presented { key_id, mut record, headers: presented, strict } =
+        P::credential(&canary, now, &body);
     match credential {
         Credential::Inactive => record.active = false,
         Credential::Expired => record.expires_at = Timestamp::from_millisecond(now).ok(),
@@ -183,11 +179,7 @@ fn response<P: Contract>(attempt: &Attempt<'_>) {
     if credential != Credential::Right {
         assert_eq!(tables.transitions, 0, "{credential:?} reached the payment");
     }
-    assert!(
-        tables.transitions <= 1,
-        "{} transitions",
-        tables.transitions
-    );
+    assert!(tables.transitions <= 1, "{} transitions", tables.transitions);
 }
 
 /// The body, with a canary planted in it if it is an object: in a field that no provider stores,
@@ -209,13 +201,8 @@ fn body(attempt: &Attempt<'_>, canary: &Canary) -> Vec<u8> {
 }
 
 /// What a path may have as it is. The target `event` sends other paths.
-const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'%')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'/')
-    .remove(b'_')
-    .remove(b'~');
+const NOT_IN_PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'%').remove(b'-').remove(b'.').remove(b'/').remove(b'_').remove(b'~');
 
 fn request<P: Contract>(
     attempt: &Attempt<'_>,
@@ -230,11 +217,7 @@ fn request<P: Contract>(
             Credential::None => {}
             Credential::Broken(which) if usize::from(which) % strict == place => {
                 // One character less, which no scheme takes for the same.
-                append(
-                    headers,
-                    name,
-                    value.get(..value.len() - 1).unwrap_or_default(),
-                );
+                append(headers, name, value.get(..value.len() - 1).unwrap_or_default());
             }
             Credential::Right
             | Credential::Inactive
@@ -248,9 +231,7 @@ fn request<P: Contract>(
     }
     for (name, value) in &attempt.headers {
         // `*0` is the first header that presents the credential.
-        let which = name
-            .strip_prefix('*')
-            .and_then(|place| place.parse::<usize>().ok());
+        let which = name.strip_prefix('*').and_then(|place| place.parse::<usize>().ok());
         let name = which.map_or(*name, |which| presented[which % presented.len()].0);
         append(headers, name, value);
     }
@@ -279,10 +260,9 @@ fn request<P: Contract>(
 
 /// Appends the line, if a header can have such a name and value.
 fn append(headers: &mut HeaderMap, name: &str, value: &str) {
-    if let (Ok(name), Ok(value)) = (
-        HeaderName::from_bytes(name.as_bytes()),
-        HeaderValue::from_bytes(value.as_bytes()),
-    ) {
+    if let (Ok(name), Ok(value)) =
+        (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+    {
         headers.append(name, value);
     }
 }
@@ -355,9 +335,7 @@ fn depth(value: &Value) -> usize {
 
 fn members(map: &Map<String, Value>) -> BTreeMap<String, Json> {
     let members = map.iter();
-    members
-        .map(|(name, value)| (name.clone(), stored_as(value)))
-        .collect()
+    members.map(|(name, value)| (name.clone(), stored_as(value))).collect()
 }
 
 fn stored_as(value: &Value) -> Json {

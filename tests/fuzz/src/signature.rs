@@ -46,9 +46,7 @@ pub fn run(sent: &Sent<'_>) {
     let canary = Canary::fresh();
     let time = NOW + i64::from(sent.age);
     let Presented { key_id, record, .. } = One2Pays::credential(&canary, time, sent.body);
-    let timestamp = sent
-        .timestamp
-        .map_or_else(|| time.to_string(), str::to_owned);
+    let timestamp = sent.timestamp.map_or_else(|| time.to_string(), str::to_owned);
     let right = signature(&canary.secret, time, sent.body);
     let line = sent.edits.iter().fold(right.clone(), edited);
 
@@ -73,12 +71,11 @@ pub fn run(sent: &Sent<'_>) {
     // A comma repeats a header, whitespace around a value is not part of it, and digits may be in
     // either case.
     let all = |text: &str, is: &dyn Fn(&str) -> bool| text.split(',').all(|one| is(one.trim()));
-    let same_signature = all(&line, &|one| {
-        one.strip_prefix("sha256=")
-            .is_some_and(|digits| digits.to_ascii_lowercase() == right["sha256=".len()..])
-    }) && all(&line, &|one| {
-        Some(one) == line.split(',').next().map(str::trim)
-    });
+    let same_signature =
+        all(&line, &|one| {
+            one.strip_prefix("sha256=")
+                .is_some_and(|digits| digits.to_ascii_lowercase() == right["sha256=".len()..])
+        }) && all(&line, &|one| Some(one) == line.split(',').next().map(str::trim));
     let same_timestamp = all(&timestamp, &|one| one == time.to_string());
     let fresh = sent.age.unsigned_abs() <= 300_000;
     let small = sent.body.len() <= MAX_BODY;
@@ -94,10 +91,7 @@ pub fn run(sent: &Sent<'_>) {
 fn edited(line: String, edit: &Edit<'_>) -> String {
     let place = |at: u8| {
         let at = usize::from(at).min(line.len());
-        (0..=at)
-            .rev()
-            .find(|at| line.is_char_boundary(*at))
-            .unwrap_or(0)
+        (0..=at).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0)
     };
     match *edit {
         Edit::Upper => line.to_uppercase(),

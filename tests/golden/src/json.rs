@@ -43,9 +43,7 @@ impl Json {
             Self::Array(list) => list.iter().map(Self::value).collect(),
             Self::Object(members) => {
                 let members = members.iter();
-                members
-                    .map(|(name, it)| (name.clone(), it.value()))
-                    .collect()
+                members.map(|(name, it)| (name.clone(), it.value())).collect()
             }
         }
     }
@@ -56,19 +54,12 @@ impl Json {
         let Self::Object(members) = self else {
             return None;
         };
-        members
-            .iter()
-            .find(|(given, _)| given == name)
-            .map(|(_, value)| value)
+        members.iter().find(|(given, _)| given == name).map(|(_, value)| value)
     }
 
     /// The text of a string.
     pub(crate) fn text(&self) -> Option<&str> {
-        if let Self::String(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::String(text) = self { Some(text) } else { None }
     }
 
     /// Takes the member of that name out of an object.
@@ -99,8 +90,7 @@ impl Json {
     /// Lays `upper` over what is left of it `without` those members.
     pub(crate) fn lay(&mut self, upper: Self, without: &[String]) -> Result<()> {
         for name in without {
-            self.take(name)
-                .with_context(|| format!("no {name} to leave out"))?;
+            self.take(name).with_context(|| format!("no {name} to leave out"))?;
         }
         self.overlay(upper);
         Ok(())
@@ -257,11 +247,7 @@ impl<'de> Deserializer<'de> for Json {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        if self == Self::Null {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self == Self::Null { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     forward_to_deserialize_any! {

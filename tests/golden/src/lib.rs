@@ -120,10 +120,7 @@ pub fn folder() -> PathBuf {
 /// The folder cannot be listed.
 pub fn providers() -> Result<Vec<String>> {
     let names = entries(&folder())?.into_iter();
-    Ok(names
-        .filter(|(_, path)| path.is_dir())
-        .map(|(name, _)| name)
-        .collect())
+    Ok(names.filter(|(_, path)| path.is_dir()).map(|(name, _)| name).collect())
 }
 
 /// A provider's cases, by name.
@@ -170,9 +167,7 @@ fn no_stray_events(folder: &Path, is_case: impl Fn(&str) -> bool) -> Result<()> 
 /// There is none, or as [`cases_in`].
 pub fn case(provider: &str, name: &str) -> Result<Case> {
     let mut cases = cases(provider)?.into_iter();
-    cases
-        .find(|case| case.name == name)
-        .with_context(|| format!("{provider} has no case {name}"))
+    cases.find(|case| case.name == name).with_context(|| format!("{provider} has no case {name}"))
 }
 
 /// The response to an event that is not an HTTP request.
@@ -231,9 +226,7 @@ pub fn delivered_in(folder: &Path) -> Result<Vec<(Case, BTreeMap<String, String>
         let file = sources.join(format!("{}.json", case.name));
         let events = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let events: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&events)?;
-        let events = events
-            .into_iter()
-            .map(|(source, event)| (source, event.get().to_owned()));
+        let events = events.into_iter().map(|(source, event)| (source, event.get().to_owned()));
         Ok((case, events.collect()))
     });
     delivered.collect()

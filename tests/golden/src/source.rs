@@ -25,11 +25,8 @@ pub const SOURCES: [&str; 7] = [
 ];
 
 /// What RFC 3986 leaves as it is.
-pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+pub(crate) const RESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Headers that intermediaries or HTTP clients add.
 const ADDED: [&str; 6] = [
@@ -87,9 +84,7 @@ fn titled(name: &str) -> String {
 /// The name of a route's parameter: `payment_id` of `/payments/{payment_id}/cancel`.
 #[must_use]
 pub fn parameter(route: &str) -> &str {
-    let named = route
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'));
+    let named = route.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
     named.map_or("", |(name, _)| name)
 }
 
@@ -102,9 +97,7 @@ pub fn request(event: &str) -> Result<Request> {
     let text = |path: &str| event.pointer(path).and_then(Value::as_str);
     let path = text("/rawPath").context("no rawPath")?;
     let stage = text("/requestContext/stage").context("no stage")?;
-    let behind = path
-        .strip_prefix(&format!("/{stage}"))
-        .filter(|rest| rest.starts_with('/'));
+    let behind = path.strip_prefix(&format!("/{stage}")).filter(|rest| rest.starts_with('/'));
     let path = behind.unwrap_or(path);
     // An HTTP API decodes the path, and a Function URL does not.
     let path = match text("/requestContext/domainName") {
@@ -120,9 +113,7 @@ pub fn request(event: &str) -> Result<Request> {
         body => body.map(|body| body.as_bytes().to_vec()),
     };
     Ok(Request {
-        method: text("/requestContext/http/method")
-            .context("no method")?
-            .to_owned(),
+        method: text("/requestContext/http/method").context("no method")?.to_owned(),
         path,
         headers,
         body,
@@ -164,10 +155,7 @@ pub fn http_api(request: &Request, route: &str) -> Value {
 /// # Panics
 /// There is no such source.
 #[must_use]
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a variant's members are places in these lists"
-)]
+#[expect(clippy::indexing_slicing, reason = "a variant's members are places in these lists")]
 pub fn event(request: &Request, route: &str, source: &str, variant: Variant) -> Value {
     let parameter = parameter(route);
     let place = format!("{{{parameter}}}");
@@ -205,16 +193,8 @@ pub fn event(request: &Request, route: &str, source: &str, variant: Variant) -> 
         _ => "pay.example.com",
     };
     let mut headers = request.headers.clone();
-    let added = [
-        "host",
-        "x-forwarded-for",
-        "x-forwarded-port",
-        "x-forwarded-proto",
-    ];
-    for (name, value) in added
-        .into_iter()
-        .zip([domain, "203.0.113.7", "443", "https"])
-    {
+    let added = ["host", "x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"];
+    for (name, value) in added.into_iter().zip([domain, "203.0.113.7", "443", "https"]) {
         headers.insert(name.to_owned(), value.to_owned());
     }
     let trace = "Root=1-65a0ad08-8603f1b402cc0ca93774da00";
@@ -226,19 +206,11 @@ pub fn event(request: &Request, route: &str, source: &str, variant: Variant) -> 
         .iter()
         .map(|(name, value)| (NAMES[variant.names](name), LINES[variant.lines](value)))
         .collect();
-    let joined: BTreeMap<_, _> = lines
-        .iter()
-        .map(|(name, lines)| (name, lines.join(",")))
-        .collect();
-    let last: BTreeMap<_, _> = lines
-        .iter()
-        .map(|(name, lines)| (name, lines.last()))
-        .collect();
+    let joined: BTreeMap<_, _> =
+        lines.iter().map(|(name, lines)| (name, lines.join(","))).collect();
+    let last: BTreeMap<_, _> = lines.iter().map(|(name, lines)| (name, lines.last())).collect();
 
-    let text = request
-        .body
-        .as_ref()
-        .map(|body| String::from_utf8(body.clone()));
+    let text = request.body.as_ref().map(|body| String::from_utf8(body.clone()));
     let (body, base64) = match (&request.body, text) {
         (None, _) | (_, None) => (None, variant.base64),
         (Some(_), Some(Ok(text))) if !variant.base64 => (Some(text), false),
@@ -299,11 +271,9 @@ pub fn event(request: &Request, route: &str, source: &str, variant: Variant) -> 
         }
         "rest_api" => with_parameters(payload_1(&encoded), parameters(encoded_id, &encoded)),
         "load_balancer" => balancer("queryStringParameters", "headers", json!(joined)),
-        "load_balancer_multi_value" => balancer(
-            "multiValueQueryStringParameters",
-            "multiValueHeaders",
-            json!(lines),
-        ),
+        "load_balancer_multi_value" => {
+            balancer("multiValueQueryStringParameters", "multiValueHeaders", json!(lines))
+        }
         "function_url" => payload_2(&encoded, "$default"),
         "vpc_lattice" => json!({
             "version": "2.0", "path": encoded, "method": method, "headers": lines,

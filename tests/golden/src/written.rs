@@ -137,11 +137,7 @@ impl Provider {
             };
             for (each, with) in words {
                 let mut case = Json::Array(vec![Json::String(name.clone()), case.clone()]);
-                case.map(&|text| {
-                    repeated(text)
-                        .replace("{each}", &each)
-                        .replace("{with}", &with)
-                });
+                case.map(&|text| repeated(text).replace("{each}", &each).replace("{with}", &with));
                 let (name, case): (String, Json) = case.read()?;
                 let event = events.map(|events| events.join(format!("{name}.json")));
                 let event = event.filter(|event| event.is_file());
@@ -157,21 +153,17 @@ impl Provider {
     /// words.
     fn words(&self, each: Json) -> Result<Vec<(String, String)>> {
         if let Json::Object(pairs) = each {
-            let pairs = pairs
-                .into_iter()
-                .map(|(each, with)| Ok((each, with.read()?)));
+            let pairs = pairs.into_iter().map(|(each, with)| Ok((each, with.read()?)));
             return pairs.collect();
         }
         let words: Vec<String> = match each.text() {
             Some(word) => vec![word.to_owned()],
             None => each.read()?,
         };
-        let words = words
-            .into_iter()
-            .flat_map(|word| match self.statuses.get(&word) {
-                Some(statuses) => statuses.clone(),
-                None => vec![word],
-            });
+        let words = words.into_iter().flat_map(|word| match self.statuses.get(&word) {
+            Some(statuses) => statuses.clone(),
+            None => vec![word],
+        });
         Ok(words.map(|word| (word, String::new())).collect())
     }
 
@@ -183,28 +175,19 @@ impl Provider {
         let of_id = |text: &str| text.replace("{id}", &id);
         case.map(&of_id);
         let written: Written = case.read()?;
-        ensure!(
-            !written.source.trim().is_empty(),
-            "an expectation needs a source"
-        );
+        ensure!(!written.source.trim().is_empty(), "an expectation needs a source");
         let request = match (&event, written.request) {
             (Some(event), None) => source::request(event)?,
             (Some(event), Some(request)) => {
                 let request = self.request(&id, request)?;
-                ensure!(
-                    request == source::request(event)?,
-                    "its event holds another request"
-                );
+                ensure!(request == source::request(event)?, "its event holds another request");
                 request
             }
             (None, request) => self.request(&id, request.unwrap_or_default())?,
         };
         let named = |items: &BTreeMap<String, Json>, item| item_of(items, item, &of_id);
         let mut payments = Vec::new();
-        let payment = written
-            .given
-            .payment
-            .unwrap_or(Some(Json::Object(Vec::new())));
+        let payment = written.given.payment.unwrap_or(Some(Json::Object(Vec::new())));
         if let Some(mut payment) = payment {
             let like = payment.get("like").is_some();
             if let (Json::Object(members), false) = (&mut payment, like) {
@@ -215,13 +198,9 @@ impl Provider {
         for other in written.given.others {
             payments.push(named(&self.payments, other)?);
         }
-        let credentials = written
-            .given
-            .credentials
-            .unwrap_or_else(|| vec![Json::String("default".to_owned())]);
-        let credentials = credentials
-            .into_iter()
-            .map(|item| named(&self.credentials, item));
+        let credentials =
+            written.given.credentials.unwrap_or_else(|| vec![Json::String("default".to_owned())]);
+        let credentials = credentials.into_iter().map(|item| named(&self.credentials, item));
         let credentials = credentials.collect::<Result<Vec<_>>>()?;
         let sign = match written.sign {
             None => self.sign.clone(),
@@ -265,12 +244,8 @@ impl Provider {
         let place = format!("{{{}}}", source::parameter(&self.route));
         let id = utf8_percent_encode(id, source::RESERVED).to_string();
         Ok(Request {
-            method: written
-                .method
-                .unwrap_or_else(|| self.request.method.clone()),
-            path: written
-                .path
-                .unwrap_or_else(|| self.route.replace(&place, &id)),
+            method: written.method.unwrap_or_else(|| self.request.method.clone()),
+            path: written.path.unwrap_or_else(|| self.route.replace(&place, &id)),
             headers,
             body,
         })
@@ -293,10 +268,7 @@ impl Provider {
         if let Some(error) = &written.error {
             body.fill(error);
         }
-        body.lay(
-            written.body.unwrap_or(Json::Object(Vec::new())),
-            &written.without,
-        )?;
+        body.lay(written.body.unwrap_or(Json::Object(Vec::new())), &written.without)?;
         ensure!(matches!(body, Json::Object(_)), "a response has a body");
         let mut headers = self.then.headers.clone();
         for (name, value) in written.headers {
@@ -310,10 +282,7 @@ impl Provider {
             let mut item = payment.context("which payment is canceled?")?.clone();
             item.take("cancellation");
             let mut change = self.then.canceled.clone();
-            change.overlay(Json::Object(vec![(
-                "cancellation".to_owned(),
-                cancellation,
-            )]));
+            change.overlay(Json::Object(vec![("cancellation".to_owned(), cancellation)]));
             item.overlay(change);
             payments.push(item.value());
         }
@@ -347,9 +316,7 @@ fn item_of(
         return Ok(item);
     };
     let like: String = like.read()?;
-    let found = items
-        .get(&like)
-        .with_context(|| format!("no item {like} in the defaults"))?;
+    let found = items.get(&like).with_context(|| format!("no item {like} in the defaults"))?;
     let mut like = item_of(items, found.clone(), of_id)?;
     let without = item.take("without").map_or(Ok(Vec::new()), Json::read)?;
     like.lay(item, &without)?;

@@ -8,14 +8,9 @@ use serde_json::Value;
 
 #[test]
 fn a_request_is_rendered_as_the_literal_events_show_it() {
-    let base64 = Variant {
-        base64: true,
-        ..Variant::default()
-    };
-    let variants = [
-        ("cancels_an_ordinary_request", Variant::default()),
-        ("reads_a_base64_body", base64),
-    ];
+    let base64 = Variant { base64: true, ..Variant::default() };
+    let variants =
+        [("cancels_an_ordinary_request", Variant::default()), ("reads_a_base64_body", base64)];
     let mut compared = 0;
     for provider in golden::providers().unwrap() {
         let route = golden::route(&provider).unwrap();
@@ -46,12 +41,7 @@ fn a_request_is_rendered_as_the_literal_events_show_it() {
                 let members = |event: &Value| -> BTreeSet<String> {
                     event.as_object().unwrap().keys().cloned().collect()
                 };
-                assert_eq!(
-                    members(&rendered),
-                    members(&literal),
-                    "{}, {source}",
-                    case.name
-                );
+                assert_eq!(members(&rendered), members(&literal), "{}, {source}", case.name);
                 compared += 1;
             }
         }

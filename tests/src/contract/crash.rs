@@ -15,39 +15,11 @@ use crate::{
 
 /// Where the process is when it is killed, and whether the store has made the transition by then.
 const STAGES: [(&str, Fault, bool); 5] = [
-    (
-        "before the write",
-        Fault::Request {
-            after: 0,
-            how: Cut::Hang,
-        },
-        false,
-    ),
-    (
-        "within the write",
-        Fault::Request {
-            after: 600,
-            how: Cut::Hang,
-        },
-        false,
-    ),
+    ("before the write", Fault::Request { after: 0, how: Cut::Hang }, false),
+    ("within the write", Fault::Request { after: 600, how: Cut::Hang }, false),
     ("with the write on its way", Fault::Late(Cut::Hang), false),
-    (
-        "after the write",
-        Fault::Response {
-            after: 0,
-            how: Cut::Hang,
-        },
-        true,
-    ),
-    (
-        "within the store's response",
-        Fault::Response {
-            after: 300,
-            how: Cut::Hang,
-        },
-        true,
-    ),
+    ("after the write", Fault::Response { after: 0, how: Cut::Hang }, true),
+    ("within the store's response", Fault::Response { after: 300, how: Cut::Hang }, true),
 ];
 
 /// Killed at each stage, and after its response but before the client has it; with a key and
@@ -60,11 +32,9 @@ pub(super) async fn killed<P: Provider>(cases: &[Case], binary: &str) -> Result<
                 .await
                 .with_context(|| format!("killed {stage}, keyed: {keyed}"))?;
         }
-        at_stage::<P>(cases, binary, keyed, None)
-            .await
-            .with_context(|| {
-                format!("killed before the response reached the client, keyed: {keyed}")
-            })?;
+        at_stage::<P>(cases, binary, keyed, None).await.with_context(|| {
+            format!("killed before the response reached the client, keyed: {keyed}")
+        })?;
     }
     Ok(())
 }
@@ -86,9 +56,7 @@ async fn at_stage<P: Provider>(
     let proxy = FaultProxy::listening(&tables).await?;
     let first = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
     // Warm the credential with a payment that is not there yet.
-    first
-        .invoke(&Call::begin().request_id, &case.event())
-        .await?;
+    first.invoke(&Call::begin().request_id, &case.event()).await?;
     for payment in &case.given.payments {
         tables.put("payments", payment)?;
     }
@@ -116,38 +84,21 @@ async fn at_stage<P: Provider>(
     proxy.deliver_late().await;
 
     let second = Transport::<P>::binary(binary, &proxy.url(), WARM).await?;
-    let retried = second
-        .invoke(&Call::begin().request_id, &case.event())
-        .await?;
-    let once_more = second
-        .invoke(&Call::begin().request_id, &case.event())
-        .await?;
-    ensure!(
-        proxy.transitions() == 1,
-        "{} transitions",
-        proxy.transitions()
-    );
+    let retried = second.invoke(&Call::begin().request_id, &case.event()).await?;
+    let once_more = second.invoke(&Call::begin().request_id, &case.event()).await?;
+    ensure!(proxy.transitions() == 1, "{} transitions", proxy.transitions());
     let item = tables.scan("payments")?;
     ensure!(
-        item.iter()
-            .any(|item| item["status"] == P::STATUSES.canceled),
+        item.iter().any(|item| item["status"] == P::STATUSES.canceled),
         "not canceled: {item:?}"
     );
     if keyed {
         ensure!(retried.status == 200, "the retry was refused: {retried:?}");
-        ensure!(
-            once_more.body == retried.body,
-            "{} after {}",
-            once_more.body,
-            retried.body
-        );
+        ensure!(once_more.body == retried.body, "{} after {}", once_more.body, retried.body);
         let lost = lost.map_or_else(|| retried.body.clone(), |lost| lost.body);
         ensure!(retried.body == lost, "{} after {lost}", retried.body);
     } else {
-        ensure!(
-            retried.status < 500 && once_more.status < 500,
-            "{retried:?}, {once_more:?}"
-        );
+        ensure!(retried.status < 500 && once_more.status < 500, "{retried:?}, {once_more:?}");
     }
     Ok(())
 }

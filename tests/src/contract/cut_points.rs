@@ -76,13 +76,7 @@ pub(super) async fn no_response_is_untrue<P: Provider>(cases: &[Case]) -> Result
         counted.wrong.len(),
         counted.wrong[0]
     );
-    for outcome in [
-        "canceled",
-        "not_cancelable",
-        "not_found",
-        "key_reused",
-        "undecided",
-    ] {
+    for outcome in ["canceled", "not_cancelable", "not_found", "key_reused", "undecided"] {
         ensure!(
             counted.outcomes.contains_key(outcome),
             "{outcome} never came of it: {:?}",
@@ -108,23 +102,11 @@ pub(super) fn faults() -> Vec<Fault> {
     use Instead::{
         BadGateway, Conflict, Denied, Garbage, InternalServerError, ServiceUnavailable, Throttled,
     };
-    for response in [
-        InternalServerError,
-        BadGateway,
-        ServiceUnavailable,
-        Throttled,
-        Garbage,
-    ] {
-        faults.extend([true, false].map(|committed| Fault::Instead {
-            response,
-            committed,
-        }));
+    for response in [InternalServerError, BadGateway, ServiceUnavailable, Throttled, Garbage] {
+        faults.extend([true, false].map(|committed| Fault::Instead { response, committed }));
     }
     // Who says this has written nothing.
-    faults.extend([Conflict, Denied].map(|response| Fault::Instead {
-        response,
-        committed: false,
-    }));
+    faults.extend([Conflict, Denied].map(|response| Fault::Instead { response, committed: false }));
     faults
 }
 
@@ -136,12 +118,7 @@ fn cells(states: &[State], canceled: &'static str, number: usize) -> Vec<Cell> {
     for state in states {
         for keyed in [true, false] {
             for fault in &faults {
-                cells.push(Cell {
-                    faults: vec![*fault],
-                    state: state.clone(),
-                    keyed,
-                    canceled,
-                });
+                cells.push(Cell { faults: vec![*fault], state: state.clone(), keyed, canceled });
             }
         }
     }
@@ -174,10 +151,7 @@ const SAMPLE: usize = 400;
 
 /// How many cells a provider's matrix has: `CUT_POINT_CELLS`, or a sample.
 fn number() -> usize {
-    env::var("CUT_POINT_CELLS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(SAMPLE)
+    env::var("CUT_POINT_CELLS").ok().and_then(|text| text.parse().ok()).unwrap_or(SAMPLE)
 }
 
 /// Tries `number` cells of the provider `P`.
@@ -186,10 +160,7 @@ async fn matrix<P: Provider>(cases: &[Case], number: usize) -> Result<Counted> {
     let bar = progress(P::NAME, number as u64, SAMPLE as u64);
     let bench = Bench::set()?;
     let mut counted = Counted::default();
-    for (n, cell) in cells(&states::<P>(cases), P::STATUSES.canceled, number)
-        .iter()
-        .enumerate()
-    {
+    for (n, cell) in cells(&states::<P>(cases), P::STATUSES.canceled, number).iter().enumerate() {
         let played = bench.play::<P>(case, cell).await;
         match played.with_context(|| format!("cell {n}, {cell:?}"))? {
             Ok(outcome) => *counted.outcomes.entry(outcome).or_default() += 1,
@@ -239,10 +210,7 @@ struct Observed {
 impl Bench {
     fn set() -> Result<Self> {
         let tables = Tables::new()?;
-        Ok(Self {
-            proxy: FaultProxy::in_memory(&tables),
-            tables,
-        })
+        Ok(Self { proxy: FaultProxy::in_memory(&tables), tables })
     }
 
     /// Plays a cell: the first outcome, or the reason why it is untrue.
@@ -251,16 +219,8 @@ impl Bench {
         if cell.keyed {
             case.event["headers"]["idempotency-key"] = json!("key-1");
         }
-        let given = case
-            .given
-            .payments
-            .first()
-            .context("the case has no payment")?
-            .clone();
-        let pk = given["pk"]
-            .as_str()
-            .context("the payment has no pk")?
-            .to_owned();
+        let given = case.given.payments.first().context("the case has no payment")?.clone();
+        let pk = given["pk"].as_str().context("the payment has no pk")?.to_owned();
         for credential in &case.given.credentials {
             self.tables.put("credentials", credential)?;
         }
@@ -274,11 +234,7 @@ impl Bench {
         // One text for all: a signed request is its own key, and another signature another request.
         let event = case.event();
         let undisturbed = self.send(&service, &call, &event, &pk).await?;
-        ensure!(
-            undisturbed.outcome == "canceled",
-            "undisturbed: {}",
-            undisturbed.outcome
-        );
+        ensure!(undisturbed.outcome == "canceled", "undisturbed: {}", undisturbed.outcome);
         let canceled = undisturbed.item.context("the payment is gone")?;
         let ours = canceled["cancellation"].clone();
 
@@ -291,10 +247,8 @@ impl Bench {
         let settled = self.tables.get("payments", &pk)?;
         let again = self.send(&service, &Call::begin(), &event, &pk).await?;
         let transitions = self.proxy.transitions();
-        Ok(
-            verify(cell, &ours, &first, settled.as_ref(), &again, transitions)
-                .map(|()| first.outcome),
-        )
+        Ok(verify(cell, &ours, &first, settled.as_ref(), &again, transitions)
+            .map(|()| first.outcome))
     }
 
     fn put(&self, pk: &str, item: Option<&Value>) -> Result<()> {
@@ -313,11 +267,7 @@ impl Bench {
     ) -> Result<Observed> {
         let response = service.invoke(&call.request_id, event).await?;
         let outcome = response.headers.get(OUTCOME).context("no outcome")?.clone();
-        Ok(Observed {
-            response,
-            outcome,
-            item: self.tables.get("payments", pk)?,
-        })
+        Ok(Observed { response, outcome, item: self.tables.get("payments", pk)? })
     }
 }
 
@@ -368,18 +318,11 @@ fn verify(
         made["token"] == ours["token"] && made["fingerprint"] == ours["fingerprint"]
     }) && canceled;
     let require = |truth: bool, untruth: &str| {
-        if truth {
-            Ok(())
-        } else {
-            Err(format!("{untruth}: {}", first.response.body))
-        }
+        if truth { Ok(()) } else { Err(format!("{untruth}: {}", first.response.body)) }
     };
     require(transitions <= 1, "a second transition")?;
     let has = |response, committed| {
-        let instead = Fault::Instead {
-            response,
-            committed,
-        };
+        let instead = Fault::Instead { response, committed };
         cell.faults.contains(&instead)
     };
     // A throttled request wrote nothing, as DynamoDB documents. A store that throttles after it has
@@ -388,10 +331,9 @@ fn verify(
     let wrote = ours_on_it && cell.state != State::Ours && !lied;
     match first.outcome.as_str() {
         "canceled" => require(ours_on_it, "success where nothing was canceled")?,
-        "not_cancelable" => require(
-            settled.is_some() && !ours_on_it,
-            "a conflict where our own write did it",
-        )?,
+        "not_cancelable" => {
+            require(settled.is_some() && !ours_on_it, "a conflict where our own write did it")?
+        }
         "key_reused" => require(
             [State::OursOtherwise, State::Reopened].contains(&cell.state),
             "a key reused that was not",
@@ -414,10 +356,7 @@ fn verify(
         // An operator has to act, and certainly nothing was written.
         "internal" => {
             require(!wrote, "an internal error, and it is canceled")?;
-            require(
-                has(Instead::Denied, false),
-                "an internal error, and nothing is wrong",
-            )?;
+            require(has(Instead::Denied, false), "an internal error, and nothing is wrong")?;
         }
         _ => require(false, "a response without a cause")?,
     }
@@ -429,15 +368,10 @@ fn verify(
     }
     // Whether the token outlives the invocation: a client's key does, the Lambda request id does
     // not.
-    let kept = again
-        .item
-        .as_ref()
-        .is_some_and(|item| item["cancellation"]["token"] == ours["token"]);
+    let kept =
+        again.item.as_ref().is_some_and(|item| item["cancellation"]["token"] == ours["token"]);
     if ours_on_it && (cell.keyed || again.outcome == "canceled") && kept {
-        require(
-            again.outcome == "canceled",
-            "our own cancel was not recognized by its key",
-        )?;
+        require(again.outcome == "canceled", "our own cancel was not recognized by its key")?;
         if first.outcome == "canceled" && first.response.body != again.response.body {
             return Err(format!(
                 "a replay with another body: {} after {}",
@@ -460,20 +394,11 @@ fn is_definite(fault: &Fault) -> bool {
         Fault::None
             | Fault::Twice
             | Fault::Slow(_)
-            | Fault::Instead {
-                response: Conflict | Denied | Throttled,
-                ..
-            }
+            | Fault::Instead { response: Conflict | Denied | Throttled, .. }
     )
 }
 
 /// What reads as a response is not retried.
 fn is_garbage(fault: &Fault) -> bool {
-    matches!(
-        fault,
-        Fault::Instead {
-            response: Instead::Garbage,
-            ..
-        }
-    )
+    matches!(fault, Fault::Instead { response: Instead::Garbage, .. })
 }

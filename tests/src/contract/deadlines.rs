@@ -32,9 +32,7 @@ const ROOM: Duration = Duration::from_millis(250);
 /// it was prompt, it is not. `DEADLINES` sets the number of requests.
 #[expect(clippy::print_stdout, reason = "the counts are what it is for")]
 pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
-    let number = env::var("DEADLINES")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let number = env::var("DEADLINES").ok().and_then(|text| text.parse().ok());
     let number = number.unwrap_or(SAMPLE);
     let bar = progress(P::NAME, number as u64, SAMPLE as u64);
     let case = canceling(cases)?;
@@ -64,10 +62,7 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
         let silent = n.is_multiple_of(2);
         let delay = Duration::from_millis(n as u64 * 37 % 2000);
         proxy.always(match silent {
-            true => Fault::Request {
-                after: usize::MAX,
-                how: Cut::Hang,
-            },
+            true => Fault::Request { after: usize::MAX, how: Cut::Hang },
             false => Fault::Slow(delay),
         });
         let allowed = Duration::from_millis(333 + n as u64 * 61 % 1667);
@@ -107,9 +102,6 @@ pub(super) async fn deadlines<P: Provider>(cases: &[Case]) -> Result<()> {
         "{}: {number} requests to a silent or slow store, {undecided} undecided, {decided} decided",
         P::NAME
     );
-    ensure!(
-        *undecided > 0 && *decided > 0,
-        "only one kind of response was tried"
-    );
+    ensure!(*undecided > 0 && *decided > 0, "only one kind of response was tried");
     Ok(())
 }

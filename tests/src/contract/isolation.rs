@@ -25,15 +25,9 @@ const ATTEMPTS: usize = 1_000;
 const MERCHANTS: [&str; 6] = ["m_1", "m_2", "m_11", "M_1", "m_1 ", "m_demo"];
 /// Tries `ISOLATION_ATTEMPTS` attempts, from a seed that is printed where one succeeds.
 pub(super) async fn isolation<P: Provider>(cases: &[Case]) -> Result<()> {
-    let number = env::var("ISOLATION_ATTEMPTS")
-        .ok()
-        .map(|text| text.parse())
-        .transpose()?;
+    let number = env::var("ISOLATION_ATTEMPTS").ok().map(|text| text.parse()).transpose()?;
     let number = number.unwrap_or(ATTEMPTS);
-    let seed = env::var("ISOLATION_SEED")
-        .ok()
-        .map(|text| text.parse())
-        .transpose()?;
+    let seed = env::var("ISOLATION_SEED").ok().map(|text| text.parse()).transpose()?;
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let case = shortest(cases)?;
     let (mut kinds, providers) = (BTreeSet::new(), providers()?);
@@ -41,19 +35,15 @@ pub(super) async fn isolation<P: Provider>(cases: &[Case]) -> Result<()> {
     for n in 0..number {
         bar.inc(1);
         let attempt = seed.wrapping_add(n as u64);
-        let kind = one::<P>(case, &providers, Rng::with_seed(attempt))
-            .await
-            .with_context(|| {
+        let kind =
+            one::<P>(case, &providers, Rng::with_seed(attempt)).await.with_context(|| {
                 format!(
                     "attempt {attempt}: play it with ISOLATION_ATTEMPTS=1 ISOLATION_SEED={attempt}"
                 )
             })?;
         kinds.insert(kind);
     }
-    ensure!(
-        number < 100 || kinds.len() == 3,
-        "only {kinds:?} were tried"
-    );
+    ensure!(number < 100 || kinds.len() == 3, "only {kinds:?} were tried");
     Ok(())
 }
 
@@ -75,11 +65,7 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
         _ => Kind::MisplacedCredential,
     };
     let me = MERCHANTS[random.usize(..MERCHANTS.len())];
-    let own = case
-        .given
-        .payments
-        .first()
-        .context("a case has a payment")?;
+    let own = case.given.payments.first().context("a case has a payment")?;
     let known = own["pk"].as_str().and_then(|pk| pk.splitn(3, '#').nth(2));
     let known = known.context("a payment has an id")?;
     let id = payment_id(known, &mut random);
@@ -103,11 +89,7 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
             }
         }
     }
-    let right = case
-        .given
-        .credentials
-        .first()
-        .context("a case has a credential")?;
+    let right = case.given.credentials.first().context("a case has a credential")?;
     let key_id = right["pk"].as_str().and_then(|pk| pk.split_once('#'));
     let (_, key_id) = key_id.context("a credential has a key id")?;
     let mut record = credential(right)?;
@@ -119,10 +101,7 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
     for full in [true, false] {
         let tables = Recorder::default();
         if kind == Kind::MisplacedCredential {
-            for provider in providers
-                .iter()
-                .filter(|provider| full && *provider != P::NAME)
-            {
+            for provider in providers.iter().filter(|provider| full && *provider != P::NAME) {
                 tables.put_credential(&format!("{provider}#{key_id}"), record.clone());
             }
         } else {
@@ -133,11 +112,7 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
         }
         let service = service::<P>(&tables, Duration::from_secs(60), now);
         let response = respond(&service, request(&event)).await;
-        let response = (
-            response.status(),
-            response.headers().clone(),
-            response.into_body(),
-        );
+        let response = (response.status(), response.headers().clone(), response.into_body());
         for (pk, payment) in isolation.iter().filter(|_| full) {
             ensure!(
                 tables.payment(pk).as_ref() == Some(payment),
@@ -153,11 +128,7 @@ async fn one<P: Provider>(case: &Case, providers: &[String], mut random: Rng) ->
     );
     // A path that names no payment, or that climbs, is refused without a store request, here and
     // elsewhere.
-    ensure!(
-        !there.1.is_empty() || id.contains('/'),
-        "the store got no request: {:?}",
-        there.0
-    );
+    ensure!(!there.1.is_empty() || id.contains('/'), "the store got no request: {:?}", there.0);
     Ok(kind)
 }
 
@@ -175,9 +146,7 @@ fn payment_id(known: &str, random: &mut Rng) -> String {
         7 => format!("{known}%00"),
         8 => format!(" {known}"),
         9 => format!("{known}\u{301}"),
-        10 => (0..random.usize(1..40))
-            .map(|_| random.alphanumeric())
-            .collect(),
+        10 => (0..random.usize(1..40)).map(|_| random.alphanumeric()).collect(),
         _ => {
             let digits = random.u128(..);
             uuid::Uuid::from_u128(digits).hyphenated().to_string()
@@ -189,11 +158,7 @@ fn payment_id(known: &str, random: &mut Rng) -> String {
 fn addressed(case: &Case, known: &str, id: &str) -> Result<String> {
     let mut case = case.clone();
     case.event["rawPath"] = json!(replaced(&case.event["rawPath"], known, id)?);
-    for value in case.event["pathParameters"]
-        .as_object_mut()
-        .into_iter()
-        .flatten()
-    {
+    for value in case.event["pathParameters"].as_object_mut().into_iter().flatten() {
         *value.1 = json!(replaced(value.1, known, id)?);
     }
     if let Some(body) = case.event["body"].as_str() {
@@ -225,18 +190,13 @@ pub(super) async fn another_merchants<P: Provider>(cases: &[Case]) -> Result<()>
     for item in &mut theirs {
         let pk = item["pk"].as_str().context("an item has no pk")?;
         let mut parts = pk.splitn(3, '#');
-        let (provider, payment) = (
-            parts.next().unwrap_or_default(),
-            parts.nth(1).unwrap_or_default(),
-        );
+        let (provider, payment) =
+            (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default());
         item["pk"] = json!(format!("{provider}#m_somebody_else#{payment}"));
         stage.tables.put("payments", item)?;
     }
     let another = stage.provider.invoke(&call.request_id, &event).await?;
     ensure!(another == missing, "{another:?}\ninstead of\n{missing:?}");
-    ensure!(
-        stage.proxy.take() == asked_for_missing,
-        "the store got other requests"
-    );
+    ensure!(stage.proxy.take() == asked_for_missing, "the store got other requests");
     Ok(())
 }

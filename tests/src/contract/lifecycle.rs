@@ -23,20 +23,14 @@ pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Resu
     function.polled().await?;
     let seen = proxy.take();
     let operations = seen.iter().map(|one| (one.operation.as_str(), one.status));
-    ensure!(
-        operations.eq([("GetItem", 200)]),
-        "before the first poll: {seen:?}"
-    );
+    ensure!(operations.eq([("GetItem", 200)]), "before the first poll: {seen:?}");
     let lookup = serde_json::from_str::<Value>(&proxy.last_request())?;
     ensure!(
         lookup["Key"] == json!({"pk": {"S": format!("{provider}#")}}),
         "not a key of the provider's own: {lookup}"
     );
 
-    let environment = [
-        ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
-        ("PRIME_CONNECTION", "false"),
-    ];
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()), ("PRIME_CONNECTION", "false")];
     let unprimed = Function::start(binary, &environment).await?;
     unprimed.polled().await?;
     let seen = proxy.take();
@@ -54,9 +48,7 @@ pub(super) async fn primed(cases: &[Case], provider: &str, binary: &str) -> Resu
         let response: ProviderResponse = serde_json::from_str(&response)?;
         ensure!(response.status >= 500, "without a store: {response:?}");
         let log = alone.finish().await?;
-        let said = log
-            .matches("cannot connect to DynamoDB before the first request")
-            .count();
+        let said = log.matches("cannot connect to DynamoDB before the first request").count();
         ensure!(said == 1, "the log says {log}");
     }
     Ok(())
@@ -72,10 +64,8 @@ pub(super) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
         tables.give(&case.given)?;
         let proxy = FaultProxy::listening(&tables).await?;
         let (url, limit) = (proxy.url(), number.to_string());
-        let environment = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
-            ("AWS_LAMBDA_MAX_CONCURRENCY", &limit),
-        ];
+        let environment =
+            [("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()), ("AWS_LAMBDA_MAX_CONCURRENCY", &limit)];
         let function = Function::start(binary, &environment).await?;
         function.polling(number).await?;
         let event = case.event();
@@ -84,10 +74,7 @@ pub(super) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
             async move {
                 let call = Call::begin();
                 let response = function.invoke(&call.request_id, event, ALLOWED).await?;
-                anyhow::Ok((
-                    call.request_id,
-                    serde_json::from_str::<ProviderResponse>(&response)?,
-                ))
+                anyhow::Ok((call.request_id, serde_json::from_str::<ProviderResponse>(&response)?))
             }
         });
         let responses = try_join_all(requests).await?;
@@ -97,25 +84,16 @@ pub(super) async fn at_once(cases: &[Case], binary: &str) -> Result<()> {
             function.most_at_once()
         );
         for (request_id, response) in &responses {
-            let named = response
-                .headers
-                .get("x-request-id")
-                .context("a response names no request")?;
-            ensure!(
-                named == request_id,
-                "{request_id} got the response of {named}"
-            );
+            let named =
+                response.headers.get("x-request-id").context("a response names no request")?;
+            ensure!(named == request_id, "{request_id} got the response of {named}");
             ensure!(response.status < 500, "a server error: {response:?}");
         }
         let winners = responses.iter().filter(|(_, response)| {
             response.status == 200 && !response.headers.contains_key("idempotent-replayed")
         });
         let winners = winners.count();
-        ensure!(
-            winners == 1,
-            "{winners} of {} cancelled it",
-            responses.len()
-        );
+        ensure!(winners == 1, "{winners} of {} cancelled it", responses.len());
         let transitions = proxy.transitions();
         ensure!(transitions == 1, "{transitions} transitions");
     }

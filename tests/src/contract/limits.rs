@@ -29,12 +29,7 @@ struct Edge {
 /// Every limit, from both sides.
 pub(super) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
     let case = shortest(cases)?;
-    for Edge {
-        what,
-        event,
-        refused,
-    } in all::<P>(case)?
-    {
+    for Edge { what, event, refused } in all::<P>(case)? {
         let tables = Recorder::with(&case.given.credentials, &case.given.payments)?;
         let service = service::<P>(&tables, Duration::from_secs(60), Timestamp::now());
         let response = respond(&service, request(&event)).await;
@@ -46,10 +41,7 @@ pub(super) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
             ),
             Some(status) => {
                 ensure!(response.status() == status, "over {what}: {response:?}");
-                ensure!(
-                    requests.is_empty(),
-                    "over {what} the store got {requests:?}"
-                );
+                ensure!(requests.is_empty(), "over {what} the store got {requests:?}");
                 let body: Value = serde_json::from_str(response.body())?;
                 ensure!(body.is_object(), "over {what}: {response:?}");
             }
@@ -61,11 +53,7 @@ pub(super) async fn edges<P: Provider>(cases: &[Case]) -> Result<()> {
 fn all<P: Provider>(case: &Case) -> Result<Vec<Edge>> {
     let mut edges = Vec::new();
     let mut edge = |what, case: &Case, refused| {
-        edges.push(Edge {
-            what,
-            event: case.event(),
-            refused,
-        });
+        edges.push(Edge { what, event: case.event(), refused });
     };
     for (over, refused) in [(0, None), (1, Some(413))] {
         let body = padded(body(case), MAX_BODY + over)?;
@@ -75,16 +63,8 @@ fn all<P: Provider>(case: &Case) -> Result<Vec<Edge>> {
         edge("an encoded body's length", &encoded, refused);
     }
     for (over, refused) in [(0, None), (1, Some(400))] {
-        edge(
-            "the number of headers",
-            &with_lines(case, MAX_HEADER_LINES + over)?,
-            refused,
-        );
-        edge(
-            "the headers' length",
-            &with_bytes(case, MAX_HEADER_BYTES + over)?,
-            refused,
-        );
+        edge("the number of headers", &with_lines(case, MAX_HEADER_LINES + over)?, refused);
+        edge("the headers' length", &with_bytes(case, MAX_HEADER_BYTES + over)?, refused);
         let mut key = case.clone();
         key.event["headers"]["idempotency-key"] = json!("k".repeat(MAX_IDEMPOTENCY_KEY + over));
         edge("an idempotency key's length", &key, refused);
@@ -93,22 +73,10 @@ fn all<P: Provider>(case: &Case) -> Result<Vec<Edge>> {
             let depth = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
             let deep = with_field(case, &format!("\"x\":{}", depth(MAX_JSON_DEPTH - 1 + over)))?;
             edge("a body's depth", &deep, refused);
-            let twice = if within {
-                "\"x\":1,\"y\":1"
-            } else {
-                "\"x\":1,\"\\u0078\":1"
-            };
+            let twice = if within { "\"x\":1,\"y\":1" } else { "\"x\":1,\"\\u0078\":1" };
             edge("each field once", &with_field(case, twice)?, refused);
-            let inner = if within {
-                "{\"x\":1,\"y\":1}"
-            } else {
-                "{\"x\":1,\"x\":1}"
-            };
-            edge(
-                "each inner field once",
-                &with_field(case, &format!("\"o\":[{inner}]"))?,
-                refused,
-            );
+            let inner = if within { "{\"x\":1,\"y\":1}" } else { "{\"x\":1,\"x\":1}" };
+            edge("each inner field once", &with_field(case, &format!("\"o\":[{inner}]"))?, refused);
         }
     }
     Ok(edges)
@@ -136,10 +104,7 @@ fn padded(body: &str, length: usize) -> Result<String> {
 
 /// One more field in the body.
 fn with_field(case: &Case, field: &str) -> Result<Case> {
-    let open = body(case)
-        .trim_end()
-        .strip_suffix('}')
-        .context("an object")?;
+    let open = body(case).trim_end().strip_suffix('}').context("an object")?;
     let comma = if open.trim() == "{" { "" } else { "," };
     Ok(with_body(case, &format!("{open}{comma}{field}}}")))
 }
@@ -164,9 +129,7 @@ fn with_bytes(case: &Case, number: usize) -> Result<Case> {
     let mut case = case.clone();
     let sent: Value = serde_json::from_str(&case.event())?;
     let there = sent["headers"].as_object().context("headers")?;
-    let bytes = there
-        .iter()
-        .map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
+    let bytes = there.iter().map(|(name, value)| name.len() + value.as_str().map_or(0, str::len));
     let rest = number
         .checked_sub(bytes.sum::<usize>() + "x-long".len())
         .context("the case's headers are too long")?;

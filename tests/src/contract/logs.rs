@@ -101,11 +101,7 @@ pub(super) async fn of_golden_cases<P: Provider>(cases: &[Case], binary: &str) -
         is_of_the_request::<P>(&event, &exchange).with_context(|| line.to_owned())?;
         cold_starts += usize::from(event["cold_start"] == true);
     }
-    ensure!(
-        expected.is_empty(),
-        "{} requests have no event",
-        expected.len()
-    );
+    ensure!(expected.is_empty(), "{} requests have no event", expected.len());
     ensure!(cold_starts == 1, "{cold_starts} cold starts of one process");
     has_none_of(&log, &secrets)
 }
@@ -170,9 +166,7 @@ fn credentials(case: &Case) -> Vec<String> {
 /// As whole words: `wcp_expired` is a key in one case, and `pay_wcp_expired` a payment.
 fn has_none_of(log: &str, secrets: &[String]) -> Result<()> {
     let word = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
-    let words = log
-        .split(|character| !word(character))
-        .collect::<HashSet<_>>();
+    let words = log.split(|character| !word(character)).collect::<HashSet<_>>();
     for secret in secrets.iter().filter(|secret| secret.len() >= 6) {
         let leaked = if secret.chars().all(word) {
             words.contains(secret.as_str())
@@ -199,10 +193,7 @@ pub(super) async fn at_every_level(cases: &[Case], binary: &str) -> Result<()> {
         ("RUST_LOG", "trace"),
         ("AWS_LAMBDA_LOG_LEVEL", "TRACE"),
         ("RUST_LOG", "debug"),
-        (
-            "RUST_LOG",
-            "info,aws_smithy_runtime=trace,hyper=trace,lambda_runtime=trace",
-        ),
+        ("RUST_LOG", "info,aws_smithy_runtime=trace,hyper=trace,lambda_runtime=trace"),
         ("RUST_LOG", "error"),
     ] {
         let tables = Tables::new()?;
@@ -235,10 +226,8 @@ pub(super) async fn of_hostile_events(cases: &[Case], binary: &str) -> Result<()
     let events = hostile(&serde_json::from_str(&case.event())?);
     ensure!(events.len() > 20, "only {} places", events.len());
     for format in ["JSON", "Text"] {
-        let environment = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()),
-            ("AWS_LAMBDA_LOG_FORMAT", format),
-        ];
+        let environment =
+            [("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()), ("AWS_LAMBDA_LOG_FORMAT", format)];
         let function = Function::start(binary, &environment).await?;
         for event in &events {
             let id = Call::begin().request_id;

@@ -39,10 +39,7 @@ pub(super) async fn one_winner<P: Provider>(cases: &[Case], binary: &str) -> Res
     };
     let winners = responses.iter().filter(canceled).count();
     ensure!(winners == 1, "{winners} callers got a first cancel");
-    ensure!(
-        responses.iter().all(|response| response.status < 500),
-        "a caller got a server error"
-    );
+    ensure!(responses.iter().all(|response| response.status < 500), "a caller got a server error");
     Ok(())
 }
 
@@ -73,14 +70,8 @@ pub(super) async fn replay<P: Provider>(cases: &[Case], binary: &str) -> Result<
             "replay {again}: {second:?} after {first:?}"
         );
         let said = second.headers.get("idempotent-replayed");
-        ensure!(
-            said.is_some_and(|said| said == "true"),
-            "replay {again}: {second:?}"
-        );
+        ensure!(said.is_some_and(|said| said == "true"), "replay {again}: {second:?}");
     }
-    ensure!(
-        tables.scan("payments")? == table,
-        "a replay changed the payment"
-    );
+    ensure!(tables.scan("payments")? == table, "a replay changed the payment");
     Ok(())
 }

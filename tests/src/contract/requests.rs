@@ -19,9 +19,7 @@ pub(super) async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
         // A stage each, for no two cases agree on what a credential is.
         let stage = Stage::<P>::set(None, WARM).await?;
         let give = |table, items: &[Value]| {
-            items
-                .iter()
-                .try_for_each(|item| stage.tables.put(table, item))
+            items.iter().try_for_each(|item| stage.tables.put(table, item))
         };
         give("credentials", &case.given.credentials)?;
         stage.call(case).await?;
@@ -29,21 +27,9 @@ pub(super) async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
         give("payments", &case.given.payments)?;
         let (_, response) = stage.call(case).await?;
         let done = stage.proxy.take();
-        let operations = done
-            .iter()
-            .map(|request| request.operation.as_str())
-            .collect::<Vec<_>>();
-        ensure!(
-            operations == ["UpdateItem"],
-            "{}: {operations:?}",
-            case.name
-        );
-        ensure!(
-            response.status == case.then.status,
-            "{}: status {}",
-            case.name,
-            response.status
-        );
+        let operations = done.iter().map(|request| request.operation.as_str()).collect::<Vec<_>>();
+        ensure!(operations == ["UpdateItem"], "{}: {operations:?}", case.name);
+        ensure!(response.status == case.then.status, "{}: status {}", case.name, response.status);
         outcomes.insert(response.status);
         if done.iter().all(|request| request.status == 200) {
             let mut again: Value = serde_json::from_str(&stage.proxy.last_request())?;
@@ -61,10 +47,7 @@ pub(super) async fn one_request<P: Provider>(cases: &[Case]) -> Result<()> {
             }
         }
     }
-    ensure!(
-        outcomes.len() > 1,
-        "only one outcome was tried: {outcomes:?}"
-    );
+    ensure!(outcomes.len() > 1, "only one outcome was tried: {outcomes:?}");
     ensure!(charged > 0, "no transition was tried");
     Ok(())
 }

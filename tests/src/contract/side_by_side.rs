@@ -51,12 +51,7 @@ pub(super) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
         *counts[0].entry(ours.verdict()).or_default() += 1;
         *counts[1].entry(plain.verdict()).or_default() += 1;
         if env::var_os("SIDE_BY_SIDE").is_some() {
-            println!(
-                "{:62} | {:42} | {}",
-                format!("{fault:?}"),
-                ours.text(),
-                plain.text()
-            );
+            println!("{:62} | {:42} | {}", format!("{fault:?}"), ours.text(), plain.text());
         }
     }
     println!(
@@ -75,11 +70,7 @@ pub(super) async fn side_by_side<P: Provider>(cases: &[Case]) -> Result<()> {
         ("reported a conflict that did not happen", "UNTRUE"),
         ("no response within 5 seconds", "silent"),
     ] {
-        let row = format!(
-            "| {label} | {} | {} |",
-            count(0, verdict),
-            count(1, verdict)
-        );
+        let row = format!("| {label} | {} | {} |", count(0, verdict), count(1, verdict));
         ensure!(README.contains(&row), "the README lacks {row}\n{rows:?}");
     }
     Ok(())
@@ -105,11 +96,7 @@ impl Observed {
 
     fn text(&self) -> String {
         let outcome = self.outcome.as_deref().unwrap_or("no response in 5 s");
-        let fact = if self.canceled {
-            "canceled"
-        } else {
-            "untouched"
-        };
+        let fact = if self.canceled { "canceled" } else { "untouched" };
         format!("{}: {outcome} ({fact})", self.verdict())
     }
 }
@@ -121,21 +108,13 @@ async fn try_once<P: Provider>(case: &Case, fault: Fault, ours: bool) -> Result<
     }
     let proxy = FaultProxy::in_memory(&tables);
     let service = Transport::<Spy<P>>::service(&proxy.config(), WARM, SystemClock);
-    service
-        .invoke(&Call::begin().request_id, &case.event())
-        .await?; // The credential is warm.
-    let payment = case
-        .given
-        .payments
-        .first()
-        .context("the case has no payment")?;
+    service.invoke(&Call::begin().request_id, &case.event()).await?; // The credential is warm.
+    let payment = case.given.payments.first().context("the case has no payment")?;
     tables.put("payments", payment)?;
 
     proxy.script([fault]);
     let outcome = if ours {
-        let response = service
-            .invoke(&Call::begin().request_id, &case.event())
-            .await?;
+        let response = service.invoke(&Call::begin().request_id, &case.event()).await?;
         response.headers.get(OUTCOME).cloned()
     } else {
         let pk = payment["pk"].as_str().context("the payment has no pk")?;
@@ -159,10 +138,8 @@ async fn plain_cancel(proxy: &FaultProxy, statuses: Statuses, pk: &str) -> Resul
         .load()
         .await;
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let words = (0..statuses.cancelable.len())
-        .map(|n| format!(":from{n}"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let words =
+        (0..statuses.cancelable.len()).map(|n| format!(":from{n}")).collect::<Vec<_>>().join(", ");
     let mut request = Client::new(&config)
         .update_item()
         .table_name("payments")

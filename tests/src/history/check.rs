@@ -61,10 +61,7 @@ pub fn linearizable(history: &History) -> Result<(), String> {
         let any = |what: &dyn Fn(&Event) -> bool| history.events.iter().any(what);
         let is_open = |fault: &Fault| matches!(fault, Late | Doubled | ResponseLost);
         let is_refusal = |outcome: &Outcome| {
-            matches!(
-                outcome,
-                NotCancelable(_) | KeyReused | Reopened(_) | Refused(_)
-            )
+            matches!(outcome, NotCancelable(_) | KeyReused | Reopened(_) | Refused(_))
         };
         let had = any(
             &|event| matches!(event, Event::Befell(n, fault) if *n == number && is_open(fault)),
@@ -118,9 +115,7 @@ fn one_transition_a_key(history: &History) -> Result<(), String> {
                 None => history.statuses.cancelable.contains(&before.status) && !before.manual,
             });
             if !open {
-                return Err(format!(
-                    "#{number} changed a payment that was not open to it"
-                ));
+                return Err(format!("#{number} changed a payment that was not open to it"));
             }
             if let Operation::Cancel { token, .. } = operation {
                 if tokens.contains(&token) {
@@ -214,18 +209,12 @@ impl<'h> Course<'h> {
         let of_its_key = |made: &Cancellation| Some(made.token) == token;
         let was = |what: &dyn Fn(Option<&Item>) -> bool| self.was(history, what);
         match outcome {
-            Outcome::Canceled {
-                item,
-                replayed: false,
-            } => require(
+            Outcome::Canceled { item, replayed: false } => require(
                 matches!(self.wrote.as_slice(), [wrote] if *wrote == item)
                     && item.status == history.statuses.canceled,
                 "reported canceled, but did not cancel the payment",
             ),
-            Outcome::Canceled {
-                item,
-                replayed: true,
-            } => {
+            Outcome::Canceled { item, replayed: true } => {
                 require(
                     self.wrote.is_empty(),
                     "reported a replay, but made the transition itself",
@@ -261,10 +250,9 @@ impl<'h> Course<'h> {
                     "reported a payment state that never existed during the call",
                 )
             }
-            Outcome::Unavailable => require(
-                self.wrote.is_empty(),
-                "reported that nothing was written, but it was",
-            ),
+            Outcome::Unavailable => {
+                require(self.wrote.is_empty(), "reported that nothing was written, but it was")
+            }
             Outcome::Reopened(item) => {
                 require(wrote_nothing, "was refused, and changed the payment")?;
                 let open = history.statuses.cancelable.contains(&item.status);
@@ -290,10 +278,7 @@ impl<'h> Course<'h> {
                 )
             }
             Outcome::NotFound => {
-                require(
-                    self.wrote.is_empty(),
-                    "was refused, and changed the payment",
-                )?;
+                require(self.wrote.is_empty(), "was refused, and changed the payment")?;
                 require(
                     was(&|there| there.is_none()),
                     "reported not found, but the payment existed",

@@ -39,10 +39,8 @@ use super::{
 };
 
 /// The statuses of these histories.
-pub const STATUSES: Statuses = Statuses {
-    cancelable: &["pending", "authorized"],
-    canceled: "canceled",
-};
+pub const STATUSES: Statuses =
+    Statuses { cancelable: &["pending", "authorized"], canceled: "canceled" };
 
 /// As many as the SDK makes.
 const ATTEMPTS: usize = 3;
@@ -155,18 +153,11 @@ type Running = Pin<Box<dyn Future<Output = Option<Outcome>>>>;
 impl Scheduler {
     fn new(seed: u64, flaw: Option<Flaw>) -> Self {
         let mut random = Rng::with_seed(seed);
-        let item = |status| Item {
-            status,
-            manual: false,
-            cancellation: None,
-        };
+        let item = |status| Item { status, manual: false, cancellation: None };
         let first = match random.u8(..20) {
             0 => None,
             1 => Some(item("captured")),
-            2 => Some(Item {
-                manual: true,
-                ..item("pending")
-            }),
+            2 => Some(Item { manual: true, ..item("pending") }),
             3 => Some(Item {
                 cancellation: Some(Cancellation {
                     id: Id::Other,
@@ -190,11 +181,7 @@ impl Scheduler {
         }
         let weather = Weather::draw(&mut random);
         let slowness = [1, 4, 16][random.usize(..3)];
-        Self {
-            slowness,
-            world: Arc::new(World::new(random, weather, flaw, first)),
-            clients,
-        }
+        Self { slowness, world: Arc::new(World::new(random, weather, flaw, first)), clients }
     }
 
     fn play(mut self) -> History {
@@ -212,9 +199,8 @@ impl Scheduler {
                 }
                 let (number, message) = self.world.lock().held_back.swap_remove(drawn - busy);
                 drop(self.world.deliver(number, &message));
-            } else if let Some(client) = (0..self.clients.len())
-                .filter(|client| waiting(&self.clients[*client]))
-                .nth(drawn)
+            } else if let Some(client) =
+                (0..self.clients.len()).filter(|client| waiting(&self.clients[*client])).nth(drawn)
             {
                 self.step(client);
             }
@@ -236,10 +222,7 @@ impl Scheduler {
         let outcome = if self.world.gives_up(number) {
             None
         } else {
-            match running
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-            {
+            match running.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Pending => return,
                 Poll::Ready(outcome) => outcome,
             }
@@ -399,9 +382,7 @@ impl World {
         let before = self.table.payment(PK);
         let result = match message {
             Message::Transition(transition) => {
-                self.lock()
-                    .ids
-                    .push((transition.cancellation.id.clone(), number));
+                self.lock().ids.push((transition.cancellation.id.clone(), number));
                 self.transition(transition, before.clone())
             }
             Message::Move(operation) => self.move_on(*operation, before.clone()),
@@ -411,9 +392,7 @@ impl World {
             let mut record = self.lock();
             let item = after.as_ref().map(|payment| record.item_of(payment));
             record.states.push((after, item));
-            record
-                .events
-                .extend(item.map(|item| Event::Wrote(number, item)));
+            record.events.extend(item.map(|item| Event::Wrote(number, item)));
         }
         result
     }
@@ -525,14 +504,7 @@ impl Record {
 
     /// The payment that the store has made of it, every attribute looked at.
     fn item_of(&self, payment: &Payment) -> Item {
-        let words = [
-            "pending",
-            "authorized",
-            "canceled",
-            "captured",
-            "failed",
-            "expired",
-        ];
+        let words = ["pending", "authorized", "canceled", "captured", "failed", "expired"];
         let status = words.into_iter().find(|word| *word == payment.status);
         let cancellation = payment.cancellation.as_ref().map(|made| {
             let owner = self.ids.iter().find(|(id, _)| *id == made.id);
@@ -551,10 +523,7 @@ impl Record {
         if payment_of(&item, id.unwrap_or_default()) == *payment {
             item
         } else {
-            Item {
-                status: "a payment that no request makes",
-                ..item
-            }
+            Item { status: "a payment that no request makes", ..item }
         }
     }
 }
@@ -614,23 +583,13 @@ static MERCHANT: LazyLock<Merchant> = LazyLock::new(|| merchant(PROVIDER));
 /// One call, from its beginning to its outcome. `None` where it was left undecided.
 async fn call(world: Arc<World>, number: Number) -> Option<Outcome> {
     let operation = world.lock().calls[number].operation;
-    let way = Way {
-        world,
-        number,
-        refused: AtomicBool::new(false),
-    };
-    let Operation::Cancel {
-        token,
-        fingerprint: request,
-    } = operation
-    else {
+    let way = Way { world, number, refused: AtomicBool::new(false) };
+    let Operation::Cancel { token, fingerprint: request } = operation else {
         return match way.send(Message::Move(operation), 1).await {
             Ok(TransitionResult::Transitioned(_)) => Some(Outcome::Moved),
             Ok(TransitionResult::ConditionFailed(payment)) => {
                 let record = way.world.lock();
-                Some(Outcome::Refused(
-                    payment.map(|payment| record.reported(&payment)),
-                ))
+                Some(Outcome::Refused(payment.map(|payment| record.reported(&payment))))
             }
             Err(StoreError::Unavailable) => Some(Outcome::Unavailable),
             Err(StoreError::Undecided | StoreError::Internal) => None,
@@ -691,16 +650,9 @@ impl Payments for Way {
             Err(_) if flaw == Some(Flaw::SilenceIsRefusal) => {
                 Ok(TransitionResult::ConditionFailed(None))
             }
-            Err(_) if flaw == Some(Flaw::SilenceIsSuccess) => {
-                Ok(TransitionResult::Transitioned(payment_of(
-                    &Item {
-                        status: "canceled",
-                        manual: false,
-                        cancellation: None,
-                    },
-                    "",
-                )))
-            }
+            Err(_) if flaw == Some(Flaw::SilenceIsSuccess) => Ok(TransitionResult::Transitioned(
+                payment_of(&Item { status: "canceled", manual: false, cancellation: None }, ""),
+            )),
             Err(error) => Err(error),
         }
     }
@@ -762,11 +714,7 @@ impl Way {
             let earlier = lost && world.flaw != Some(Flaw::LastAttemptDecides);
             lost = earlier || fault != Some(Fault::Refused);
         }
-        Err(if lost {
-            StoreError::Undecided
-        } else {
-            StoreError::Unavailable
-        })
+        Err(if lost { StoreError::Undecided } else { StoreError::Unavailable })
     }
 
     async fn get_then_put(&self, message: &Message) -> TransitionResult {
@@ -784,12 +732,6 @@ impl Way {
 /// Lets the others go on.
 async fn pause() {
     let mut paused = false;
-    poll_fn(|_| {
-        if std::mem::replace(&mut paused, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
+    poll_fn(|_| if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
 }

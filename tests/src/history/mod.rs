@@ -188,10 +188,7 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wish {
     /// A cancel, with the same key as others or without one.
-    Cancel {
-        key: Option<usize>,
-        fingerprint: usize,
-    },
+    Cancel { key: Option<usize>, fingerprint: usize },
     /// Another service's move.
     Move(Operation),
 }
@@ -311,9 +308,7 @@ impl History {
                     }
                 }
                 Event::Responded(number, outcome) => match outcome {
-                    Outcome::Canceled {
-                        replayed: false, ..
-                    } => {
+                    Outcome::Canceled { replayed: false, .. } => {
                         found.insert("canceled");
                         if had(*number, Fault::ResponseLost) {
                             found.insert("canceled, and its first response was lost");
@@ -372,14 +367,12 @@ impl fmt::Display for History {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cancel {
-                token: Token::Key(key),
-                fingerprint,
-            } => write!(f, "cancel, key {key}, request {fingerprint}"),
-            Self::Cancel {
-                token: Token::RequestId(_),
-                fingerprint,
-            } => write!(f, "cancel, no key, request {fingerprint}"),
+            Self::Cancel { token: Token::Key(key), fingerprint } => {
+                write!(f, "cancel, key {key}, request {fingerprint}")
+            }
+            Self::Cancel { token: Token::RequestId(_), fingerprint } => {
+                write!(f, "cancel, no key, request {fingerprint}")
+            }
             Self::Capture => write!(f, "capture"),
             Self::Fail => write!(f, "fail"),
             Self::Expire => write!(f, "expire"),
@@ -395,11 +388,7 @@ impl fmt::Display for Item {
             write!(f, ", for a person only")?;
         }
         match self.cancellation {
-            Some(Cancellation {
-                id,
-                token,
-                fingerprint,
-            }) => {
+            Some(Cancellation { id, token, fingerprint }) => {
                 match id {
                     Id::Of(number) => write!(f, " by #{number}")?,
                     Id::Other => write!(f, " by another")?,
@@ -417,14 +406,10 @@ impl fmt::Display for Item {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Canceled {
-                item,
-                replayed: false,
-            } => write!(f, "canceled; it is {item}"),
-            Self::Canceled {
-                item,
-                replayed: true,
-            } => write!(f, "canceled, replayed; it is {item}"),
+            Self::Canceled { item, replayed: false } => write!(f, "canceled; it is {item}"),
+            Self::Canceled { item, replayed: true } => {
+                write!(f, "canceled, replayed; it is {item}")
+            }
             Self::NotCancelable(item) => write!(f, "not cancelable; it is {item}"),
             Self::KeyReused => write!(f, "key reused"),
             Self::Reopened(item) => write!(f, "re-opened since; it is {item}"),

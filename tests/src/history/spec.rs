@@ -26,11 +26,7 @@ impl SequentialSpec for Payment {
     fn invoke(&mut self, (number, operation): &Self::Op) -> Outcome {
         match *operation {
             Operation::Cancel { token, fingerprint } => self.cancel(Cancellation {
-                id: if self.anonymous {
-                    Id::Other
-                } else {
-                    Id::Of(*number)
-                },
+                id: if self.anonymous { Id::Other } else { Id::Of(*number) },
                 token,
                 fingerprint,
             }),
@@ -58,25 +54,15 @@ impl Payment {
         let open = self.is_open(&item) && !item.manual;
         let own = item.cancellation.filter(|made| made.token == ours.token);
         if open && own.is_none() {
-            let item = Item {
-                status: self.statuses.canceled,
-                cancellation: Some(ours),
-                ..item
-            };
+            let item = Item { status: self.statuses.canceled, cancellation: Some(ours), ..item };
             self.item = Some(item);
-            return Outcome::Canceled {
-                item,
-                replayed: false,
-            };
+            return Outcome::Canceled { item, replayed: false };
         }
         let canceled = item.status == self.statuses.canceled;
         match own.filter(|_| open || canceled) {
             Some(made) if made.fingerprint != ours.fingerprint => Outcome::KeyReused,
             Some(_) if open => Outcome::Reopened(self.seen(item)),
-            Some(_) => Outcome::Canceled {
-                item,
-                replayed: true,
-            },
+            Some(_) => Outcome::Canceled { item, replayed: true },
             None => Outcome::NotCancelable(self.seen(item)),
         }
     }
@@ -84,10 +70,7 @@ impl Payment {
     /// A refusal does not say what canceled the payment.
     fn seen(&self, item: Item) -> Item {
         let cancellation = item.cancellation.filter(|_| !self.anonymous);
-        Item {
-            cancellation,
-            ..item
-        }
+        Item { cancellation, ..item }
     }
 
     fn move_on(&mut self, operation: Operation) -> Outcome {

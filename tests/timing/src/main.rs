@@ -76,24 +76,16 @@ impl Clock for Still {
 }
 
 fn main() -> Result<ExitCode> {
-    let samples = env::args()
-        .nth(1)
-        .map_or(Ok(1_000_000), |text| text.parse())?;
+    let samples = env::args().nth(1).map_or(Ok(1_000_000), |text| text.parse())?;
     println!("| | classes | samples | median ns | largest t | |\n|---|---|--:|--:|--:|---|");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let _timers = runtime.enter();
     let mut table = Table { samples, wrong: 0 };
     table.leak();
     table.signatures();
     table.lookups();
     providers::visit(&mut table)?;
-    Ok(if table.wrong == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if table.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Table {
@@ -152,10 +144,7 @@ impl Table {
                 (tag, [flipped(tag, 0), flipped(tag, 31)])
             },
             |right, tag| {
-                let same = tag
-                    .iter()
-                    .zip(right.iter())
-                    .all(|(one, other)| one == other);
+                let same = tag.iter().zip(right.iter()).all(|(one, other)| one == other);
                 black_box(same);
             },
         );
@@ -166,14 +155,8 @@ impl Table {
         let body = br#"{"a":1}"#;
         let right = tag(NOW, body);
         for (classes, tags) in [
-            (
-                "wrong in the first byte / in the last",
-                [flipped(right, 0), flipped(right, 31)],
-            ),
-            (
-                "wrong in every byte / in the last",
-                [right.map(|byte| !byte), flipped(right, 31)],
-            ),
+            ("wrong in the first byte / in the last", [flipped(right, 0), flipped(right, 31)]),
+            ("wrong in every byte / in the last", [right.map(|byte| !byte), flipped(right, 31)]),
         ] {
             self.compare(
                 "signature",
@@ -203,21 +186,9 @@ impl Table {
                 "wrong secret / wrong by its last character",
                 [Kind::Wrong, Kind::Near],
             ),
-            kinds(
-                Expected::Same,
-                "wrong secret / expired",
-                [Kind::Wrong, Kind::Expired],
-            ),
-            kinds(
-                Expected::Same,
-                "unknown id / wrong secret",
-                [Kind::Unknown, Kind::Wrong],
-            ),
-            kinds(
-                Expected::Same,
-                "unknown id / expired",
-                [Kind::Unknown, Kind::Expired],
-            ),
+            kinds(Expected::Same, "wrong secret / expired", [Kind::Wrong, Kind::Expired]),
+            kinds(Expected::Same, "unknown id / wrong secret", [Kind::Unknown, Kind::Wrong]),
+            kinds(Expected::Same, "unknown id / expired", [Kind::Unknown, Kind::Expired]),
         ] {
             self.compare(
                 "id and secret",
@@ -240,11 +211,7 @@ impl Table {
                 "unknown / unknown with the prefix of a known one",
                 [Kind::Unknown, Kind::Near],
             ),
-            kinds(
-                Expected::Same,
-                "unknown / expired",
-                [Kind::Unknown, Kind::Expired],
-            ),
+            kinds(Expected::Same, "unknown / expired", [Kind::Unknown, Kind::Expired]),
         ] {
             self.compare(
                 "secret key",
@@ -294,10 +261,8 @@ impl Table {
             let tables = MemoryStore::default();
             tables.put_credential(&key, record());
             tables.put_payment(&format!("{}#m_other#{id}", P::NAME), payment::<P>(id));
-            let settings = Settings {
-                credential_ttl: Duration::from_secs(3600),
-                ..Settings::default()
-            };
+            let settings =
+                Settings { credential_ttl: Duration::from_secs(3600), ..Settings::default() };
             CancelService::<P, _>::with_clock(tables, &settings, Still)
         };
         // As many payments in both, so that the tables differ only in the merchant.
@@ -348,10 +313,7 @@ struct World {
 
 impl World {
     fn new(ttl: Duration) -> Self {
-        Self {
-            authenticator: Authenticator::new(ttl, false),
-            tables: MemoryStore::default(),
-        }
+        Self { authenticator: Authenticator::new(ttl, false), tables: MemoryStore::default() }
     }
 
     /// An id and a secret of that kind.
@@ -401,8 +363,7 @@ impl World {
         let budget = Budget::until(tokio::time::Instant::now());
         let credential = black_box(credential);
         let response =
-            self.authenticator
-                .authenticate(&self.tables, "p", credential, Still.now(), &budget);
+            self.authenticator.authenticate(&self.tables, "p", credential, Still.now(), &budget);
         let response = response.now_or_never().expect("memory does not wait");
         assert!(black_box(response).is_err(), "no class is let in");
     }
@@ -410,11 +371,7 @@ impl World {
 
 /// The one made first may have a better place in memory.
 fn in_either_order<'a, T>([one, other]: &'a [T; 2], random: &mut Rng) -> [&'a T; 2] {
-    if random.bool() {
-        [one, other]
-    } else {
-        [other, one]
-    }
+    if random.bool() { [one, other] } else { [other, one] }
 }
 
 /// 32 random characters after a prefix.
@@ -471,9 +428,7 @@ fn payment<P: Provider>(id: &str) -> Payment {
 fn bar(what: &str, samples: usize) -> ProgressBar {
     let template = "{prefix} {bar:24} {human_pos} of {human_len} samples in {elapsed}, {eta} left";
     let style = ProgressStyle::with_template(template).expect("a template");
-    ProgressBar::new(samples as u64)
-        .with_style(style)
-        .with_prefix(what.to_owned())
+    ProgressBar::new(samples as u64).with_style(style).with_prefix(what.to_owned())
 }
 
 /// Times of both classes, in nanoseconds, in random order. Inputs are made before the clock starts.
@@ -515,10 +470,7 @@ fn largest_t(times: &[Vec<f64>; 2]) -> f64 {
     let uncropped = welch(times, f64::INFINITY);
     crops
         .map(|crop| welch(times, crop))
-        .fold(
-            uncropped,
-            |most, t| if t.abs() > most.abs() { t } else { most },
-        )
+        .fold(uncropped, |most, t| if t.abs() > most.abs() { t } else { most })
 }
 
 /// Welch's t of the times below `crop`; 0 if too few remain.

@@ -28,9 +28,7 @@ pub(super) struct Difference {
 impl Difference {
     pub(super) fn lines(&self) -> String {
         let value = |value: &Option<Value>| {
-            value
-                .as_ref()
-                .map_or("nothing".to_owned(), |value| shown(&value.to_string()))
+            value.as_ref().map_or("nothing".to_owned(), |value| shown(&value.to_string()))
         };
         format!(
             "        {}\n          expected {}\n          received {}\n",
@@ -57,18 +55,9 @@ pub(super) fn differences(case: &Case, facts: &Facts) -> Vec<Difference> {
     let mut found = Vec::new();
     let Facts { response, after } = facts;
     let known = placeholders(case, facts);
-    compare(
-        "status",
-        Some(&case.then.status.into()),
-        Some(&response.status.into()),
-        &mut found,
-    );
+    compare("status", Some(&case.then.status.into()), Some(&response.status.into()), &mut found);
     for name in OWN_HEADERS {
-        let expected = case
-            .then
-            .headers
-            .get(name)
-            .map(|value| filled(value, &known));
+        let expected = case.then.headers.get(name).map(|value| filled(value, &known));
         let received = response
             .headers
             .get(name)
@@ -85,19 +74,10 @@ pub(super) fn differences(case: &Case, facts: &Facts) -> Vec<Difference> {
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body)));
     compare("body", Some(&body), Some(&received), &mut found);
     for (given, after) in case.given.payments.iter().zip(after) {
-        let changed = case
-            .then
-            .payments
-            .iter()
-            .find(|item| item.get("pk") == given.get("pk"));
+        let changed = case.then.payments.iter().find(|item| item.get("pk") == given.get("pk"));
         let expected = changed.map_or_else(|| given.clone(), |item| fill(item, &known));
         let pk = given.get("pk").and_then(Value::as_str).unwrap_or_default();
-        compare(
-            &format!("item {pk}"),
-            Some(&expected),
-            Some(after),
-            &mut found,
-        );
+        compare(&format!("item {pk}"), Some(&expected), Some(after), &mut found);
     }
     found
 }
@@ -110,10 +90,7 @@ fn placeholders(case: &Case, facts: &Facts) -> BTreeMap<&'static str, String> {
         known.insert("{request_id}", request_id.to_owned());
     }
     let changed = case.then.payments.first().and_then(|item| item.get("pk"));
-    let item = facts
-        .after
-        .iter()
-        .find(|item| changed.is_some() && item.get("pk") == changed);
+    let item = facts.after.iter().find(|item| changed.is_some() && item.get("pk") == changed);
     let Some(item) = item else {
         return known;
     };
@@ -141,9 +118,7 @@ fn placeholders(case: &Case, facts: &Facts) -> BTreeMap<&'static str, String> {
 
 fn filled(text: &str, known: &BTreeMap<&str, String>) -> String {
     let replaced = known.iter();
-    replaced.fold(text.to_owned(), |text, (name, value)| {
-        text.replace(name, value)
-    })
+    replaced.fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
 fn fill(value: &Value, known: &BTreeMap<&str, String>) -> Value {
@@ -152,11 +127,7 @@ fn fill(value: &Value, known: &BTreeMap<&str, String>) -> Value {
         Value::Array(list) => list.iter().map(|value| fill(value, known)).collect(),
         Value::Object(members) => {
             let members = members.iter();
-            Value::Object(
-                members
-                    .map(|(name, value)| (name.clone(), fill(value, known)))
-                    .collect(),
-            )
+            Value::Object(members.map(|(name, value)| (name.clone(), fill(value, known))).collect())
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
@@ -173,22 +144,12 @@ fn compare(
         (Some(Value::Object(expected)), Some(Value::Object(received))) => {
             let others = received.keys().filter(|name| !expected.contains_key(*name));
             for name in expected.keys().chain(others) {
-                compare(
-                    &format!("{at}/{name}"),
-                    expected.get(name),
-                    received.get(name),
-                    found,
-                );
+                compare(&format!("{at}/{name}"), expected.get(name), received.get(name), found);
             }
         }
         (Some(Value::Array(expected)), Some(Value::Array(received))) => {
             for place in 0..expected.len().max(received.len()) {
-                compare(
-                    &format!("{at}/{place}"),
-                    expected.get(place),
-                    received.get(place),
-                    found,
-                );
+                compare(&format!("{at}/{place}"), expected.get(place), received.get(place), found);
             }
         }
         (expected, received) if expected == received => {}
@@ -211,11 +172,8 @@ mod tests {
         let expected = json!({"a": {"b": 1}, "c": [1, 2], "d": null});
         let received = json!({"a": {"b": 2}, "c": [1], "e": null});
         compare("body", Some(&expected), Some(&received), &mut found);
-        let at = |at: &str, expected, received| Difference {
-            at: at.to_owned(),
-            expected,
-            received,
-        };
+        let at =
+            |at: &str, expected, received| Difference { at: at.to_owned(), expected, received };
         assert_eq!(
             found,
             [

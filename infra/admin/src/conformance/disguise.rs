@@ -34,9 +34,7 @@ impl Disguise {
             disguise.merchant(text(item, "merchant_id"))?;
             let (_, id) = text(item, "pk").split_once('#').unwrap_or_default();
             if is_digest(id) {
-                let secret = presented
-                    .iter()
-                    .find(|word| hex::encode(Sha256::digest(word)) == id);
+                let secret = presented.iter().find(|word| hex::encode(Sha256::digest(word)) == id);
                 // A secret that is not presented stays unchanged.
                 let secret = secret.map(|secret| (*secret).to_owned());
                 match secret {
@@ -81,18 +79,10 @@ impl Disguise {
         for value in case.request.headers.values_mut() {
             *value = self.header(value);
         }
-        for value in case
-            .sign
-            .iter_mut()
-            .flat_map(|sign| sign.replace.values_mut())
-        {
+        for value in case.sign.iter_mut().flat_map(|sign| sign.replace.values_mut()) {
             *value = self.header(value);
         }
-        let given = case
-            .given
-            .credentials
-            .iter_mut()
-            .chain(&mut case.given.payments);
+        let given = case.given.credentials.iter_mut().chain(&mut case.given.payments);
         for item in given.chain(&mut case.then.payments) {
             self.item(item);
         }
@@ -123,11 +113,7 @@ impl Disguise {
             let mut parts: Vec<_> = pk.splitn(3, '#').map(str::to_owned).collect();
             let is_payment = parts.len() == 3;
             if let Some(second) = parts.get_mut(1) {
-                let others = if is_payment {
-                    &self.merchants
-                } else {
-                    &self.key_ids
-                };
+                let others = if is_payment { &self.merchants } else { &self.key_ids };
                 if let Some(other) = others.get(second) {
                     second.clone_from(other);
                 }
@@ -162,18 +148,14 @@ fn words(value: &str) -> impl Iterator<Item = &str> {
 }
 
 fn words_in_order(value: &str) -> impl Iterator<Item = &str> {
-    value
-        .split([',', ' ', '\t'])
-        .filter(|word| !word.is_empty())
+    value.split([',', ' ', '\t']).filter(|word| !word.is_empty())
 }
 
 /// Another text of the same length, if it is long enough to be unguessable that way.
 fn another(text: &str) -> Result<String> {
     let random = hex::encode(random::<16>()?);
     let room = text.len().checked_sub(random.len());
-    let beginning = room
-        .and_then(|room| text.get(..room))
-        .filter(|beginning| beginning.len() > 8);
+    let beginning = room.and_then(|room| text.get(..room)).filter(|beginning| beginning.len() > 8);
     Ok(format!("{}{random}", beginning.unwrap_or(text)))
 }
 

@@ -49,11 +49,7 @@ pub(crate) struct Conformance {
 /// `events` here, or where the tool was built.
 fn default_events() -> &'static str {
     let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../events");
-    if Path::new("events").is_dir() {
-        "events"
-    } else {
-        built
-    }
+    if Path::new("events").is_dir() { "events" } else { built }
 }
 
 /// The result of one case.
@@ -86,10 +82,7 @@ impl Conformance {
                 )
             })?;
             for case in cases {
-                let selected = self
-                    .only
-                    .as_ref()
-                    .is_none_or(|only| case.name.contains(only));
+                let selected = self.only.as_ref().is_none_or(|only| case.name.contains(only));
                 if selected {
                     chosen.push((provider, url.clone(), case));
                 }
@@ -108,11 +101,7 @@ impl Conformance {
                     bar.inc(1);
                     let result =
                         result.with_context(|| format!("{} {}", provider.name, case.name))?;
-                    Ok(Played {
-                        provider: provider.name,
-                        case: case.name,
-                        result,
-                    })
+                    Ok(Played { provider: provider.name, case: case.name, result })
                 }
             })
             .buffered(self.at_once.into());
@@ -125,9 +114,7 @@ impl Conformance {
             played.len()
         );
         output.print(&played, || lines(&played))?;
-        let failed = played
-            .iter()
-            .any(|played| matches!(played.result, Outcome::Failed { .. }));
+        let failed = played.iter().any(|played| matches!(played.result, Outcome::Failed { .. }));
         Ok(Verdict::from(!failed))
     }
 }
@@ -147,10 +134,7 @@ fn unplayable(provider: &Provider, case: &Case) -> Option<&'static str> {
         return Some("the API refuses so many headers");
     }
     let values = request.headers.values();
-    if values
-        .map(|value| HeaderValue::from_bytes(value.as_bytes()))
-        .any(|value| value.is_err())
-    {
+    if values.map(|value| HeaderValue::from_bytes(value.as_bytes())).any(|value| value.is_err()) {
         return Some("HTTP has no such header");
     }
     if has_derived_id(case) {
@@ -199,11 +183,7 @@ async fn play(
     let removed = made.remove(account).await;
     let differences = differences?;
     removed.context("what the case stored is not removed; delete it by hand")?;
-    Ok(if differences.is_empty() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed { differences }
-    })
+    Ok(if differences.is_empty() { Outcome::Passed } else { Outcome::Failed { differences } })
 }
 
 /// The keys of everything that a case made.
@@ -247,38 +227,27 @@ impl Made {
         case: &Case,
     ) -> Result<Response> {
         let request = case.request_at(Timestamp::now().as_millisecond());
-        let mut built = Request::builder()
-            .method("POST")
-            .uri(format!("{url}{}", request.path));
+        let mut built = Request::builder().method("POST").uri(format!("{url}{}", request.path));
         for (name, value) in &request.headers {
             built = built.header(name, HeaderValue::from_bytes(value.as_bytes())?);
         }
         self.signature(provider, case, request.headers.get("x-signature"));
         let body = Full::new(Bytes::from(request.body.unwrap_or_default()));
-        let built = built
-            .body(body)
-            .map_err(|error| anyhow!("no such request: {error}"))?;
+        let built = built.body(body).map_err(|error| anyhow!("no such request: {error}"))?;
         http.send(built).await
     }
 
     /// The key of the used signature, if the functions store one.
     fn signature(&mut self, provider: &Provider, case: &Case, header: Option<&String>) {
-        let signs = provider
-            .schemes
-            .iter()
-            .any(|scheme| scheme.kind == Kind::Signature);
+        let signs = provider.schemes.iter().any(|scheme| scheme.kind == Kind::Signature);
         let tag = header.and_then(|header| hex::decode(header.strip_prefix("sha256=")?).ok());
         let Some(tag) = tag.filter(|_| signs) else {
             return;
         };
         let digest = hex::encode(Sha256::digest(tag));
         for item in &case.given.credentials {
-            let merchant = item
-                .get("merchant_id")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            self.payments
-                .push(format!("{}.signature#{merchant}#{digest}", provider.name));
+            let merchant = item.get("merchant_id").and_then(Value::as_str).unwrap_or_default();
+            self.payments.push(format!("{}.signature#{merchant}#{digest}", provider.name));
         }
     }
 
@@ -300,20 +269,13 @@ async fn put(account: &Account, table: &str, item: &Value) -> Result<()> {
 }
 
 fn pk(item: &Value) -> Result<&str> {
-    item.get("pk")
-        .and_then(Value::as_str)
-        .context("an item without pk")
+    item.get("pk").and_then(Value::as_str).context("an item without pk")
 }
 
 fn lines(played: &[Played]) -> String {
     let mut lines = String::new();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for Played {
-        provider,
-        case,
-        result,
-    } in played
-    {
+    for Played { provider, case, result } in played {
         let (word, more) = match result {
             Outcome::Passed => {
                 passed += 1;

@@ -83,10 +83,7 @@ fn secret_from_stdin() -> Result<String> {
     // One line of the longest secret, its end, and one byte more, which shows that there is too
     // much.
     let most = MAX_SECRET as u64 + 3;
-    io::stdin()
-        .take(most)
-        .read_to_string(&mut text)
-        .context("standard input is not text")?;
+    io::stdin().take(most).read_to_string(&mut text).context("standard input is not text")?;
     let secret = text.trim_end_matches(['\r', '\n']);
     ensure!(
         secret.len() <= MAX_SECRET && text.len() as u64 != most,
@@ -130,11 +127,7 @@ pub(crate) struct Issued {
 
 impl Issued {
     pub(crate) fn new(order: Order<'_>, now: Timestamp) -> Result<Self> {
-        let Order {
-            provider: Provider { name, versions, .. },
-            scheme,
-            ..
-        } = order;
+        let Order { provider: Provider { name, versions, .. }, scheme, .. } = order;
         let kind = scheme.kind;
         ensure!(
             kind.has_id() || order.id.is_none(),
@@ -161,16 +154,11 @@ impl Issued {
             None if kind.has_secret() => Some(random(KeyKind::Secret)?),
             given => given,
         };
-        let (id_text, secret_text) = (
-            id.as_deref().unwrap_or_default(),
-            secret.as_deref().unwrap_or_default(),
-        );
+        let (id_text, secret_text) =
+            (id.as_deref().unwrap_or_default(), secret.as_deref().unwrap_or_default());
         let presented = kind.presented(id_text, secret_text);
         // A signing secret is not sent. In a header that is sent, a comma separates values.
-        let sent = [
-            Some(id_text),
-            (kind != Kind::Signature).then_some(secret_text),
-        ];
+        let sent = [Some(id_text), (kind != Kind::Signature).then_some(secret_text)];
         ensure!(
             presented.may_exist(false) && !sent.iter().flatten().any(|text| text.contains(',')),
             "no function would accept it: an id has 1 to 255 visible ASCII characters and is not \
@@ -189,18 +177,11 @@ impl Issued {
         set("expires_at", order.ends.map(milliseconds));
         set("api_version", order.api_version.map(str::to_owned));
         match kind {
-            Kind::Pair => set(
-                "secret_sha256",
-                Some(hex::encode(Sha256::digest(secret_text))),
-            ),
+            Kind::Pair => set("secret_sha256", Some(hex::encode(Sha256::digest(secret_text)))),
             Kind::Signature => set("signing_secret", secret.clone()),
             Kind::Secret | Kind::Public => {}
         }
-        let shown = if given_secret {
-            "<the secret>"
-        } else {
-            secret_text
-        };
+        let shown = if given_secret { "<the secret>" } else { secret_text };
         Ok(Self {
             entry: Entry::new(&item, now),
             headers: scheme.shown_headers(id_text, shown),
@@ -212,17 +193,9 @@ impl Issued {
     }
 
     pub(super) fn lines(&self) -> String {
-        let Entry {
-            provider,
-            scheme,
-            key,
-            merchant_id,
-            ..
-        } = &self.entry;
-        let mut lines = format!(
-            "{provider} {} {key} of {merchant_id}\n",
-            scheme.unwrap_or_default()
-        );
+        let Entry { provider, scheme, key, merchant_id, .. } = &self.entry;
+        let mut lines =
+            format!("{provider} {} {key} of {merchant_id}\n", scheme.unwrap_or_default());
         if let Some(id) = &self.id {
             lines += &format!("  id      {id}\n");
         }
@@ -236,12 +209,7 @@ impl Issued {
         if self.secret.is_some() {
             lines += "The secret is shown this once.\n";
         }
-        if let Some(Entry {
-            key,
-            expires_at: Some(end),
-            ..
-        }) = &self.replaces
-        {
+        if let Some(Entry { key, expires_at: Some(end), .. }) = &self.replaces {
             lines += &format!("{key} works until {end}.\n");
         }
         lines

@@ -108,15 +108,7 @@ fn lines(entries: &[Entry]) -> String {
         return "no credentials\n".to_owned();
     }
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let titles = [
-        "provider",
-        "scheme",
-        "merchant",
-        "key",
-        "state",
-        "expires at",
-        "created at",
-    ];
+    let titles = ["provider", "scheme", "merchant", "key", "state", "expires at", "created at"];
     let rows: Vec<_> = entries
         .iter()
         .map(|entry| {

@@ -49,18 +49,12 @@ impl Rotate {
         )?;
         let given = old.expires_at.as_deref().map(str::parse::<Timestamp>);
         let given = given.transpose().with_context(|| {
-            format!(
-                "expires_at of {} is not an RFC 3339 time; set it with expire",
-                old.key
-            )
+            format!("expires_at of {} is not an RFC 3339 time; set it with expire", old.key)
         })?;
         let ends = now.checked_add(self.overlap)?;
         let ends = given.map_or(ends, |given| given.min(ends));
         table.replace(&old, ends, &issued.item).await?;
-        issued.replaces = Some(Entry {
-            expires_at: Some(milliseconds(ends)),
-            ..old
-        });
+        issued.replaces = Some(Entry { expires_at: Some(milliseconds(ends)), ..old });
         output.print(&issued, || issued.lines())
     }
 }

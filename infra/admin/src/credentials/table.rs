@@ -102,10 +102,7 @@ pub(crate) fn text(text: impl Into<String>) -> AttributeValue {
 
 impl Table {
     pub(crate) fn of(account: &Account) -> Self {
-        Self {
-            client: account.dynamodb.clone(),
-            name: account.credentials.clone(),
-        }
+        Self { client: account.dynamodb.clone(), name: account.credentials.clone() }
     }
 
     /// What is waited for, on a terminal; it goes away with what is returned.

@@ -40,21 +40,12 @@ pub(super) async fn look(
     for (provider, name) in functions {
         function(account, provider, name, &tables, findings).await;
     }
-    for (table, metric) in [
-        (&account.payments, "WriteThrottleEvents"),
-        (&account.credentials, "ReadThrottleEvents"),
-    ] {
+    for (table, metric) in
+        [(&account.payments, "WriteThrottleEvents"), (&account.credentials, "ReadThrottleEvents")]
+    {
         let subject = format!("table {table}");
         let dimension = ("TableName", table.as_str());
-        let sum = sum(
-            account,
-            "AWS/DynamoDB",
-            metric,
-            dimension,
-            &subject,
-            findings,
-        )
-        .await;
+        let sum = sum(account, "AWS/DynamoDB", metric, dimension, &subject, findings).await;
         match sum {
             Some(0.0) => findings.ok(&subject, "was not throttled in the last 24 hours"),
             Some(count) => findings.warning(
@@ -79,10 +70,7 @@ async fn described(
         Some(arn) => key(account, &arn, findings).await.then_some(arn),
         None => None,
     };
-    Described {
-        arn: table.table_arn,
-        key_arn,
-    }
+    Described { arn: table.table_arn, key_arn }
 }
 
 async fn function(
@@ -94,11 +82,7 @@ async fn function(
 ) {
     let subject = format!("function {name}");
     let lambda = aws_sdk_lambda::Client::new(&account.config);
-    let found = lambda
-        .get_function_configuration()
-        .function_name(name)
-        .send()
-        .await;
+    let found = lambda.get_function_configuration().function_name(name).send().await;
     let Some(function) = findings.looked(&subject, "lambda:GetFunctionConfiguration", found) else {
         return;
     };
@@ -119,31 +103,18 @@ async fn function(
             "deploy it again",
         );
     }
-    let variables = function
-        .environment
-        .and_then(|environment| environment.variables);
+    let variables = function.environment.and_then(|environment| environment.variables);
     let variables = variables.unwrap_or_default();
     settings(account, &variables, &subject, findings);
     if let Some(role) = &function.role {
         rights(account, provider, role, tables, &subject, findings).await;
     }
     for (metric, what, remedy) in [
-        (
-            "Throttles",
-            "refused to run",
-            "raise the concurrency of the function or the account",
-        ),
+        ("Throttles", "refused to run", "raise the concurrency of the function or the account"),
         ("Errors", "failed", "look at its log"),
     ] {
-        let sum = sum(
-            account,
-            "AWS/Lambda",
-            metric,
-            ("FunctionName", name),
-            &subject,
-            findings,
-        )
-        .await;
+        let sum =
+            sum(account, "AWS/Lambda", metric, ("FunctionName", name), &subject, findings).await;
         match sum {
             Some(0.0) => findings.ok(&subject, format!("never {what} in the last 24 hours")),
             Some(count) => findings.warning(
@@ -163,10 +134,9 @@ fn settings(
     subject: &str,
     findings: &mut Findings,
 ) {
-    for (variable, table) in [
-        ("PAYMENTS_TABLE", &account.payments),
-        ("CREDENTIALS_TABLE", &account.credentials),
-    ] {
+    for (variable, table) in
+        [("PAYMENTS_TABLE", &account.payments), ("CREDENTIALS_TABLE", &account.credentials)]
+    {
         let default = variable.trim_end_matches("_TABLE").to_lowercase();
         let used = variables.get(variable).unwrap_or(&default);
         if used != table {
@@ -199,11 +169,7 @@ async fn rights(
     let leading = |provider: &str| Some(("dynamodb:LeadingKeys", format!("{provider}#key")));
     let other = PROVIDERS.iter().find(|other| other.name != provider.name);
     let other = other.map_or("", |other| other.name);
-    let region = account
-        .config
-        .region()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let region = account.config.region().map(ToString::to_string).unwrap_or_default();
     let mut rights = vec![
         Right {
             action: "dynamodb:UpdateItem",
@@ -241,10 +207,9 @@ async fn rights(
             what: "delete payments",
         },
     ];
-    for (key_arn, what) in [
-        (&payments.key_arn, "decrypt payments"),
-        (&credentials.key_arn, "decrypt credentials"),
-    ] {
+    for (key_arn, what) in
+        [(&payments.key_arn, "decrypt payments"), (&credentials.key_arn, "decrypt credentials")]
+    {
         if key_arn.is_some() {
             rights.push(Right {
                 action: "kms:Decrypt",
@@ -264,11 +229,8 @@ async fn rights(
             .set_resource_arns(right.resource.map(|arn| vec![arn]));
         if let Some((key, value)) = right.context {
             let many = key == "dynamodb:LeadingKeys";
-            let kind = if many {
-                ContextKeyTypeEnum::StringList
-            } else {
-                ContextKeyTypeEnum::String
-            };
+            let kind =
+                if many { ContextKeyTypeEnum::StringList } else { ContextKeyTypeEnum::String };
             let entry = ContextEntry::builder()
                 .context_key_name(key)
                 .context_key_values(value)
@@ -284,12 +246,7 @@ async fn rights(
         let allowed = results
             .iter()
             .all(|result| *result.eval_decision() == PolicyEvaluationDecisionType::Allowed);
-        let Right {
-            action,
-            what,
-            needed,
-            ..
-        } = right;
+        let Right { action, what, needed, .. } = right;
         match (needed, allowed && !results.is_empty()) {
             (true, true) => findings.ok(subject, format!("may {what}")),
             (false, false) => findings.ok(subject, format!("may not {what}")),
@@ -316,10 +273,7 @@ async fn sum(
     subject: &str,
     findings: &mut Findings,
 ) -> Option<f64> {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .ok()?
-        .as_secs();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     let at = |seconds: u64| aws_sdk_cloudwatch::primitives::DateTime::from_secs(seconds as i64);
     let cloudwatch = aws_sdk_cloudwatch::Client::new(&account.config);
     let request = cloudwatch
@@ -331,11 +285,7 @@ async fn sum(
         .end_time(at(now))
         .period(3600)
         .statistics(Statistic::Sum);
-    let found = findings.looked(
-        subject,
-        "cloudwatch:GetMetricStatistics",
-        request.send().await,
-    )?;
+    let found = findings.looked(subject, "cloudwatch:GetMetricStatistics", request.send().await)?;
     let points = found.datapoints.unwrap_or_default();
     Some(points.iter().filter_map(|point| point.sum).sum())
 }
@@ -362,10 +312,7 @@ async fn key(account: &Account, arn: &str, findings: &mut Findings) -> bool {
             &subject,
             format!(
                 "is {}",
-                state
-                    .as_ref()
-                    .map_or("unknown", |state| state.as_str())
-                    .to_lowercase()
+                state.as_ref().map_or("unknown", |state| state.as_str()).to_lowercase()
             ),
             "enable it; until then no credential can be read",
         ),
@@ -384,11 +331,7 @@ async fn key(account: &Account, arn: &str, findings: &mut Findings) -> bool {
         let level = if rotation.key_rotation_enabled {
             (Level::Ok, "is rotated every year", None)
         } else {
-            (
-                Level::Warning,
-                "is not rotated",
-                Some("enable its rotation".to_owned()),
-            )
+            (Level::Warning, "is not rotated", Some("enable its rotation".to_owned()))
         };
         findings.add(level.0, &subject, level.1, level.2);
     }

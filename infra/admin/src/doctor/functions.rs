@@ -12,15 +12,8 @@ pub(super) async fn of(
 ) -> Vec<(&'static Provider, String)> {
     let subject = format!("stack {}", stack.name);
     let cloudformation = aws_sdk_cloudformation::Client::new(&account.config);
-    let listed = cloudformation
-        .list_stack_resources()
-        .stack_name(&stack.name);
-    let listed = listed
-        .into_paginator()
-        .items()
-        .send()
-        .collect::<Result<Vec<_>, _>>()
-        .await;
+    let listed = cloudformation.list_stack_resources().stack_name(&stack.name);
+    let listed = listed.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
     let Some(resources) = findings.looked(&subject, "cloudformation:ListStackResources", listed)
     else {
         return Vec::new();

@@ -116,12 +116,7 @@ impl Findings {
             Ok(found) => Some(found),
             Err(failure) => {
                 let why = explain(&failure, action, subject);
-                self.add(
-                    Level::Unknown,
-                    subject,
-                    format!("not looked at: {why:#}"),
-                    None,
-                );
+                self.add(Level::Unknown, subject, format!("not looked at: {why:#}"), None);
                 None
             }
         }
@@ -178,12 +173,7 @@ fn lines(findings: &[Finding]) -> String {
             lines += &format!("         {}\n", shown(remedy));
         }
     }
-    let count = |level| {
-        findings
-            .iter()
-            .filter(|finding| finding.level == level)
-            .count()
-    };
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     lines
         + &format!(
             "{} ok, {} warnings, {} faults, {} unknown\n",

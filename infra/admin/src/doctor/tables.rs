@@ -44,12 +44,7 @@ pub(super) async fn payments(
             "enable the stream with NEW_AND_OLD_IMAGES if you want events",
         ),
     }
-    let ttl = account
-        .dynamodb
-        .describe_time_to_live()
-        .table_name(name)
-        .send()
-        .await;
+    let ttl = account.dynamodb.describe_time_to_live().table_name(name).send().await;
     let ttl = findings.looked(&subject, "dynamodb:DescribeTimeToLive", ttl);
     if let Some(ttl) = ttl.and_then(|ttl| ttl.time_to_live_description) {
         let on = matches!(
@@ -109,14 +104,8 @@ pub(super) async fn credentials(
     }
     // What the tool's own reads show: the table can be read, its key included.
     let probe = account.dynamodb.get_item().table_name(name);
-    let probe = probe.key(
-        "pk",
-        aws_sdk_dynamodb::types::AttributeValue::S("doctor#".to_owned()),
-    );
-    if findings
-        .looked(&subject, "dynamodb:GetItem", probe.send().await)
-        .is_some()
-    {
+    let probe = probe.key("pk", aws_sdk_dynamodb::types::AttributeValue::S("doctor#".to_owned()));
+    if findings.looked(&subject, "dynamodb:GetItem", probe.send().await).is_some() {
         findings.ok(&subject, "can be read with your rights");
     }
     Some(table)
@@ -129,12 +118,7 @@ async fn describe(
     subject: &str,
     findings: &mut Findings,
 ) -> Option<TableDescription> {
-    let described = account
-        .dynamodb
-        .describe_table()
-        .table_name(name)
-        .send()
-        .await;
+    let described = account.dynamodb.describe_table().table_name(name).send().await;
     if let Err(failure) = &described
         && let Some(error) = failure.as_service_error()
         && error.is_resource_not_found_exception()
@@ -152,12 +136,7 @@ async fn describe(
     let region = account.config.region().map_or("", |region| region.as_ref());
     check(&table, region, subject, findings);
 
-    let backups = account
-        .dynamodb
-        .describe_continuous_backups()
-        .table_name(name)
-        .send()
-        .await;
+    let backups = account.dynamodb.describe_continuous_backups().table_name(name).send().await;
     let backups = findings.looked(subject, "dynamodb:DescribeContinuousBackups", backups);
     if let Some(backups) = backups.and_then(|found| found.continuous_backups_description) {
         let recovery = backups.point_in_time_recovery_description;
@@ -212,11 +191,7 @@ fn check(table: &TableDescription, region: &str, subject: &str, findings: &mut F
     if table.deletion_protection_enabled == Some(true) {
         findings.ok(subject, "is protected from deletion");
     } else {
-        findings.warning(
-            subject,
-            "can be deleted by a single call",
-            "enable deletion protection",
-        );
+        findings.warning(subject, "can be deleted by a single call", "enable deletion protection");
     }
     for replica in replicas(table, region) {
         let elsewhere = replica.region_name.as_deref().unwrap_or("unknown");
@@ -224,10 +199,7 @@ fn check(table: &TableDescription, region: &str, subject: &str, findings: &mut F
             Some(ReplicaStatus::Active | ReplicaStatus::Updating) | None => {}
             Some(status) => findings.warning(
                 subject,
-                format!(
-                    "its replica in {elsewhere} is {}",
-                    status.as_str().to_lowercase()
-                ),
+                format!("its replica in {elsewhere} is {}", status.as_str().to_lowercase()),
                 "look at the replica in that Region",
             ),
         }
@@ -241,9 +213,7 @@ mod tests {
     use super::{super::Level, *};
 
     fn good() -> aws_sdk_dynamodb::types::builders::TableDescriptionBuilder {
-        let key = KeySchemaElement::builder()
-            .attribute_name("pk")
-            .key_type(KeyType::Hash);
+        let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash);
         let attribute = AttributeDefinition::builder()
             .attribute_name("pk")
             .attribute_type(ScalarAttributeType::S);
@@ -259,12 +229,8 @@ mod tests {
     fn faults(table: TableDescription) -> Vec<String> {
         let mut findings = Findings::default();
         check(&table, "us-east-1", "t", &mut findings);
-        let bad = findings
-            .0
-            .into_iter()
-            .filter(|finding| finding.level != Level::Ok);
-        bad.map(|finding| format!("{:?} {}", finding.level, finding.finding))
-            .collect()
+        let bad = findings.0.into_iter().filter(|finding| finding.level != Level::Ok);
+        bad.map(|finding| format!("{:?} {}", finding.level, finding.finding)).collect()
     }
 
     #[test]
@@ -286,17 +252,12 @@ mod tests {
         assert_eq!(replicas(&table, "us-east-1").count(), 1);
         let found = faults(table);
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("Warning its replica in eu-west-1"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("Warning its replica in eu-west-1"), "{found:?}");
     }
 
     #[test]
     fn another_key_and_a_lost_table_are_faults() {
-        let sort = KeySchemaElement::builder()
-            .attribute_name("sk")
-            .key_type(KeyType::Range);
+        let sort = KeySchemaElement::builder().attribute_name("sk").key_type(KeyType::Range);
         let found = faults(
             good()
                 .key_schema(sort.build().unwrap())

@@ -48,20 +48,10 @@ struct Found {
 impl Check {
     pub(super) async fn run(self, table: &Table, output: Output) -> Result<Verdict> {
         // DynamoDB counts a table's items every six hours: good enough for a bar.
-        let described = table
-            .client
-            .describe_table()
-            .table_name(&table.name)
-            .send()
-            .await;
+        let described = table.client.describe_table().table_name(&table.name).send().await;
         let described = described.ok().and_then(|found| found.table);
-        let length = described
-            .and_then(|table| table.item_count)
-            .unwrap_or_default();
-        let bar = progress(
-            length.unsigned_abs(),
-            format!("items of the table {}", table.name),
-        );
+        let length = described.and_then(|table| table.item_count).unwrap_or_default();
+        let bar = progress(length.unsigned_abs(), format!("items of the table {}", table.name));
         let segments = (0..self.segments).map(|segment| self.segment(table, segment, &bar));
         let reports = try_join_all(segments).await?;
         drop(bar);
@@ -70,9 +60,7 @@ impl Check {
             report.merge(part);
         }
         output.print(&report, || report.lines(&table.name))?;
-        Ok(Verdict::from(
-            !report.kinds.values().any(|found| found.fault),
-        ))
+        Ok(Verdict::from(!report.kinds.values().any(|found| found.fault)))
     }
 
     async fn segment(&self, table: &Table, segment: i32, bar: &ProgressBar) -> Result<Report> {

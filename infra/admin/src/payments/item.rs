@@ -69,9 +69,7 @@ pub(crate) fn from_json(value: &Value) -> AttributeValue {
 /// A JSON object as an item.
 pub(crate) fn item(members: &Map<String, Value>) -> Item {
     let members = members.iter();
-    members
-        .map(|(name, value)| (name.clone(), from_json(value)))
-        .collect()
+    members.map(|(name, value)| (name.clone(), from_json(value))).collect()
 }
 
 /// A value without what its name calls a secret: an operator's screen is no place for a client
@@ -82,11 +80,7 @@ pub(crate) fn without_secrets(value: Value) -> Value {
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
                 let secret = name.to_lowercase().contains("secret") && !value.is_null();
-                let value = if secret {
-                    json!("<not shown>")
-                } else {
-                    without_secrets(value)
-                };
+                let value = if secret { json!("<not shown>") } else { without_secrets(value) };
                 (name, value)
             });
             Value::Object(members.collect())
@@ -108,15 +102,9 @@ impl Forecast {
     pub(crate) fn of(provider: &Provider, item: &Item) -> Self {
         let statuses = &provider.statuses;
         let cancelable = statuses.cancelable.join(", ");
-        let refused = |why: String| Self {
-            outcome: "not_cancelable",
-            why,
-        };
+        let refused = |why: String| Self { outcome: "not_cancelable", why };
         let Some(Ok(status)) = item.get("status").map(AttributeValue::as_s) else {
-            return Self {
-                outcome: "internal",
-                why: "status is not a string".to_owned(),
-            };
+            return Self { outcome: "internal", why: "status is not a string".to_owned() };
         };
         if status == statuses.canceled {
             return refused(match when(item) {
@@ -125,14 +113,9 @@ impl Forecast {
             });
         }
         if !statuses.cancelable.contains(&status.as_str()) {
-            return refused(format!(
-                "its status is {status}; cancelable are {cancelable}"
-            ));
+            return refused(format!("its status is {status}; cancelable are {cancelable}"));
         }
-        let internal = |why: String| Self {
-            outcome: "internal",
-            why,
-        };
+        let internal = |why: String| Self { outcome: "internal", why };
         match present(item, "manual_cancellation").map(AttributeValue::as_bool) {
             None | Some(Ok(false)) => {}
             Some(Ok(true)) => {
@@ -145,10 +128,7 @@ impl Forecast {
                 "{attribute} is missing or of another type, so no success could be written"
             ));
         }
-        Self {
-            outcome: "canceled",
-            why: format!("its status is {status}, which is cancelable"),
-        }
+        Self { outcome: "canceled", why: format!("its status is {status}, which is cancelable") }
     }
 }
 
@@ -233,18 +213,12 @@ pub(crate) fn faults(item: &Item) -> Vec<Kind> {
     let status = present(item, "status").and_then(|status| status.as_s().ok());
     is(Kind::Status, status.is_none());
     let manual = present(item, "manual_cancellation");
-    is(
-        Kind::ManualCancellation,
-        manual.is_some_and(|flag| !flag.is_bool()),
-    );
+    is(Kind::ManualCancellation, manual.is_some_and(|flag| !flag.is_bool()));
     if let (Some(provider), Some(status)) = (provider, status) {
         let known = provider.words().any(|word| word == status);
         is(Kind::UnknownStatus, !known);
         let cancelable = provider.statuses.cancelable.contains(&status.as_str());
-        is(
-            Kind::Incomplete,
-            cancelable && missing(provider, item).is_some(),
-        );
+        is(Kind::Incomplete, cancelable && missing(provider, item).is_some());
     }
     let integer = |text: &String| {
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -252,9 +226,7 @@ pub(crate) fn faults(item: &Item) -> Vec<Kind> {
     };
     let amount = item.get("amount").and_then(|amount| amount.as_n().ok());
     is(Kind::Amount, !amount.is_some_and(integer));
-    let currency = item
-        .get("currency")
-        .and_then(|currency| currency.as_s().ok());
+    let currency = item.get("currency").and_then(|currency| currency.as_s().ok());
     let letters =
         |text: &String| text.len() == 3 && text.bytes().all(|it| it.is_ascii_alphabetic());
     is(Kind::Currency, !currency.is_some_and(letters));
@@ -265,15 +237,9 @@ pub(crate) fn faults(item: &Item) -> Vec<Kind> {
     let times = ["created_at", "updated_at", "canceled_at"];
     is(Kind::Time, !times.into_iter().all(time));
     let details = present(item, "details");
-    is(
-        Kind::Details,
-        details.is_some_and(|details| !details.is_m()),
-    );
+    is(Kind::Details, details.is_some_and(|details| !details.is_m()));
     let cancellation = present(item, "cancellation");
-    is(
-        Kind::Cancellation,
-        cancellation.is_some_and(|it| !is_cancellation(it)),
-    );
+    is(Kind::Cancellation, cancellation.is_some_and(|it| !is_cancellation(it)));
     is(Kind::Large, size(item) > LARGE);
     faults
 }
@@ -293,12 +259,8 @@ fn provider_of(pk: &str) -> Option<&'static Provider> {
 pub(crate) fn is_signature(item: &Item) -> bool {
     let pk = item.get("pk").and_then(|pk| pk.as_s().ok());
     let prefix = pk.and_then(|pk| pk.split('#').next());
-    prefix.is_some_and(|prefix| {
-        prefix
-            .strip_suffix(".signature")
-            .and_then(providers::find)
-            .is_some()
-    })
+    prefix
+        .is_some_and(|prefix| prefix.strip_suffix(".signature").and_then(providers::find).is_some())
 }
 
 /// `2024-01-01T00:00:00.000Z`.
@@ -334,9 +296,7 @@ fn size(item: &Item) -> usize {
             _ => 1,
         }
     }
-    item.iter()
-        .map(|(name, value)| name.len() + of(value))
-        .sum()
+    item.iter().map(|(name, value)| name.len() + of(value)).sum()
 }
 
 /// What a success response cannot do without and the item lacks.
@@ -375,10 +335,7 @@ mod tests {
             (json!({"pk": "vtex##PAY"}), Kind::Key),
             (json!({"status": "Approved"}), Kind::UnknownStatus),
             (json!({"status": 1}), Kind::Status),
-            (
-                json!({"manual_cancellation": "yes"}),
-                Kind::ManualCancellation,
-            ),
+            (json!({"manual_cancellation": "yes"}), Kind::ManualCancellation),
             (json!({"amount": 43.07}), Kind::Amount),
             (json!({"currency": "real"}), Kind::Currency),
             (json!({"created_at": "2024-01-01T00:00:00Z"}), Kind::Time),
@@ -405,9 +362,6 @@ mod tests {
         ]);
         assert_eq!(object(&item), json!({"ref": long, "amount": 4307.23}));
         let hidden = without_secrets(json!({"details": [{"clientSecret": "x", "a": "b"}]}));
-        assert_eq!(
-            hidden,
-            json!({"details": [{"clientSecret": "<not shown>", "a": "b"}]})
-        );
+        assert_eq!(hidden, json!({"details": [{"clientSecret": "<not shown>", "a": "b"}]}));
     }
 }

@@ -108,15 +108,8 @@ fn lines(rows: &[Row], more: bool) -> String {
     if rows.is_empty() {
         return "no payments\n".to_owned();
     }
-    let titles = [
-        "merchant",
-        "payment",
-        "status",
-        "amount",
-        "currency",
-        "updated at",
-        "a cancel now",
-    ];
+    let titles =
+        ["merchant", "payment", "status", "amount", "currency", "updated at", "a cancel now"];
     let cells = |row: &Row| {
         [
             row.merchant_id.clone(),

@@ -83,10 +83,7 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn of(account: &Account) -> Self {
-        Self {
-            client: account.dynamodb.clone(),
-            name: account.payments.clone(),
-        }
+        Self { client: account.dynamodb.clone(), name: account.payments.clone() }
     }
 
     /// Stores a new item; the one that is there already comes back.

@@ -51,35 +51,23 @@ impl Move {
             (":to".to_owned(), text(to)),
             (":now".to_owned(), text(&now)),
         ]);
-        let updated = table
-            .update(&pk, &update, "#status = :from", values)
-            .await?;
+        let updated = table.update(&pk, &update, "#status = :from", values).await?;
         let is = |item: &Item, name, value: &str| item.get(name) == Some(&text(value));
         let (moved, item) = match updated {
             Ok(item) => (true, item),
             Err(None) => bail!(table.missing(&pk)),
             // When a response is lost, the SDK retries the write, which then finds what it wrote
             // itself.
-            Err(Some(item)) => (
-                is(&item, "status", to) && is(&item, "updated_at", &now),
-                item,
-            ),
+            Err(Some(item)) => (is(&item, "status", to) && is(&item, "updated_at", &now), item),
         };
         let status = item.get("status").and_then(|status| status.as_s().ok());
-        let result = Moved {
-            pk,
-            moved,
-            status: status.cloned(),
-        };
+        let result = Moved { pk, moved, status: status.cloned() };
         output.print(&result, || {
             let status = result.status.as_deref().unwrap_or("missing");
             if moved {
                 format!("{}: {} -> {status}\n", result.pk, self.from)
             } else {
-                format!(
-                    "{}: not moved, its status is {status} and not {}\n",
-                    result.pk, self.from
-                )
+                format!("{}: not moved, its status is {status} and not {}\n", result.pk, self.from)
             }
         })?;
         Ok(Verdict::from(moved))

@@ -54,15 +54,9 @@ impl Put {
         };
         let mut item = payment(provider, &self.merchant, &id, Timestamp::now());
         if let Some(status) = &self.status {
-            item.insert(
-                "status".to_owned(),
-                text(word(provider, "--status", status)?),
-            );
+            item.insert("status".to_owned(), text(word(provider, "--status", status)?));
         }
-        item.insert(
-            "amount".to_owned(),
-            AttributeValue::N(self.amount.to_string()),
-        );
+        item.insert("amount".to_owned(), AttributeValue::N(self.amount.to_string()));
         item.insert("currency".to_owned(), text(&self.currency));
         if self.manual {
             item.insert("manual_cancellation".to_owned(), AttributeValue::Bool(true));
@@ -126,9 +120,6 @@ fn details_from(argument: &str) -> Result<Map<String, Value>> {
     };
     let details = serde_json::from_str(&json).context("--details is not a JSON object")?;
     let size = json.len();
-    ensure!(
-        size < 380 * 1024,
-        "--details has {size} bytes; an item has at most 400 KB"
-    );
+    ensure!(size < 380 * 1024, "--details has {size} bytes; an item has at most 400 KB");
     Ok(details)
 }

@@ -79,15 +79,12 @@ impl<P: Provider> Endpoint<P> {
 
     /// A cancel of the unchanged payment, sent as the tool prints it for this credential.
     async fn cancel(&self, issued: &Value) -> Response<String> {
-        embedded::put(&self.tables, "payments", &self.item)
-            .await
-            .unwrap();
+        embedded::put(&self.tables, "payments", &self.item).await.unwrap();
         let payment = self.item["pk"].as_str().unwrap().rsplit('#').next();
         let payment = payment.unwrap();
         let body = self.body.clone().unwrap_or_default();
-        let body = body
-            .replace("{payment_id}", payment)
-            .replace("{uuid}", &Uuid::new_v4().to_string());
+        let body =
+            body.replace("{payment_id}", payment).replace("{uuid}", &Uuid::new_v4().to_string());
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         for line in issued["headers"].as_array().unwrap() {
             let (name, value) = line.as_str().unwrap().split_once(": ").unwrap();
@@ -126,10 +123,7 @@ impl<P: Provider> Endpoint<P> {
         let pk = self.item["pk"].as_str();
         let items = embedded::scan(&self.tables, "payments").await.unwrap();
         let item = items.iter().find(|item| item["pk"].as_str() == pk);
-        assert_eq!(
-            item.unwrap()["status"] == P::STATUSES.canceled,
-            status == 200
-        );
+        assert_eq!(item.unwrap()["status"] == P::STATUSES.canceled, status == 200);
         status == 200
     }
 }
@@ -148,9 +142,7 @@ async fn life<P: Provider>(scheme: &str) {
     let key = first["key"].as_str().unwrap();
     let named = format!("--provider {} {key}", P::NAME);
     let second = stage
-        .aside(words(&format!(
-            "--json credentials rotate {named} --overlap 24h"
-        )))
+        .aside(words(&format!("--json credentials rotate {named} --overlap 24h")))
         .await
         .json();
     assert_eq!(second["replaces"]["key"], key);
@@ -165,40 +157,24 @@ async fn life<P: Provider>(scheme: &str) {
     assert!(endpoint.takes(&second).await, "the new one after a day");
 
     let named = format!("--provider {} {}", P::NAME, second["key"].as_str().unwrap());
-    let revoked = stage
-        .aside(words(&format!("--json credentials revoke {named}")))
-        .await
-        .json();
+    let revoked = stage.aside(words(&format!("--json credentials revoke {named}"))).await.json();
     assert_eq!(revoked["state"], "revoked");
-    endpoint
-        .clock
-        .0
-        .store(24 * HOUR + TTL + 1000, Ordering::Relaxed);
+    endpoint.clock.0.store(24 * HOUR + TTL + 1000, Ordering::Relaxed);
     assert!(!endpoint.takes(&second).await, "revoked");
 
     // And one that ends by itself.
     let third = stage.aside(words(&issue)).await.json();
     assert!(endpoint.takes(&third).await);
     let named = format!("--provider {} {}", P::NAME, third["key"].as_str().unwrap());
-    stage
-        .aside(words(&format!(
-            "--json credentials expire {named} --in 48h"
-        )))
-        .await
-        .json();
+    stage.aside(words(&format!("--json credentials expire {named} --in 48h"))).await.json();
     endpoint.clock.0.store(48 * HOUR + 1000, Ordering::Relaxed);
     assert!(!endpoint.takes(&third).await, "expired");
 
     // No secret is in the table, but the one that HMAC needs. No secret and no whole digest is
     // listed.
     let stored = json!(stage.items().await).to_string();
-    let listed = stage
-        .aside(words(&format!(
-            "--json credentials list --provider {}",
-            P::NAME
-        )))
-        .await
-        .json();
+    let listed =
+        stage.aside(words(&format!("--json credentials list --provider {}", P::NAME))).await.json();
     assert_eq!(listed.as_array().unwrap().len(), 3);
     for issued in [&first, &second, &third] {
         let Some(secret) = issued["secret"].as_str() else {
@@ -246,23 +222,16 @@ async fn a_revoked_key_is_refused_within_the_ttl_by_a_process_that_knew_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_only_ours_count_a_merchants_own_key_is_an_unknown_one() {
     let stage = Arc::new(Stage::set().await);
-    let settings = Settings {
-        issued_keys_only: true,
-        ..Settings::default()
-    };
+    let settings = Settings { issued_keys_only: true, ..Settings::default() };
     let ours = stage
-        .aside(words(
-            "--json credentials issue --merchant m_demo --provider hyperswitch",
-        ))
+        .aside(words("--json credentials issue --merchant m_demo --provider hyperswitch"))
         .await
         .json();
     let own = hex::encode(Sha256::digest("own"));
     let own = json!({
         "pk": format!("hyperswitch#{own}"), "merchant_id": "m_demo", "active": true,
     });
-    embedded::put(&stage.tables, "credentials", &own)
-        .await
-        .unwrap();
+    embedded::put(&stage.tables, "credentials", &own).await.unwrap();
     let own = json!({"headers": ["api-key: own"]});
     let unknown = key::issue(KeyKind::Secret, [7; 32]);
     let unknown = json!({"headers": [format!("api-key: {unknown}")]});
@@ -368,10 +337,7 @@ async fn a_merchants_own_credential_is_taken_and_never_overwritten() {
     assert_eq!(issue("m_1", "own-token\n").code, Some(0));
     let before = stage.items().await;
     assert_eq!(before[0]["pk"], "vtex#own-key");
-    assert_eq!(
-        before[0]["secret_sha256"],
-        hex::encode(Sha256::digest("own-token"))
-    );
+    assert_eq!(before[0]["secret_sha256"], hex::encode(Sha256::digest("own-token")));
     for (merchant, secret) in [("m_1", "own-token\n"), ("m_2", "other\n")] {
         let refused = issue(merchant, secret);
         assert!(refused.error().contains("already"), "{refused:?}");
@@ -383,15 +349,8 @@ async fn a_merchants_own_credential_is_taken_and_never_overwritten() {
     }
     let digest = "0f".repeat(32);
     for id in ["", "a b", "é", &"k".repeat(256), &digest, "pci_almost"] {
-        let refused = stage.credentials(&[
-            "issue",
-            "--merchant",
-            "m_1",
-            "--provider",
-            "vtex",
-            "--id",
-            id,
-        ]);
+        let refused =
+            stage.credentials(&["issue", "--merchant", "m_1", "--provider", "vtex", "--id", id]);
         refused.error();
     }
     assert_eq!(stage.items().await, before);
@@ -411,10 +370,7 @@ async fn nothing_is_issued_that_no_function_accepts() {
     let version = words(version);
     let version: Vec<_> = version.iter().map(String::as_str).collect();
     let refused = stage.credentials(&version);
-    assert!(
-        refused.error().contains("2026-02-19.preview"),
-        "{refused:?}"
-    );
+    assert!(refused.error().contains("2026-02-19.preview"), "{refused:?}");
     assert_eq!(stage.items().await, [json!(null); 0]);
 
     // A signing secret is not sent, so it may have one.
@@ -433,17 +389,11 @@ async fn a_long_secret_is_refused_and_not_cut() {
     for length in [4097, 4098, 4099, 10_000] {
         let secret = format!("{}\r\n", "s".repeat(length));
         let refused = stage.credentials_with(&own, &secret);
-        assert!(
-            refused.error().contains("4096 bytes"),
-            "{length}: {refused:?}"
-        );
+        assert!(refused.error().contains("4096 bytes"), "{length}: {refused:?}");
     }
     assert_eq!(stage.items().await, [json!(null); 0]);
     let longest = "s".repeat(4096);
-    assert_eq!(
-        stage.credentials_with(&own, &format!("{longest}\r\n")).code,
-        Some(0)
-    );
+    assert_eq!(stage.credentials_with(&own, &format!("{longest}\r\n")).code, Some(0));
     let digest = hex::encode(Sha256::digest(&longest));
     assert_eq!(stage.items().await[0]["secret_sha256"], digest);
 }
@@ -451,20 +401,11 @@ async fn a_long_secret_is_refused_and_not_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_secret_is_not_printed() {
     let stage = Stage::set().await;
-    for (provider, json) in [
-        ("hyperswitch", true),
-        ("vtex", true),
-        ("one2pays", false),
-        ("walletconnect", false),
-    ] {
-        let mut arguments = vec![
-            "issue",
-            "--merchant",
-            "m",
-            "--provider",
-            provider,
-            "--secret-stdin",
-        ];
+    for (provider, json) in
+        [("hyperswitch", true), ("vtex", true), ("one2pays", false), ("walletconnect", false)]
+    {
+        let mut arguments =
+            vec!["issue", "--merchant", "m", "--provider", provider, "--secret-stdin"];
         if json {
             arguments.push("--json");
         }
@@ -480,14 +421,9 @@ async fn a_given_secret_is_not_printed() {
 async fn control_characters_are_shown_as_codes() {
     let stage = Stage::set().await;
     let item = json!({"pk": "vtex#k\u{1b}[2J", "merchant_id": "m\u{9b}\u{202e}", "active": true});
-    embedded::put(&stage.tables, "credentials", &item)
-        .await
-        .unwrap();
+    embedded::put(&stage.tables, "credentials", &item).await.unwrap();
     let lines = stage.credentials(&["list"]).stdout;
-    assert!(
-        lines.contains("k\\u{1b}[2J") && lines.contains("m\\u{9b}\\u{202e}"),
-        "{lines}"
-    );
+    assert!(lines.contains("k\\u{1b}[2J") && lines.contains("m\\u{9b}\\u{202e}"), "{lines}");
     let listed = stage.credentials(&["list", "--json"]);
     assert_eq!(listed.json()[0]["merchant_id"], item["merchant_id"]);
     let refused = stage.credentials(&["revoke", "--provider", "vtex", "x\u{1b}[2J"]);
@@ -506,46 +442,19 @@ async fn bad_input_is_refused_with_what_to_do() {
         (format!("issue {hyperswitch} --merchant a#b"), "no '#'"),
         (format!("issue {hyperswitch} --merchant é"), "visible ASCII"),
         (format!("issue {hyperswitch}"), "--merchant"),
-        (
-            format!("issue {hyperswitch} --merchant m --id x"),
-            "no public id",
-        ),
-        (
-            format!("issue {hyperswitch} --merchant m --api-version 1"),
-            "no API versions",
-        ),
-        (
-            format!("issue {hyperswitch} --merchant m --in soon"),
-            "90d, 12h or 30m",
-        ),
+        (format!("issue {hyperswitch} --merchant m --id x"), "no public id"),
+        (format!("issue {hyperswitch} --merchant m --api-version 1"), "no API versions"),
+        (format!("issue {hyperswitch} --merchant m --in soon"), "90d, 12h or 30m"),
         (format!("issue {hyperswitch} --merchant m --in=-1h"), "--in"),
-        (
-            format!("issue {hyperswitch} --merchant m --at tomorrow"),
-            "--at",
-        ),
-        (
-            "issue --provider walletconnect --merchant m --scheme x".into(),
-            "api-key or app-id",
-        ),
+        (format!("issue {hyperswitch} --merchant m --at tomorrow"), "--at"),
+        ("issue --provider walletconnect --merchant m --scheme x".into(), "api-key or app-id"),
         (
             "issue --provider walletconnect --merchant m --scheme app-id --secret-stdin".into(),
             "no secret",
         ),
-        (
-            format!("revoke {hyperswitch} 000000000000"),
-            "`list --provider hyperswitch`",
-        ),
-        (
-            format!(
-                "revoke {hyperswitch} {}",
-                key::issue(KeyKind::Secret, [1; 32])
-            ),
-            "no credential",
-        ),
-        (
-            format!("rotate {hyperswitch} nothing"),
-            "no credential nothing",
-        ),
+        (format!("revoke {hyperswitch} 000000000000"), "`list --provider hyperswitch`"),
+        (format!("revoke {hyperswitch} {}", key::issue(KeyKind::Secret, [1; 32])), "no credential"),
+        (format!("rotate {hyperswitch} nothing"), "no credential nothing"),
         ("--credentials-table absent list".into(), "table flags"),
         ("list --provider stripe".into(), "possible values"),
     ] {
@@ -556,27 +465,13 @@ async fn bad_input_is_refused_with_what_to_do() {
     }
     assert_eq!(stage.items().await, before);
 
-    let no_identity = binary(
-        &[
-            "--endpoint-url",
-            "http://127.0.0.1:9",
-            "credentials",
-            "list",
-        ],
-        &[],
-        "",
-    );
-    assert!(
-        no_identity.error().contains("--endpoint-url"),
-        "{no_identity:?}"
-    );
+    let no_identity =
+        binary(&["--endpoint-url", "http://127.0.0.1:9", "credentials", "list"], &[], "");
+    assert!(no_identity.error().contains("--endpoint-url"), "{no_identity:?}");
     let nowhere = binary(&["credentials", "list"], &[], "");
     assert!(nowhere.error().contains("--region"), "{nowhere:?}");
     let no_identity = binary(&["credentials", "list", "--region", "us-east-1"], &[], "");
-    assert!(
-        no_identity.error().contains("aws sso login"),
-        "{no_identity:?}"
-    );
+    assert!(no_identity.error().contains("aws sso login"), "{no_identity:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -586,23 +481,13 @@ async fn a_credential_is_found_by_id_digits_or_leaked_secret() {
     for end in ["0", "1"] {
         let pk = format!("hyperswitch#{}{end}", "ab".repeat(31) + "c");
         let item = json!({"pk": pk, "merchant_id": "m", "active": true});
-        embedded::put(&stage.tables, "credentials", &item)
-            .await
-            .unwrap();
+        embedded::put(&stage.tables, "credentials", &item).await.unwrap();
     }
     let revoke = |provider: &str, key: &str| {
         stage.credentials(&["--json", "revoke", "--provider", provider, key])
     };
-    assert!(
-        revoke("hyperswitch", "abababababab")
-            .error()
-            .contains("several")
-    );
-    assert!(
-        revoke("hyperswitch", "abababa")
-            .error()
-            .contains("no credential")
-    );
+    assert!(revoke("hyperswitch", "abababababab").error().contains("several"));
+    assert!(revoke("hyperswitch", "abababa").error().contains("no credential"));
     let issued = stage.issue(&["--provider", "hyperswitch"]);
     let leaked = issued["secret"].as_str().unwrap();
     assert_eq!(revoke("hyperswitch", leaked).json()["key"], issued["key"]);
@@ -613,12 +498,7 @@ async fn a_credential_is_found_by_id_digits_or_leaked_secret() {
     revoke("one2pays", id).error();
     let token = revoke("vtex", pair["secret"].as_str().unwrap());
     assert!(token.error().contains("give the id"), "{token:?}");
-    let active = stage
-        .items()
-        .await
-        .iter()
-        .filter(|item| item["active"] == true)
-        .count();
+    let active = stage.items().await.iter().filter(|item| item["active"] == true).count();
     assert_eq!(active, 2);
 }
 
@@ -627,14 +507,8 @@ async fn a_lost_response_is_not_taken_for_a_duplicate() {
     let stage = Stage::set().await;
     let store = stage.url.strip_prefix("http://").unwrap().parse();
     let proxy = FaultProxy::start(store.unwrap()).await.unwrap();
-    let broken = Stage {
-        url: proxy.url(),
-        tables: stage.tables.clone(),
-    };
-    let lost = Fault::Response {
-        after: 0,
-        how: Cut::Reset,
-    };
+    let broken = Stage { url: proxy.url(), tables: stage.tables.clone() };
+    let lost = Fault::Response { after: 0, how: Cut::Reset };
     proxy.script([lost]);
     let issued = broken.issue(&["--provider", "vtex"]);
     assert_eq!(proxy.attempts(), 2);
@@ -659,15 +533,7 @@ async fn a_lost_response_is_not_taken_for_a_duplicate() {
 async fn only_an_active_credential_gets_a_successor_and_an_earlier_end_stays() {
     let stage = Stage::set().await;
     let rotate = |key: &str| {
-        stage.credentials(&[
-            "--json",
-            "rotate",
-            "--provider",
-            "vtex",
-            key,
-            "--overlap",
-            "2d",
-        ])
+        stage.credentials(&["--json", "rotate", "--provider", "vtex", key, "--overlap", "2d"])
     };
     let ends = stage.issue(&["--provider", "vtex", "--in", "1h"]);
     let rotated = rotate(ends["key"].as_str().unwrap()).json();
@@ -677,10 +543,7 @@ async fn only_an_active_credential_gets_a_successor_and_an_earlier_end_stays() {
     for step in ["revoke", "expire"] {
         let issued = stage.issue(&["--provider", "vtex"]);
         let key = issued["key"].as_str().unwrap();
-        assert_eq!(
-            stage.credentials(&[step, "--provider", "vtex", key]).code,
-            Some(0)
-        );
+        assert_eq!(stage.credentials(&[step, "--provider", "vtex", key]).code, Some(0));
         let before = stage.items().await.len();
         assert!(rotate(key).error().contains("issue a new"), "{step}");
         assert_eq!(stage.items().await.len(), before);
@@ -692,9 +555,7 @@ async fn only_an_active_credential_gets_a_successor_and_an_earlier_end_stays() {
     let end = AttributeValue::N("1".into());
     let update = stage.tables.update_item().table_name("credentials");
     let pk = AttributeValue::S(format!("vtex#{key}"));
-    let update = update
-        .key("pk", pk)
-        .expression_attribute_values(":end", end);
+    let update = update.key("pk", pk).expression_attribute_values(":end", end);
     let update = update.update_expression("SET expires_at = :end");
     update.send().await.unwrap();
     let before = stage.items().await;
@@ -708,12 +569,7 @@ async fn a_list_shows_states_and_filters_and_needs_no_secret() {
     let active = stage.issue(&["--provider", "hyperswitch"]);
     let pair = stage.issue(&["--provider", "vtex"]);
     let hmac = stage.issue(&["--provider", "one2pays", "--at", "2020-01-01T00:00:00Z"]);
-    stage.credentials(&[
-        "revoke",
-        "--provider",
-        "vtex",
-        pair["key"].as_str().unwrap(),
-    ]);
+    stage.credentials(&["revoke", "--provider", "vtex", pair["key"].as_str().unwrap()]);
     let listed = stage.credentials(&["list", "--json"]).json();
     let states: Vec<_> = listed
         .as_array()
@@ -743,10 +599,7 @@ async fn a_list_shows_states_and_filters_and_needs_no_secret() {
     assert_eq!(of(&["--merchant", "m_demo"]), 3);
     assert_eq!(of(&["--merchant", "m_demo", "--provider", "one2pays"]), 1);
     assert_eq!(of(&["--merchant", "m"]), 0);
-    assert_eq!(
-        stage.credentials(&["list", "--merchant", "m"]).stdout,
-        "no credentials\n"
-    );
+    assert_eq!(stage.credentials(&["list", "--merchant", "m"]).stdout, "no credentials\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -779,10 +632,7 @@ sso_region = eu-west-1
     }
     for profile in ["missing", "signed-out"] {
         let refused = list(profile);
-        assert!(
-            refused.error().contains("no AWS credentials"),
-            "{refused:?}"
-        );
+        assert!(refused.error().contains("no AWS credentials"), "{refused:?}");
         assert!(refused.error().contains("aws sso login"), "{refused:?}");
     }
     // It is the sign-in that is missing, not the tool's part of it.

@@ -42,16 +42,7 @@ async fn endpoints_over_other_tables_are_not_verified() {
         .map(|check| check["name"].as_str().unwrap())
         .collect();
     // What needs no credential is as it must be.
-    assert_eq!(
-        failed,
-        [
-            "cancel",
-            "item",
-            "replay",
-            "second cancel",
-            "unknown payment"
-        ]
-    );
+    assert_eq!(failed, ["cancel", "item", "replay", "second cancel", "unknown payment"]);
     assert_eq!(everything(&stage).await, (vec![], vec![]));
 }
 
@@ -76,10 +67,7 @@ async fn our_own_endpoints_conform_to_every_case() {
     let conformance = format!("--json conformance --api-url {url}");
     let played = stage.aside(words(&conformance)).await;
     let all: Vec<Value> = serde_json::from_str(&played.stdout).expect(&played.stderr);
-    let failed: Vec<_> = all
-        .iter()
-        .filter(|case| case["result"] == "failed")
-        .collect();
+    let failed: Vec<_> = all.iter().filter(|case| case["result"] == "failed").collect();
     assert!(failed.is_empty(), "{}", json!(failed));
     assert_eq!(played.code, Some(0));
     let passed = all.iter().filter(|case| case["result"] == "passed").count();
@@ -97,21 +85,12 @@ async fn another_implementation_is_shown_its_differences() {
     let played = stage.aside(words(&wrong)).await.json_with(3);
     let difference = &played[0]["differences"][0];
     assert_eq!(difference["at"], "status");
-    assert_eq!(
-        (&difference["expected"], &difference["received"]),
-        (&json!(200), &json!(404))
-    );
+    assert_eq!((&difference["expected"], &difference["received"]), (&json!(200), &json!(404)));
     let nothing = format!("conformance --api-url {url} --only no_such_case");
     stage.aside(words(&nothing)).await.error();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).display();
     let nowhere = format!("conformance --api-url {url} --events {folder}");
-    assert!(
-        stage
-            .aside(words(&nowhere))
-            .await
-            .error()
-            .contains("--events")
-    );
+    assert!(stage.aside(words(&nowhere)).await.error().contains("--events"));
     assert_eq!(everything(&stage).await, (vec![], vec![]));
 }
 
@@ -122,21 +101,12 @@ async fn a_doctor_finds_what_is_missing_and_changes_nothing() {
     let of = |findings: &Value, level: &str| {
         let findings = findings.as_array().unwrap().iter();
         let found = findings.filter(|finding| finding["level"] == level);
-        found
-            .map(|finding| finding["finding"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        found.map(|finding| finding["finding"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(of(&findings, "fault"), [""; 0]);
     let ok = of(&findings, "ok").join("\n");
-    assert!(
-        ok.contains("partition key pk") && ok.contains("used signatures"),
-        "{ok}"
-    );
-    assert!(
-        of(&findings, "warning")
-            .join("\n")
-            .contains("signing secrets")
-    );
+    assert!(ok.contains("partition key pk") && ok.contains("used signatures"), "{ok}");
+    assert!(of(&findings, "warning").join("\n").contains("signing secrets"));
     let unknown = of(&findings, "unknown").join("\n");
     let is_named = unknown.contains("--features account");
     assert_eq!(is_named, !cfg!(feature = "account"), "{unknown}");

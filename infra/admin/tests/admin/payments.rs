@@ -41,31 +41,17 @@ async fn a_payment_is_put_in_the_documented_schema_and_never_over_another() {
 
     // Without an id it gets one that the provider's rules allow.
     for provider in ["hyperswitch", "hedgepayments", "walletconnect", "one2pays"] {
-        let shown = stage
-            .payments(&format!("put --provider {provider} --merchant m_1"))
-            .json();
+        let shown = stage.payments(&format!("put --provider {provider} --merchant m_1")).json();
         assert_eq!(shown["faults"], json!([]), "{shown}");
     }
     for (line, rule) in [
-        (
-            "--provider vtex --merchant m_1 PAY2 --status Approved",
-            "approved",
-        ),
+        ("--provider vtex --merchant m_1 PAY2 --status Approved", "approved"),
         ("--provider vtex --merchant a#b PAY2", "no '#'"),
         ("--provider one2pays --merchant m_1 PAY2", "UUID"),
         ("--provider hyperswitch --merchant m_1 a.b", "letters"),
-        (
-            "--provider vtex --merchant m_1 PAY2 --details [1]",
-            "JSON object",
-        ),
-        (
-            "--provider vtex --merchant m_1 PAY2 --currency real",
-            "ISO 4217",
-        ),
-        (
-            "--provider vtex --merchant m_1 PAY2 --amount 1.5",
-            "--amount",
-        ),
+        ("--provider vtex --merchant m_1 PAY2 --details [1]", "JSON object"),
+        ("--provider vtex --merchant m_1 PAY2 --currency real", "ISO 4217"),
+        ("--provider vtex --merchant m_1 PAY2 --amount 1.5", "--amount"),
     ] {
         let refused = stage.payments(&format!("put {line}"));
         assert!(refused.error().contains(rule), "{line}: {refused:?}");
@@ -76,84 +62,45 @@ async fn a_payment_is_put_in_the_documented_schema_and_never_over_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_moved_from_the_status_that_was_seen_or_not_at_all() {
     let stage = Stage::set().await;
-    stage
-        .payments("put --provider vtex --merchant m PAY --status approved")
-        .json();
+    stage.payments("put --provider vtex --merchant m PAY --status approved").json();
     let named = "--provider vtex --merchant m PAY";
-    let moved = stage
-        .payments(&format!("move {named} --from approved --to settled"))
-        .json();
-    assert_eq!(
-        (&moved["moved"], &moved["status"]),
-        (&json!(true), &json!("settled"))
-    );
+    let moved = stage.payments(&format!("move {named} --from approved --to settled")).json();
+    assert_eq!((&moved["moved"], &moved["status"]), (&json!(true), &json!("settled")));
     let settled = stage.payment("vtex#m#PAY").await;
     assert_eq!(settled["status"], "settled");
     let late = stage.payments(&format!("move {named} --from approved --to denied"));
     let late = late.json_with(3);
-    assert_eq!(
-        (&late["moved"], &late["status"]),
-        (&json!(false), &json!("settled"))
-    );
+    assert_eq!((&late["moved"], &late["status"]), (&json!(false), &json!("settled")));
     assert_eq!(stage.payment("vtex#m#PAY").await, settled);
 
     let canceled = format!("move {named} --from settled --to cancelled");
     stage.payments(&canceled).json();
     let item = stage.payment("vtex#m#PAY").await;
     assert_eq!(item["canceled_at"], item["updated_at"]);
-    stage
-        .payments(&format!("move {named} --from cancelled --to approved"))
-        .json();
-    assert_eq!(
-        stage.payment("vtex#m#PAY").await["canceled_at"],
-        Value::Null
-    );
+    stage.payments(&format!("move {named} --from cancelled --to approved")).json();
+    assert_eq!(stage.payment("vtex#m#PAY").await["canceled_at"], Value::Null);
 
     let typo = stage.payments(&format!("move {named} --from approved --to canceled"));
     assert!(typo.error().contains("cancelled"), "{typo:?}");
     let missing =
         stage.payments("move --provider vtex --merchant m NONE --from approved --to settled");
-    assert!(
-        missing.error().contains("no payment vtex#m#NONE"),
-        "{missing:?}"
-    );
+    assert!(missing.error().contains("no payment vtex#m#NONE"), "{missing:?}");
 }
 
 /// An item, and the response of a cancel to it.
 const ITEMS: [(&str, &str); 12] = [
     (r#"{"status": "approved"}"#, "canceled"),
-    (
-        r#"{"status": "undefined", "manual_cancellation": false}"#,
-        "canceled",
-    ),
-    (
-        r#"{"status": "approved", "details": {"x": [1, null]}}"#,
-        "canceled",
-    ),
-    (
-        r#"{"status": "approved", "manual_cancellation": true}"#,
-        "not_cancelable",
-    ),
+    (r#"{"status": "undefined", "manual_cancellation": false}"#, "canceled"),
+    (r#"{"status": "approved", "details": {"x": [1, null]}}"#, "canceled"),
+    (r#"{"status": "approved", "manual_cancellation": true}"#, "not_cancelable"),
     (r#"{"status": "settled"}"#, "not_cancelable"),
-    (
-        r#"{"status": "cancelled", "canceled_at": "2024-01-01T00:00:00.000Z"}"#,
-        "not_cancelable",
-    ),
+    (r#"{"status": "cancelled", "canceled_at": "2024-01-01T00:00:00.000Z"}"#, "not_cancelable"),
     (r#"{"status": "Approved"}"#, "not_cancelable"),
-    (
-        r#"{"status": "denied", "updated_at": "2024-01-01T00:00:00.000Z"}"#,
-        "not_cancelable",
-    ),
+    (r#"{"status": "denied", "updated_at": "2024-01-01T00:00:00.000Z"}"#, "not_cancelable"),
     (r#"{"status": 7}"#, "internal"),
     (r#"{"status": null}"#, "internal"),
-    (
-        r#"{"status": "approved", "manual_cancellation": null}"#,
-        "canceled",
-    ),
-    (
-        r#"{"status": "approved", "manual_cancellation": "yes"}"#,
-        "internal",
-    ),
+    (r#"{"status": "approved", "manual_cancellation": null}"#, "canceled"),
+    (r#"{"status": "approved", "manual_cancellation": "yes"}"#, "internal"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,9 +119,7 @@ async fn show_forecasts_the_functions_outcome() {
         for (name, value) in change.as_object().unwrap() {
             item[name] = value.clone();
         }
-        embedded::put(&stage.tables, "payments", &item)
-            .await
-            .unwrap();
+        embedded::put(&stage.tables, "payments", &item).await.unwrap();
         let show = format!("--json payments show --provider vtex --merchant m {id}");
         let shown = stage.aside(words(&show)).await.json();
         assert_eq!(shown["cancel"]["outcome"], outcome, "{item}");
@@ -187,11 +132,7 @@ async fn show_forecasts_the_functions_outcome() {
             curl.extend(["-H", header.as_str().unwrap()]);
         }
         curl.push(&target);
-        let cancel = tokio::process::Command::new("curl")
-            .args(curl)
-            .output()
-            .await
-            .unwrap();
+        let cancel = tokio::process::Command::new("curl").args(curl).output().await.unwrap();
         let cancel: Value = serde_json::from_slice(&cancel.stdout).unwrap();
         let is_untouched = stage.payment(item["pk"].as_str().unwrap()).await == item;
         let code = match (cancel["code"].as_str(), cancel["cancellationId"].is_null()) {
@@ -211,23 +152,17 @@ async fn show_forecasts_the_functions_outcome() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_filtered_and_limited() {
     let stage = Stage::set().await;
-    for (merchant, id, status) in [
-        ("m_1", "A", "approved"),
-        ("m_1", "B", "settled"),
-        ("m_2", "C", "approved"),
-    ] {
+    for (merchant, id, status) in
+        [("m_1", "A", "approved"), ("m_1", "B", "settled"), ("m_2", "C", "approved")]
+    {
         stage
-            .payments(&format!(
-                "put --provider vtex --merchant {merchant} {id} --status {status}"
-            ))
+            .payments(&format!("put --provider vtex --merchant {merchant} {id} --status {status}"))
             .json();
     }
     let ids = |line: &str| {
         let listed = stage.payments(&format!("list --provider {line}")).json();
         let listed = listed.as_array().unwrap().iter();
-        listed
-            .map(|row| row["payment_id"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        listed.map(|row| row["payment_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(ids("vtex"), ["A", "B", "C"]);
     assert_eq!(ids("vtex --merchant m_1"), ["A", "B"]);
@@ -239,11 +174,7 @@ async fn a_list_is_filtered_and_limited() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_counts_each_kind_of_fault_and_fails_on_faults_only() {
     let stage = Stage::set().await;
-    let put = async |item: Value| {
-        embedded::put(&stage.tables, "payments", &item)
-            .await
-            .unwrap()
-    };
+    let put = async |item: Value| embedded::put(&stage.tables, "payments", &item).await.unwrap();
     let good = |pk: String| {
         json!({
             "pk": pk, "status": "approved", "amount": 1, "currency": "BRL",
@@ -255,20 +186,14 @@ async fn a_check_counts_each_kind_of_fault_and_fails_on_faults_only() {
     }
     put(json!({"pk": "one2pays.signature#m#0f", "payment_id": "x"})).await;
     let report = stage.payments("check").json();
-    assert_eq!(
-        (&report["payments"], &report["signatures"]),
-        (&json!(20), &json!(1))
-    );
+    assert_eq!((&report["payments"], &report["signatures"]), (&json!(20), &json!(1)));
     assert_eq!(report["kinds"], json!({}));
 
     let mut fraction = good("vtex#m#fraction".to_owned());
     fraction["amount"] = json!(43.07);
     put(fraction).await;
     let report = stage.payments("check --segments 1").json();
-    assert_eq!(
-        report["kinds"]["amount"]["examples"],
-        json!(["vtex#m#fraction"])
-    );
+    assert_eq!(report["kinds"]["amount"]["examples"], json!(["vtex#m#fraction"]));
 
     for n in 0..7 {
         put(json!({"pk": format!("stripe#{n}"), "status": "approved"})).await;
@@ -278,10 +203,7 @@ async fn a_check_counts_each_kind_of_fault_and_fails_on_faults_only() {
     assert_eq!((&key["fault"], &key["count"]), (&json!(true), &json!(7)));
     assert_eq!(key["examples"].as_array().unwrap().len(), 5);
     let absent = stage.run(&["payments", "check", "--payments-table", "absent"]);
-    assert!(
-        absent.error().contains("the table absent does not exist"),
-        "{absent:?}"
-    );
+    assert!(absent.error().contains("the table absent does not exist"), "{absent:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,11 +212,6 @@ async fn a_secret_in_the_details_is_not_shown() {
     let details = r#"{"client_secret":"hidden-1","next":{"clientSecret":"hidden-2"},"ok":"seen"}"#;
     let put = format!("put --provider vtex --merchant m PAY --details {details}");
     let shown = stage.payments(&put).stdout
-        + &stage
-            .payments("show --provider vtex --merchant m PAY")
-            .stdout;
-    assert!(
-        shown.contains("seen") && !shown.contains("hidden"),
-        "{shown}"
-    );
+        + &stage.payments("show --provider vtex --merchant m PAY").stdout;
+    assert!(shown.contains("seen") && !shown.contains("hidden"), "{shown}");
 }

@@ -85,10 +85,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn set() -> Self {
         let (address, tables): (SocketAddr, _) = embedded::with_tables().await.unwrap();
-        Self {
-            url: format!("http://{address}"),
-            tables,
-        }
+        Self { url: format!("http://{address}"), tables }
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
@@ -114,8 +111,7 @@ impl Stage {
     }
 
     pub(crate) fn issue(&self, arguments: &[&str]) -> Value {
-        self.credentials(&[&["--json", "issue", "--merchant", "m_demo"], arguments].concat())
-            .json()
+        self.credentials(&[&["--json", "issue", "--merchant", "m_demo"], arguments].concat()).json()
     }
 
     pub(crate) async fn items(&self) -> Vec<Value> {

@@ -35,12 +35,7 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
         };
         let (info, text) = block.split_once('\n').expect("a line after the fence");
         let (language, runner) = info.split_once(' ').unwrap_or((info, ""));
-        Block {
-            before,
-            language,
-            runner,
-            text,
-        }
+        Block { before, language, runner, text }
     });
     pairs.collect()
 }
@@ -127,10 +122,7 @@ fn demand(command: &str) {
     for tool in ["curl", "openssl", "node"] {
         let used = command.split_whitespace().any(|word| word == tool);
         let there = || Command::new(tool).arg("--version").output().is_ok();
-        assert!(
-            !used || there(),
-            "a page's example needs {tool}: install it"
-        );
+        assert!(!used || there(), "a page's example needs {tool}: install it");
     }
 }
 
@@ -166,10 +158,7 @@ fn run(page: &str, stack: &Stack, home: &str, block: &Block<'_>, outcome: Option
             assert_eq!(code, status(outcome.before), "{command}: {body}");
             let shown = serde_json::from_str(outcome.text).expect(outcome.text);
             let actual = serde_json::from_str(body).expect(body);
-            assert!(
-                same(&shown, &actual),
-                "{command}\n  shown  {shown}\n  actual {actual}"
-            );
+            assert!(same(&shown, &actual), "{command}\n  shown  {shown}\n  actual {actual}");
         }
         other => panic!("{command}: {other} is no outcome"),
     }
@@ -219,9 +208,7 @@ fn a_shown_response_is_compared_in_full() {
     let shown = r#"{"id":"1","at":"2026-11-21T10:32:00Z","list":[1]}"#;
     let shown = serde_json::from_str(shown).unwrap();
     let same_as = |text: &str| same(&shown, &serde_json::from_str(text).unwrap());
-    assert!(same_as(
-        r#"{"id":"1","at":"2024-01-01T00:00:00Z","list":[1],"more":null}"#
-    ));
+    assert!(same_as(r#"{"id":"1","at":"2024-01-01T00:00:00Z","list":[1],"more":null}"#));
     for other in [
         r#"{"id":"2","at":"2024-01-01T00:00:00Z","list":[1]}"#,
         r#"{"id":"1","at":"2024-01-01T00:00:00.000Z","list":[1]}"#,

@@ -71,11 +71,7 @@ fn finish(command: &mut Command) -> Output {
     let mut child = KillOnDrop(command.spawn().unwrap());
     let stdout = Collected::of(child.0.stdout.take().unwrap());
     let stderr = Collected::of(child.0.stderr.take().unwrap());
-    Output {
-        code: child.wait(),
-        stdout: stdout.all(),
-        stderr: stderr.all(),
-    }
+    Output { code: child.wait(), stdout: stdout.all(), stderr: stderr.all() }
 }
 
 /// A child that is killed, by its id, where the test ends before it.
@@ -177,15 +173,7 @@ impl Stack {
                 Some((name.to_owned(), block.to_owned()))
             })
             .collect();
-        Self {
-            child,
-            lines,
-            errors,
-            output,
-            commands,
-            url,
-            dynamodb,
-        }
+        Self { child, lines, errors, output, commands, url, dynamodb }
     }
 
     /// The next line that it prints.
@@ -280,11 +268,7 @@ fn exchange(url: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) 
     stream.read_to_string(&mut response).unwrap();
     let (head, body) = response.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-    HttpResponse {
-        status: status.expect("a status"),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
+    HttpResponse { status: status.expect("a status"), head: head.to_owned(), body: body.to_owned() }
 }
 
 /// A DynamoDB like the one at that URL, but for the item of a failed condition, which it does not
@@ -315,8 +299,7 @@ fn forget(client: &mut TcpStream, store: &str) {
     }
     let length = lines.iter().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.parse().unwrap())
+        name.eq_ignore_ascii_case("content-length").then(|| value.parse().unwrap())
     });
     let mut body = vec![0; length.unwrap_or(0)];
     request.read_exact(&mut body).unwrap();
@@ -345,7 +328,5 @@ fn forget(client: &mut TcpStream, store: &str) {
 fn plain(text: &str) -> String {
     let mut parts = text.split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |plain, part| {
-        plain + part.split_once('m').map_or("", |(_, rest)| rest)
-    })
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or("", |(_, rest)| rest))
 }

@@ -38,10 +38,7 @@ struct State {
 
 impl Attempts {
     pub(super) fn within(budget: &Budget) -> Self {
-        Self {
-            budget: budget.clone(),
-            state: Arc::default(),
-        }
+        Self { budget: budget.clone(), state: Arc::default() }
     }
 
     /// Whether an attempt may have been written without a response that confirms it.
@@ -64,8 +61,7 @@ impl Intercept for Attempts {
         if Instant::now() + MIN_ATTEMPT > self.budget.deadline() {
             return Err("too little time is left for another attempt".into());
         }
-        self.budget
-            .count(self.state.started.swap(true, Ordering::Relaxed));
+        self.budget.count(self.state.started.swap(true, Ordering::Relaxed));
         Ok(())
     }
 

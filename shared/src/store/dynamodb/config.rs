@@ -42,12 +42,7 @@ pub async fn from_environment() -> SdkConfig {
         "Environment",
         EnvironmentVariableCredentialsProvider::new(),
     )
-    .or_else(
-        "Container",
-        EcsCredentialsProvider::builder()
-            .configure(&container)
-            .build(),
-    );
+    .or_else("Container", EcsCredentialsProvider::builder().configure(&container).build());
     aws_config::defaults(behavior_version())
         .http_client(http_client)
         .region(EnvironmentVariableRegionProvider::new())
@@ -60,9 +55,7 @@ pub async fn from_environment() -> SdkConfig {
 #[must_use]
 pub fn http_client() -> SharedHttpClient {
     let ring = tls::rustls_provider::CryptoMode::Ring;
-    Builder::new()
-        .tls_provider(tls::Provider::Rustls(ring))
-        .build_https()
+    Builder::new().tls_provider(tls::Provider::Rustls(ring)).build_https()
 }
 
 /// `config` with our timeouts and retries. Every value is stated, because the SDK's own would wait
@@ -87,11 +80,7 @@ pub(super) fn with_limits(config: &SdkConfig) -> Config {
     aws_sdk_dynamodb::config::Builder::from(config)
         .timeout_config(timeouts)
         .retry_config(retries)
-        .retry_partition(
-            RetryPartition::custom("payments")
-                .token_bucket(budget)
-                .build(),
-        )
+        .retry_partition(RetryPartition::custom("payments").token_bucket(budget).build())
         .retry_classifier(Conflicts)
         // The attempt's timeout does the same.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

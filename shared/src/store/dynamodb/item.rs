@@ -21,12 +21,7 @@ pub(super) fn text(text: &str) -> AttributeValue {
 }
 
 pub(super) fn cancellation_value(cancellation: &Cancellation) -> AttributeValue {
-    let Cancellation {
-        id,
-        token,
-        fingerprint,
-        reason,
-    } = cancellation;
+    let Cancellation { id, token, fingerprint, reason } = cancellation;
     let mut map = HashMap::from([
         ("id".to_owned(), text(id)),
         ("token".to_owned(), text(token)),
@@ -121,8 +116,7 @@ fn shown(item: &Item, name: &str) -> Json {
 
 fn members(value: &AttributeValue) -> BTreeMap<String, Json> {
     let map = value.as_m().into_iter().flatten();
-    map.map(|(name, value)| (name.clone(), json(value)))
-        .collect()
+    map.map(|(name, value)| (name.clone(), json(value))).collect()
 }
 
 /// A stored value as JSON. Sets become sorted arrays, and binary values base64 strings.
@@ -172,12 +166,7 @@ mod tests {
 
     #[test]
     fn a_stored_number_is_shown_with_the_digits_it_has() {
-        for digits in [
-            "0.1",
-            "4307.23",
-            "74512345678901234567890",
-            "0.18981702153870114",
-        ] {
+        for digits in ["0.1", "4307.23", "74512345678901234567890", "0.18981702153870114"] {
             assert_eq!(shown_as(AttributeValue::N(digits.into())), digits);
         }
     }
@@ -190,10 +179,7 @@ mod tests {
             (AttributeValue::Ss(texts(&["b", "a"])), r#"["a","b"]"#),
             (AttributeValue::Ns(texts(&["2.50", "10"])), "[10,2.50]"),
             (AttributeValue::B(blob(b"\xff\x00")), r#""/wA=""#),
-            (
-                AttributeValue::Bs(vec![blob(b"b"), blob(b"a")]),
-                r#"["YQ==","Yg=="]"#,
-            ),
+            (AttributeValue::Bs(vec![blob(b"b"), blob(b"a")]), r#"["YQ==","Yg=="]"#),
             (AttributeValue::Null(true), "null"),
         ] {
             assert_eq!(shown_as(value), expected);

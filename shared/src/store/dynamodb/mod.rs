@@ -46,10 +46,7 @@ pub struct Tables {
 
 impl Default for Tables {
     fn default() -> Self {
-        Self {
-            payments: "payments".to_owned(),
-            credentials: "credentials".to_owned(),
-        }
+        Self { payments: "payments".to_owned(), credentials: "credentials".to_owned() }
     }
 }
 
@@ -64,10 +61,7 @@ impl DynamoDb {
     /// The tables at the endpoint of `config`, under our timeouts and retries.
     #[must_use]
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
-        Self {
-            client: Client::from_conf(config::with_limits(config)),
-            tables,
-        }
+        Self { client: Client::from_conf(config::with_limits(config)), tables }
     }
 
     /// Resolves the name, connects, negotiates TLS and signs once, so that the first request finds
@@ -121,11 +115,7 @@ impl DynamoDb {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
-        values.extend(
-            names
-                .into_iter()
-                .zip(statuses.iter().map(|word| text(word))),
-        );
+        values.extend(names.into_iter().zip(statuses.iter().map(|word| text(word))));
         // Refuses an item that the response could not be written from before it is changed.
         for attribute in transition.required {
             let (name, kind) = (attribute.name(), attribute_type(*attribute));
@@ -169,9 +159,7 @@ impl DynamoDb {
         let error = if attempts.may_have_written() {
             StoreError::Undecided
         } else {
-            failure
-                .as_ref()
-                .map_or(StoreError::Unavailable, nothing_written)
+            failure.as_ref().map_or(StoreError::Unavailable, nothing_written)
         };
         log_failure(failure.as_ref(), error, &self.tables.payments);
         Err(WriteError::Store(error))
@@ -260,9 +248,7 @@ impl Credentials for DynamoDb {
             Ok(Err(failure)) => Some(failure),
             Err(_) => None,
         };
-        let error = failure
-            .as_ref()
-            .map_or(StoreError::Unavailable, nothing_written);
+        let error = failure.as_ref().map_or(StoreError::Unavailable, nothing_written);
         log_failure(failure.as_ref(), error, table);
         Err(error)
     }
@@ -370,9 +356,7 @@ fn log_failure<E: ProvideErrorMetadata>(
     error: StoreError,
     table: &str,
 ) {
-    let code = failure
-        .and_then(ProvideErrorMetadata::code)
-        .unwrap_or_default();
+    let code = failure.and_then(ProvideErrorMetadata::code).unwrap_or_default();
     let kind = failure.map_or("no response before the deadline", kind);
     let too_large = failure
         .and_then(ProvideErrorMetadata::message)

@@ -22,27 +22,15 @@ use crate::{
     store::memory::MemoryStore,
 };
 
-const STATUSES: Statuses = Statuses {
-    cancelable: &["open", "held"],
-    canceled: "canceled",
-};
+const STATUSES: Statuses = Statuses { cancelable: &["open", "held"], canceled: "canceled" };
 
 async fn transition() -> Transition {
     let store = MemoryStore::default();
-    let record = CredentialRecord {
-        merchant_id: "m".into(),
-        active: true,
-        ..CredentialRecord::default()
-    };
+    let record =
+        CredentialRecord { merchant_id: "m".into(), active: true, ..CredentialRecord::default() };
     store.put_credential("p#id", record);
     let merchant = Authenticator::new(Duration::ZERO, false)
-        .authenticate(
-            &store,
-            "p",
-            &Credential::public("id"),
-            Timestamp::MIN,
-            &budget(),
-        )
+        .authenticate(&store, "p", &Credential::public("id"), Timestamp::MIN, &budget())
         .await
         .unwrap();
     Transition {
@@ -127,9 +115,7 @@ fn made(result: &Result<TransitionResult, StoreError>) -> bool {
 #[tokio::test]
 async fn the_write_is_one_update_with_its_whole_condition() {
     let (store, client) = store(vec![written()]);
-    assert!(made(
-        &store.transition(&transition().await, &budget()).await
-    ));
+    assert!(made(&store.transition(&transition().await, &budget()).await));
     let sent = client.actual_requests().next().unwrap();
     let body: Value = serde_json::from_slice(sent.body().bytes().unwrap()).unwrap();
     assert_eq!(
@@ -212,14 +198,8 @@ fn refusals_are_exactly_these() {
     for (code, expected) in [
         ("ConditionalCheckFailedException", Some(Refusal::Condition)),
         ("KMSDisabledException", Some(Refusal::Unavailable)),
-        (
-            "ProvisionedThroughputExceededException",
-            Some(Refusal::Unavailable),
-        ),
-        (
-            "ReplicatedWriteConflictException",
-            Some(Refusal::Unavailable),
-        ),
+        ("ProvisionedThroughputExceededException", Some(Refusal::Unavailable)),
+        ("ReplicatedWriteConflictException", Some(Refusal::Unavailable)),
         ("RequestLimitExceeded", Some(Refusal::Unavailable)),
         ("ThrottlingException", Some(Refusal::Unavailable)),
         ("TransactionConflictException", Some(Refusal::Unavailable)),
@@ -227,10 +207,7 @@ fn refusals_are_exactly_these() {
         ("ExpiredTokenException", Some(Refusal::Rejected)),
         ("IncompleteSignatureException", Some(Refusal::Rejected)),
         ("InvalidSignatureException", Some(Refusal::Rejected)),
-        (
-            "MissingAuthenticationTokenException",
-            Some(Refusal::Rejected),
-        ),
+        ("MissingAuthenticationTokenException", Some(Refusal::Rejected)),
         ("ResourceNotFoundException", Some(Refusal::Rejected)),
         ("UnrecognizedClientException", Some(Refusal::Rejected)),
         ("ValidationException", Some(Refusal::Rejected)),
@@ -245,10 +222,7 @@ fn refusals_are_exactly_these() {
         assert_eq!(refusal(code, "…"), expected, "{code}");
     }
     let denied = "not authorized to perform: kms:Decrypt on the resource";
-    assert_eq!(
-        refusal("AccessDeniedException", denied),
-        Some(Refusal::Unavailable)
-    );
+    assert_eq!(refusal("AccessDeniedException", denied), Some(Refusal::Unavailable));
     assert_eq!(super::refusal(&ErrorMetadata::builder().build()), None);
 }
 
@@ -276,26 +250,11 @@ async fn conflicts_and_throttling_are_retried() {
 #[tokio::test(start_paused = true)]
 async fn what_was_certainly_not_written_is_not_undecided() {
     for (refused, expected) in [
-        (
-            error(400, "AccessDeniedException", "…"),
-            StoreError::Internal,
-        ),
-        (
-            error(400, "ValidationException", "Item size to update has…"),
-            StoreError::Internal,
-        ),
-        (
-            error(400, "ResourceNotFoundException", "…"),
-            StoreError::Internal,
-        ),
-        (
-            error(400, "KMSDisabledException", "…"),
-            StoreError::Unavailable,
-        ),
-        (
-            error(400, "AccessDeniedException", "… kms:Decrypt …"),
-            StoreError::Unavailable,
-        ),
+        (error(400, "AccessDeniedException", "…"), StoreError::Internal),
+        (error(400, "ValidationException", "Item size to update has…"), StoreError::Internal),
+        (error(400, "ResourceNotFoundException", "…"), StoreError::Internal),
+        (error(400, "KMSDisabledException", "…"), StoreError::Unavailable),
+        (error(400, "AccessDeniedException", "… kms:Decrypt …"), StoreError::Unavailable),
     ] {
         let shown = refused.1.to_string();
         assert_eq!(outcome(vec![refused]).await, (Err(expected), 1), "{shown}");
@@ -308,9 +267,7 @@ async fn a_signature_of_the_wrong_time_is_made_again_at_dynamodbs() {
     let refused = error(400, "InvalidSignatureException", "Signature expired: …");
     let date = Some("Sat, 01 Jan 2050 12:00:00 GMT");
     let (store, client) = store_at(date, vec![refused, written()]);
-    assert!(made(
-        &store.transition(&transition().await, &budget()).await
-    ));
+    assert!(made(&store.transition(&transition().await, &budget()).await));
     let dates = client.actual_requests();
     let dates = dates.map(|sent| sent.headers().get("x-amz-date").unwrap());
     let in_2050: Vec<_> = dates.map(|date| date.starts_with("20500101T")).collect();
@@ -333,10 +290,7 @@ async fn after_a_lost_response_no_error_decides() {
     let mut throttled = vec![lost()];
     throttled.extend(vec![error(400, "ThrottlingException", ""); 5]);
     assert_eq!(outcome(throttled).await, (Err(StoreError::Undecided), 6));
-    assert_eq!(
-        outcome(vec![lost(); 6]).await,
-        (Err(StoreError::Undecided), 6)
-    );
+    assert_eq!(outcome(vec![lost(); 6]).await, (Err(StoreError::Undecided), 6));
     assert!(made(&outcome(vec![lost(), written()]).await.0));
 }
 
@@ -385,18 +339,9 @@ async fn only_what_decides_makes_an_item_unusable() {
     for (item, usable) in [
         (json!({"status": {"N": "1"}}), false),
         (json!({"amount": odd}), false),
-        (
-            json!({"status": {"S": "open"}, "manual_cancellation": odd}),
-            false,
-        ),
-        (
-            json!({"status": {"S": "settled"}, "manual_cancellation": odd}),
-            true,
-        ),
-        (
-            json!({"status": {"S": "open"}, "currency": odd, "created_at": odd}),
-            true,
-        ),
+        (json!({"status": {"S": "open"}, "manual_cancellation": odd}), false),
+        (json!({"status": {"S": "settled"}, "manual_cancellation": odd}), true),
+        (json!({"status": {"S": "open"}, "currency": odd, "created_at": odd}), true),
     ] {
         let shown = item.to_string();
         assert_eq!(found(item).await.is_ok(), usable, "{shown}");

@@ -80,9 +80,8 @@ impl Dictionary {
                 let response = service.invoke("request", &event).await?;
                 let outcome = response.headers.get(OUTCOME).context("no outcome")?.clone();
                 let after = world.tables.get("payments", pk(&payment)?)?;
-                let canceled_now = after
-                    .as_ref()
-                    .is_some_and(|item| item["status"] == P::STATUSES.canceled);
+                let canceled_now =
+                    after.as_ref().is_some_and(|item| item["status"] == P::STATUSES.canceled);
                 let item = first.map(|item| {
                     if canceled_now && item.status != P::STATUSES.canceled {
                         canceled::<P>(Token::Key(1), request)
@@ -91,12 +90,7 @@ impl Dictionary {
                     }
                 });
                 let bytes = Bytes::of(&response, payment_id, Some("key-1"), after.as_ref());
-                let new = Entry {
-                    request,
-                    outcome,
-                    bytes,
-                    item,
-                };
+                let new = Entry { request, outcome, bytes, item };
                 learned.add(P::STATUSES, new)?;
             }
         }
@@ -147,34 +141,20 @@ fn canceled<P: Provider>(token: Token, fingerprint: usize) -> Item {
     Item {
         status: P::STATUSES.canceled,
         manual: false,
-        cancellation: Some(Cancellation {
-            id: Id::Other,
-            token,
-            fingerprint,
-        }),
+        cancellation: Some(Cancellation { id: Id::Other, token, fingerprint }),
     }
 }
 
 fn states<P: Provider>() -> Vec<Option<Item>> {
-    let item = |status, manual| Item {
-        status,
-        manual,
-        cancellation: None,
-    };
-    let open = P::STATUSES
-        .cancelable
-        .iter()
-        .flat_map(|word| [item(word, false), item(word, true)]);
+    let item = |status, manual| Item { status, manual, cancellation: None };
+    let open = P::STATUSES.cancelable.iter().flat_map(|word| [item(word, false), item(word, true)]);
     let moved = [Operation::Capture, Operation::Fail, Operation::Expire]
         .into_iter()
         .filter_map(|operation| operation.words(&P::STATUSES));
     let moved = moved.flat_map(|(_, word)| [item(word, false), item(word, true)]);
     let canceled = [(1, 0), (1, 1), (2, 0), (2, 1)]
         .map(|(key, request)| canceled::<P>(Token::Key(key), request));
-    let reopened = canceled.map(|item| Item {
-        status: P::STATUSES.cancelable[0],
-        ..item
-    });
+    let reopened = canceled.map(|item| Item { status: P::STATUSES.cancelable[0], ..item });
     let some = open.chain(moved).chain(canceled).chain(reopened).map(Some);
     some.chain([None]).collect()
 }

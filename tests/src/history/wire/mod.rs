@@ -68,9 +68,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
         let bar = bar.clone();
         workers.spawn(async move {
             let missing = world.requests.payment(999_998)?;
-            let warming = world
-                .requests
-                .event(0, payment_id(&missing)?, Some("warming"))?;
+            let warming = world.requests.event(0, payment_id(&missing)?, Some("warming"))?;
             let pool = Pool::<P>::new(binary, world.tables.clone(), warming);
             let mut seen = Seen::new();
             loop {
@@ -78,10 +76,7 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
                     return anyhow::Ok(seen);
                 };
                 let history = world.play(&pool, seed).await;
-                for word in history
-                    .with_context(|| format!("history {seed}"))?
-                    .remarkable()
-                {
+                for word in history.with_context(|| format!("history {seed}"))?.remarkable() {
                     *seen.entry(word).or_default() += 1;
                 }
                 bar.inc(1);
@@ -96,14 +91,9 @@ pub async fn histories<P: Provider>(cases: &[Case], binary: Option<&'static str>
     }
     report(variable, P::NAME, number, began.elapsed(), &all);
     // Histories in which nothing happens prove nothing.
-    for remarkable in [
-        "canceled",
-        "replayed",
-        "undecided",
-        "moved",
-        "a response is lost",
-        "re-opened since",
-    ] {
+    for remarkable in
+        ["canceled", "replayed", "undecided", "moved", "a response is lost", "re-opened since"]
+    {
         let rare = remarkable == "re-opened since" && number < 150;
         ensure!(
             number < sample || rare || all.contains_key(remarkable),
@@ -135,10 +125,7 @@ struct Record {
 
 /// A response as it came.
 enum Received {
-    Outcome {
-        response: transport::ProviderResponse,
-        outcome: String,
-    },
+    Outcome { response: transport::ProviderResponse, outcome: String },
     Moved,
     Refused(Option<Value>),
 }
@@ -153,8 +140,7 @@ impl Record {
         let number = self.calls.len();
         let operation = operation(number);
         self.calls.push(Call { client, operation });
-        self.request_ids
-            .push(request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()));
+        self.request_ids.push(request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()));
         self.received.push(None);
         self.events.push(Event::Called(number));
         number
@@ -174,14 +160,10 @@ impl Record {
     /// The token of a call. If the body must have one, the request id is put there.
     fn token(&self, number: Number, may_lack_a_key: bool) -> Option<String> {
         match self.calls[number].operation {
-            Operation::Cancel {
-                token: Token::Key(key),
-                ..
-            } => Some(format!("key-{key}")),
-            Operation::Cancel {
-                token: Token::RequestId(owner),
-                ..
-            } if !may_lack_a_key => Some(self.request_ids[owner].clone()),
+            Operation::Cancel { token: Token::Key(key), .. } => Some(format!("key-{key}")),
+            Operation::Cancel { token: Token::RequestId(owner), .. } if !may_lack_a_key => {
+                Some(self.request_ids[owner].clone())
+            }
             Operation::Cancel { .. }
             | Operation::Capture
             | Operation::Fail
@@ -220,12 +202,8 @@ impl<P: Provider> World<P> {
         let proxy = FaultProxy::in_memory(&tables);
         let service = Transport::<Spy<P>>::service(&proxy.config(), WARM, SystemClock);
         let requests = Requests::find(cases, &service, &tables).await?;
-        let mut world = Self {
-            tables,
-            requests,
-            dictionary: Dictionary::default(),
-            provider: PhantomData,
-        };
+        let mut world =
+            Self { tables, requests, dictionary: Dictionary::default(), provider: PhantomData };
         world.dictionary = Dictionary::learn(&world, &service).await?;
         Ok(world)
     }
@@ -240,12 +218,7 @@ impl<P: Provider> World<P> {
         };
         payment["status"] = json!(item.status);
         payment["manual_cancellation"] = json!(item.manual);
-        if let Some(Cancellation {
-            token: Token::Key(key),
-            fingerprint,
-            ..
-        }) = item.cancellation
-        {
+        if let Some(Cancellation { token: Token::Key(key), fingerprint, .. }) = item.cancellation {
             payment["canceled_at"] = json!("2024-01-01T00:10:00.000Z");
             payment["updated_at"] = json!("2024-01-01T00:10:00.000Z");
             payment["cancellation"] = self.requests.cancellation(fingerprint).clone();
@@ -257,9 +230,8 @@ impl<P: Provider> World<P> {
 
     async fn play(&self, pool: &Arc<Pool<P>>, seed: u64) -> Result<History> {
         // The providers' histories differ, though their seeds are the same.
-        let name = P::NAME
-            .bytes()
-            .fold(0_u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
+        let name =
+            P::NAME.bytes().fold(0_u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
         let mut random = Rng::with_seed(seed ^ (name << 32));
         let first = first::<P>(&mut random);
         let payment = self.put(seed, first)?;
@@ -272,9 +244,7 @@ impl<P: Provider> World<P> {
         };
         let mut clients = Vec::new();
         for client in 0..random.usize(1..=4) {
-            let wishes = (0..random.usize(1..=2))
-                .map(|_| Wish::draw(&mut random))
-                .collect();
+            let wishes = (0..random.usize(1..=2)).map(|_| Wish::draw(&mut random)).collect();
             clients.push(play.client(client, wishes, random.fork()));
         }
         try_join_all(clients).await?;
@@ -304,9 +274,7 @@ impl<P: Provider> World<P> {
         payment: &Value,
         stored: Option<&Value>,
     ) -> Result<(), String> {
-        let last = stored
-            .map(|stored| self.item(record, payment, stored))
-            .transpose()?;
+        let last = stored.map(|stored| self.item(record, payment, stored)).transpose()?;
         for event in &mut history.events {
             if let Event::Responded(number, response) = event {
                 *response = self.read(record, *number, payment, stored, [history.first, last])?;
@@ -332,12 +300,8 @@ impl<P: Provider> World<P> {
         let words = [Operation::Capture, Operation::Fail, Operation::Expire]
             .into_iter()
             .filter_map(|operation| Some(operation.words(&P::STATUSES)?.1));
-        let mut words = P::STATUSES
-            .cancelable
-            .iter()
-            .copied()
-            .chain([P::STATUSES.canceled])
-            .chain(words);
+        let mut words =
+            P::STATUSES.cancelable.iter().copied().chain([P::STATUSES.canceled]).chain(words);
         let status = words.find(|word| stored["status"] == *word);
         let cancellation = stored.get("cancellation").map(|made| {
             let fingerprint = [0, 1].into_iter().find(|request| {
@@ -385,9 +349,7 @@ impl<P: Provider> World<P> {
             None => return Err(format!("#{number} got no response")),
             Some(Received::Moved) => return Ok(Outcome::Moved),
             Some(Received::Refused(found)) => {
-                let found = found
-                    .as_ref()
-                    .map(|found| self.item(record, payment, found));
+                let found = found.as_ref().map(|found| self.item(record, payment, found));
                 return Ok(Outcome::Refused(found.transpose()?));
             }
             Some(Received::Outcome { response, outcome }) => (response, outcome),
@@ -396,9 +358,7 @@ impl<P: Provider> World<P> {
             let said = response.status >= 500 && response.headers.contains_key("retry-after");
             return match said {
                 true => Ok(Outcome::Unavailable),
-                false => Err(format!(
-                    "#{number} is unavailable without Retry-After: {response:?}"
-                )),
+                false => Err(format!("#{number} is unavailable without Retry-After: {response:?}")),
             };
         }
         let token = record.token(number, self.requests.may_lack_a_key());
@@ -406,9 +366,7 @@ impl<P: Provider> World<P> {
         // The bytes show the cancellation that is stored, or was when the payment was re-opened.
         let mut read = Vec::new();
         for stored in [stored, record.reopened.as_ref()] {
-            let made = stored
-                .map(|stored| self.item(record, payment, stored))
-                .transpose()?;
+            let made = stored.map(|stored| self.item(record, payment, stored)).transpose()?;
             let all = self.dictionary.read(
                 fingerprint,
                 outcome,
@@ -438,10 +396,7 @@ impl<P: Provider> World<P> {
         let item = item.or_else(|| read.iter().find(|item| [first, last].contains(item)));
         let item = item.or(read.first());
         // A refusal does not show what canceled the payment.
-        let seen = |item: Item| Item {
-            cancellation: None,
-            ..item
-        };
+        let seen = |item: Item| Item { cancellation: None, ..item };
         let is_of_it = |item: &Item| {
             let made = item.cancellation;
             made.is_some_and(|made| made.fingerprint == fingerprint)
@@ -466,21 +421,12 @@ impl<P: Provider> World<P> {
 
 fn first<P: Provider>(random: &mut Rng) -> Option<Item> {
     let words = P::STATUSES.cancelable;
-    let open = Item {
-        status: words[random.usize(..words.len())],
-        manual: false,
-        cancellation: None,
-    };
+    let open =
+        Item { status: words[random.usize(..words.len())], manual: false, cancellation: None };
     match random.u8(..20) {
         0 => None,
-        1 => Some(Item {
-            status: "captured",
-            ..open
-        }),
-        2 => Some(Item {
-            manual: true,
-            ..open
-        }),
+        1 => Some(Item { status: "captured", ..open }),
+        2 => Some(Item { manual: true, ..open }),
         3 => Some(Item {
             status: P::STATUSES.canceled,
             cancellation: Some(Cancellation {
@@ -505,18 +451,9 @@ impl<P: Provider> Play<'_, P> {
                 continue;
             }
             let delays = [4_000, 30_000].map(|most| Duration::from_micros(random.u64(..most)));
-            let number = self
-                .cancel(
-                    client,
-                    |number| wish.operation(number),
-                    None,
-                    &script,
-                    delays,
-                )
-                .await?;
-            let undecided = lock(&self.record)
-                .events
-                .contains(&Event::Undecided(number));
+            let number =
+                self.cancel(client, |number| wish.operation(number), None, &script, delays).await?;
+            let undecided = lock(&self.record).events.contains(&Event::Undecided(number));
             if undecided && retries < 2 && random.bool() {
                 retries += 1;
                 wishes.push(wish);
@@ -550,22 +487,10 @@ impl<P: Provider> Play<'_, P> {
                 }
             };
             script.push(match random.u8(..8) {
-                0 => faults::Fault::Request {
-                    after: random.usize(..1500),
-                    how,
-                },
-                1 | 2 => faults::Fault::Response {
-                    after: random.usize(..600),
-                    how,
-                },
-                3 => faults::Fault::Instead {
-                    response,
-                    committed: true,
-                },
-                4 => faults::Fault::Instead {
-                    response,
-                    committed: false,
-                },
+                0 => faults::Fault::Request { after: random.usize(..1500), how },
+                1 | 2 => faults::Fault::Response { after: random.usize(..600), how },
+                3 => faults::Fault::Instead { response, committed: true },
+                4 => faults::Fault::Instead { response, committed: false },
                 5 => faults::Fault::Twice,
                 _ => faults::Fault::Late(how),
             });
@@ -596,33 +521,20 @@ impl<P: Provider> Play<'_, P> {
         };
         let called = lease.call(&request_id, &event, script, latency).await;
         let record = Arc::clone(&self.record);
-        lease.end(later, move |transitions| {
-            lock(&record).transitions += transitions
-        });
+        lease.end(later, move |transitions| lock(&record).transitions += transitions);
 
-        let Called {
-            response,
-            outcome,
-            faults,
-            attempts,
-        } = called.with_context(|| format!("#{number}, {script:?}"))?;
+        let Called { response, outcome, faults, attempts } =
+            called.with_context(|| format!("#{number}, {script:?}"))?;
         if ["undecided", "unavailable"].contains(&outcome.as_str()) {
             ensure!(
                 !faults.is_empty() || (self.pool.has_processes() && attempts > 1),
                 "#{number} is {outcome} without a fault: {response:?}"
             );
             let said = response.status >= 500 && response.headers.contains_key("retry-after");
-            ensure!(
-                said,
-                "#{number} is undecided without Retry-After: {response:?}"
-            );
+            ensure!(said, "#{number} is undecided without Retry-After: {response:?}");
         }
         let mut record = lock(&self.record);
-        record.events.extend(
-            faults
-                .into_iter()
-                .map(|fault| Event::Befell(number, fault.into())),
-        );
+        record.events.extend(faults.into_iter().map(|fault| Event::Befell(number, fault.into())));
         record.end(number, Received::Outcome { response, outcome });
         Ok(number)
     }
@@ -649,9 +561,7 @@ impl<P: Provider> Play<'_, P> {
             record.reopened = found;
         }
         if lost {
-            record
-                .events
-                .push(Event::Befell(number, Fault::ResponseLost));
+            record.events.push(Event::Befell(number, Fault::ResponseLost));
             record.events.push(Event::Undecided(number));
         } else {
             record.end(number, received);
@@ -672,24 +582,12 @@ impl<P: Provider> Play<'_, P> {
                 continue;
             };
             let again = self
-                .cancel(
-                    client,
-                    |_| operation,
-                    Some(request_id),
-                    &[],
-                    [Duration::ZERO; 2],
-                )
+                .cancel(client, |_| operation, Some(request_id), &[], [Duration::ZERO; 2])
                 .await?;
             let record = lock(&self.record);
             if let (
-                Some(Received::Outcome {
-                    response: first,
-                    outcome,
-                }),
-                Some(Received::Outcome {
-                    response: second,
-                    outcome: now,
-                }),
+                Some(Received::Outcome { response: first, outcome }),
+                Some(Received::Outcome { response: second, outcome: now }),
             ) = (&record.received[number], &record.received[again])
                 && outcome == "canceled"
                 && record.reopened.is_none()
@@ -715,16 +613,13 @@ impl From<faults::Fault> for Fault {
                 response: Instead::Throttled | Instead::Conflict | Instead::Denied,
                 committed: false,
             } => Self::Refused,
-            faults::Fault::Request { .. }
-            | faults::Fault::Instead {
-                committed: false, ..
-            } => Self::RequestLost,
+            faults::Fault::Request { .. } | faults::Fault::Instead { committed: false, .. } => {
+                Self::RequestLost
+            }
             faults::Fault::None
             | faults::Fault::Response { .. }
             | faults::Fault::Slow(_)
-            | faults::Fault::Instead {
-                committed: true, ..
-            } => Self::ResponseLost,
+            | faults::Fault::Instead { committed: true, .. } => Self::ResponseLost,
         }
     }
 }

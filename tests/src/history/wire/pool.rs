@@ -80,20 +80,12 @@ impl<P: Provider> Pool<P> {
     /// A process, and the right to it.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<P>> {
         let permit = Arc::clone(&self.permits).acquire_owned().await?;
-        let free = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let process = match free {
             Some(process) if process.calls < CALLS && process.retries < RETRIES => process,
             Some(_) | None => self.start().await?,
         };
-        Ok(Lease {
-            pool: Arc::clone(self),
-            process,
-            permit,
-        })
+        Ok(Lease { pool: Arc::clone(self), process, permit })
     }
 
     async fn start(&self) -> Result<Process<P>> {
@@ -104,19 +96,11 @@ impl<P: Provider> Pool<P> {
             }
             None => {
                 let proxy = FaultProxy::in_memory(&self.tables);
-                (
-                    Transport::service(&proxy.config(), WARM, SystemClock),
-                    proxy,
-                )
+                (Transport::service(&proxy.config(), WARM, SystemClock), proxy)
             }
         };
         function.invoke("warming", &self.warming).await?;
-        Ok(Process {
-            function,
-            proxy,
-            calls: 0,
-            retries: 0,
-        })
+        Ok(Process { function, proxy, calls: 0, retries: 0 })
     }
 
     /// Waits until nothing is on its way any more.
@@ -143,12 +127,7 @@ impl<P: Provider> Lease<P> {
         script: &[Fault],
         latency: Duration,
     ) -> Result<Called> {
-        let Process {
-            function,
-            proxy,
-            calls,
-            retries,
-        } = &mut self.process;
+        let Process { function, proxy, calls, retries } = &mut self.process;
         let earlier = match &*function {
             Transport::Binary(process) => lines(&process.log(), request_id).len(),
             Transport::Service(_) => 0,
@@ -175,19 +154,12 @@ impl<P: Provider> Lease<P> {
     /// Releases the process after `later`, when the delayed requests have arrived. `count` gets the
     /// number of the store's writes.
     pub(super) fn end(self, later: Duration, count: impl FnOnce(usize) + Send + 'static) {
-        let Self {
-            pool,
-            process,
-            permit,
-        } = self;
+        let Self { pool, process, permit } = self;
         tokio::spawn(async move {
             sleep(later).await;
             process.proxy.deliver_late().await;
             count(process.proxy.transitions());
-            pool.free
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(process);
+            pool.free.lock().unwrap_or_else(PoisonError::into_inner).push(process);
             drop(permit);
         });
     }
@@ -216,7 +188,5 @@ async fn logged(
 fn lines(log: &str, request_id: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.contains(request_id));
     let parsed = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    parsed
-        .filter(|line| line["target"] == TARGET && line["request_id"] == request_id)
-        .collect()
+    parsed.filter(|line| line["target"] == TARGET && line["request_id"] == request_id).collect()
 }

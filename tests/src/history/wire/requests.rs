@@ -116,10 +116,7 @@ fn numbered(payment: &Value, number: u64) -> Result<Value> {
 
 /// The id in a payment's key.
 pub(super) fn payment_id(payment: &Value) -> Result<&str> {
-    pk(payment)?
-        .splitn(3, '#')
-        .nth(2)
-        .context("a pk has three parts")
+    pk(payment)?.splitn(3, '#').nth(2).context("a pk has three parts")
 }
 
 impl Request {
