@@ -3,15 +3,19 @@
 use std::{
     env, io,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
 use anyhow::{Error, Result, anyhow};
-use aws_config::{Region, SdkConfig};
+use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::config::Credentials;
 use axum::http::Uri;
 use shared::store::dynamodb::{behavior_version, http_client};
 
 use crate::guard::loopback;
+
+/// How long another DynamoDB may take for one call. The SDK alone would wait without end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Nothing here is for other machines.
 pub(crate) fn here(port: u16) -> SocketAddr {
@@ -38,6 +42,7 @@ pub(crate) async fn config_elsewhere(endpoint_url: &str) -> SdkConfig {
     let named = |names: &[&str]| names.iter().any(|name| env::var_os(name).is_some());
     let mut loader = aws_config::defaults(behavior_version())
         .http_client(http_client())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build())
         .endpoint_url(endpoint_url);
     if !named(&["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"]) {
         loader = loader.region(Region::from_static("us-east-1"));

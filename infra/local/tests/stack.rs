@@ -431,8 +431,12 @@ fn another_dynamodb_can_be_used_and_keeps_what_it_has() {
 fn an_unusable_dynamodb_is_explained() {
     let stack = Stack::start(&[]);
     let tls = stack.url.replace("http:", "https:");
-    let cases: [(&str, &[&str], &str); 4] = [
+    // Connections are taken, and nothing is ever said.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let cases: [(&str, &[&str], &str); 5] = [
         ("http://127.0.0.1:1", &[], "nothing is listening there"),
+        (&silent, &[], "it does not respond; is the address right"),
         ("http://dynamodb.invalid:8000", &["--yes"], "its name cannot be resolved"),
         (&tls, &[], "no TLS connection with it"),
         (&stack.url, &[], "it does not respond as a DynamoDB does"),
