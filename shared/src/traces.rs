@@ -1,5 +1,5 @@
 //! Traces for OpenTelemetry, with the feature of that name. Without it, none of this is linked.
-//! //!
+//!
 //! Each request has a span within the trace that Lambda names. In it are the spans of the call to
 //! DynamoDB and of every attempt, which the AWS SDK makes, and the request's log event. They are
 //! sent by OTLP over HTTP to `OTEL_EXPORTER_OTLP_ENDPOINT`, by default `http://localhost:4318`,

@@ -1,6 +1,6 @@
 //! The instruction gate: counts the shipped binaries' instructions and compares them with the
 //! committed figures of `instructions.json`.
-//! //!
+//!
 //! `cargo run -p harness --example instructions`; `--accept` writes the figures instead, and
 //! providers' names select some of them.
 #![expect(clippy::print_stdout, reason = "a command's output")]

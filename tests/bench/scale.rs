@@ -1,6 +1,6 @@
 //! Throughput and latency of 1, 4 and 16 processes and of the one-machine stack, and of one process
 //! as the table grows.
-//! //!
+//!
 //! `cargo run -p harness --example scale`, with `--requests N` for each line and `--rows N` for the
 //! largest table; `tests/bench/run` calls it too. The shipped hyperswitch and the one-machine stack
 //! must be built. Writes `tests/bench/scale.md`.

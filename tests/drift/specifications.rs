@@ -1,6 +1,6 @@
 //! Golden responses fit the schemas of the providers' own specifications, where these include an
 //! OpenAPI document.
-//! //!
+//!
 //! Each status beyond a specification is marked `x-beyond-specification` in `infra/openapi.yaml`,
 //! with the reason.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

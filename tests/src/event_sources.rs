@@ -1,5 +1,5 @@
 //! One request, delivered by each event source.
-//! //!
+//!
 //! Every golden case's request is [rendered](golden::source) as each source delivers it, in all its
 //! variants: API Gateway's HTTP API (payloads 2.0 and 1.0) and REST API, a load balancer (single
 //! and multi-value headers), a Function URL and VPC Lattice. All must get the case's response, with

@@ -1,5 +1,5 @@
 //! Tests for all providers alike.
-//! //!
+//!
 //! A provider's `tests/contract.rs` passes its type and its binary to [`contract()`]; nothing here
 //! names a provider. Behind every test are the real AWS SDK and an embedded DynamoDB, with a
 //! [proxy](faults) between them that counts the requests and can break them.

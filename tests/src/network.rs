@@ -1,5 +1,5 @@
 //! A network in memory: connections between an SDK client and its server, without a socket.
-//! //!
+//!
 //! Tokio's paused clock advances when nothing can run. Only the kernel knows of a socket's data, so
 //! the clock would run past it. Over these connections the clock advances exactly when a peer is
 //! silent.

@@ -7,7 +7,7 @@ use indicatif::{HumanDuration, ProgressState, ProgressStyle};
 
 /// A line on standard error with the count, the elapsed time and an estimate of the rest. It is
 /// removed with the bar.
-/// ///
+///
 /// There is none for a `sample` or less: every `cargo test` makes that, and it ends soon.
 #[must_use]
 pub fn progress(what: &'static str, of: u64, sample: u64) -> ProgressBar {

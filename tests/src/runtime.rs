@@ -1,5 +1,5 @@
 //! A fake of the AWS Lambda Runtime API, and the real binary that polls it.
-//! //!
+//!
 //! The API is the documented one for custom runtimes (2018-06-01): the process long-polls `next`,
 //! and posts a `response` or an `error` under the invocation's id.
 

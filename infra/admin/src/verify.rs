@@ -1,5 +1,5 @@
 //! `admin verify`: checks a deployed stack from outside.
-//! //!
+//!
 //! For each provider, a canary merchant gets a payment and a credential that expires by itself. All
 //! of it is removed at the end, also after a failure or Ctrl-C.
 

@@ -1,6 +1,6 @@
 //! A DynamoDB in this process, with both tables as `infra` defines them, for the one-machine stack
 //! and the tests.
-//! //!
+//!
 //! The engine is dynoxide, DynamoDB's API on SQLite. The real AWS SDK calls it over HTTP.
 
 use std::{

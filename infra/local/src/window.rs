@@ -1,6 +1,6 @@
 //! The page before the endpoints. It reads the payments, shows how to cancel each, and leaves the
 //! request to the browser, which calls the same URLs as every other client.
-//! //!
+//!
 //! It is for this machine alone: see [`guard`](crate::guard).
 
 use std::{convert::Infallible, sync::Arc, time::Instant};

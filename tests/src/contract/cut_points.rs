@@ -1,6 +1,6 @@
 //! The cut-point matrix: every fault at every attempt, on a payment in every state, with and
 //! without an idempotency key. No response may be untrue.
-//! //!
+//!
 //! A cell is one request of one client, through the real service and the real SDK, with a
 //! [`FaultProxy`] before an embedded DynamoDB. Then the delayed requests arrive, and the client
 //! retries on a working network.

@@ -1,5 +1,5 @@
 //! Random requests for what is not the caller's, each in two worlds that differ only in that.
-//! //!
+//!
 //! In one world, the tables are full of other merchants' and other providers' payments and
 //! credentials under the requested ids; in the other, they are missing. The caller must see no
 //! difference: same responses, byte for byte, and same requests to the store. Nothing may be

@@ -1,6 +1,6 @@
 //! Histories in this process: the real [`cancel`] over a [`MemoryStore`], and a network between
 //! them that a seed controls.
-//! //!
+//!
 //! Nothing runs concurrently. Each step is drawn: one client proceeds, or one delayed message
 //! reaches the store. So a seed always makes the same history.
 

@@ -1,6 +1,6 @@
 //! Histories: random clients request one payment concurrently over a network that loses, duplicates
 //! and delays. All outcomes must be able to be true.
-//! //!
+//!
 //! [`memory`] makes them in this process, around the real [`cancel`](shared::cancel::cancel), each
 //! reproducible from a seed; [`wire`] makes them with the providers' binaries, the real SDK and an
 //! embedded DynamoDB. [`check`] verifies them by the rules of [`Payment`](spec::Payment) and more.

@@ -1,7 +1,7 @@
 //! Response times must not reveal the store's contents. Statistics after [dudect]: two classes of
 //! input, drawn at random, timed one by one, cropped at many percentiles, compared by Welch's
 //! t-test. `|t|` below 4.5 is no evidence of a difference; above, it is.
-//! //!
+//!
 //! `cargo run --release -p timing` takes 1,000,000 samples of each pair, and `-- 100000` that many.
 //! It fails if a pair differs, or if the comparison that is made to leak does not. A busy machine
 //! only adds noise to both classes.

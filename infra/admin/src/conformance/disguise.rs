@@ -1,5 +1,5 @@
 //! A case with its own merchant and key ids.
-//! //!
+//!
 //! The cases use the demo's merchants and keys, which are public, and many share ids with other
 //! items behind them. Played unchanged, they would open a deployed table to anyone, collide with
 //! each other, and meet cached credentials. So each case gets unguessable merchant and key ids with

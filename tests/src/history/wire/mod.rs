@@ -1,7 +1,7 @@
 //! Histories through a whole provider, several times over: its service in this process on the
 //! paused clock, or its binary behind a Lambda Runtime API, with a [`FaultProxy`] between its SDK
 //! and DynamoDB's engine.
-//! //!
+//!
 //! The seed chooses clients, calls and faults. The order of processes is the machine's, so there
 //! the same seed makes a similar history, not the same one. The meaning of a response's bytes is
 //! learned before, on a working network. A response with other bytes is therefore wrong, and so is
