@@ -1,7 +1,7 @@
 //! Which payment the path names.
 //!
-//! API Gateway names it in the path parameters. A load balancer and a Function URL do not, and a
-//! stage or a base path may precede the route, so the route is then matched from the right.
+//! The path is matched with the route from the right, because a stage or a base path may precede it.
+//! The payment is then the one in API Gateway's path parameters, if there are any: they are decoded.
 //!
 //! HTTP APIs decode the path before they pass it on. An encoded slash is then like any other, and a
 //! dot segment may have been resolved: a path with either names no endpoint, whatever the source.
@@ -17,10 +17,8 @@ use percent_encoding::percent_decode_str;
 /// `None` if the path is not the route's.
 #[must_use]
 pub fn payment_id(route: &str, path: &str, parameter: Option<&str>) -> Option<String> {
-    let id = match parameter {
-        Some(id) => Cow::Borrowed(id),
-        None => decode(last(route, path)?),
-    };
+    let segment = last(route, path)?;
+    let id = parameter.map_or_else(|| decode(segment), Cow::Borrowed);
     let mut segments = path.split('/').map(decode);
     let ambiguous = id.contains('/') || is_dots(&id) || segments.any(|segment| is_dots(&segment));
     (!ambiguous).then(|| id.into_owned())
@@ -94,6 +92,8 @@ mod tests {
             "pay_1/cancel",
         ] {
             assert_eq!(id(path), None, "{path}");
+            // A route of one's own, such as `/payments/{payment_id}/{proxy+}`.
+            assert_eq!(payment_id(ROUTE, path, Some("pay_1")), None, "{path}");
         }
     }
 

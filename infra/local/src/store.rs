@@ -91,7 +91,8 @@ pub(crate) fn explained(error: &Error) -> String {
         _ if mentions(&["unhandled error: error"]) => {
             "it does not respond as a DynamoDB does; is it another server?"
         }
-        _ if mentions(&["credentials"]) => {
+        // The variable of that name is no matter of credentials.
+        _ if mentions(&["credentials"]) && !mentions(&["credentials_table"]) => {
             "no AWS credentials; set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in (aws sso login)"
         }
         _ => return format!("{error:#}"),

@@ -538,6 +538,15 @@ fn the_environment_does_not_lead_the_embedded_dynamodb_astray() {
 }
 
 #[test]
+fn an_empty_table_name_is_reported() {
+    for name in ["PAYMENTS_TABLE", "CREDENTIALS_TABLE"] {
+        let output = run(&["--port", "0", "--dynamodb-port", "0"], &[(name, "")]);
+        let expected = format!("error: {name} is empty and must be a table's name\n");
+        assert_eq!((output.code, output.stderr), (Some(1), expected));
+    }
+}
+
+#[test]
 fn a_taken_port_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

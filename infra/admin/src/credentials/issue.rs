@@ -17,7 +17,10 @@ use super::{
     End, Table, merchant_id,
     table::{Entry, text},
 };
-use crate::{output::Output, payments::item::Item};
+use crate::{
+    output::{Output, shown},
+    payments::item::Item,
+};
 use providers::{Kind, Provider, Scheme};
 
 /// The most bytes of a merchant's own secret.
@@ -181,10 +184,10 @@ impl Issued {
             Kind::Signature => set("signing_secret", secret.clone()),
             Kind::Secret | Kind::Public => {}
         }
-        let shown = if given_secret { "<the secret>" } else { secret_text };
+        let presented = if given_secret { "<the secret>" } else { secret_text };
         Ok(Self {
             entry: Entry::new(&item, now),
-            headers: scheme.shown_headers(id_text, shown),
+            headers: scheme.shown_headers(id_text, presented),
             id,
             secret: secret.filter(|_| !given_secret),
             replaces: None,
@@ -194,8 +197,8 @@ impl Issued {
 
     pub(super) fn lines(&self) -> String {
         let Entry { provider, scheme, key, merchant_id, .. } = &self.entry;
-        let mut lines =
-            format!("{provider} {} {key} of {merchant_id}\n", scheme.unwrap_or_default());
+        let scheme = scheme.unwrap_or_default();
+        let mut lines = shown(&format!("{provider} {scheme} {key} of {merchant_id}")) + "\n";
         if let Some(id) = &self.id {
             lines += &format!("  id      {id}\n");
         }
@@ -203,14 +206,14 @@ impl Issued {
             lines += &format!("  secret  {secret}\n");
         }
         if let Some(end) = &self.entry.expires_at {
-            lines += &format!("  until   {end}\n");
+            lines += &format!("  until   {}\n", shown(end));
         }
         lines += &format!("A client sends\n  {}\n", self.headers.join("\n  "));
         if self.secret.is_some() {
             lines += "The secret is shown this once.\n";
         }
         if let Some(Entry { key, expires_at: Some(end), .. }) = &self.replaces {
-            lines += &format!("{key} works until {end}.\n");
+            lines += &(shown(&format!("{key} works until {end}.")) + "\n");
         }
         lines
     }

@@ -9,7 +9,10 @@ use serde::Serialize;
 use shared::clock::milliseconds;
 
 use super::{Named, Table, item::Item, put::word, text};
-use crate::{Verdict, output::Output};
+use crate::{
+    Verdict,
+    output::{Output, shown},
+};
 
 #[derive(Args)]
 pub(crate) struct Move {
@@ -64,11 +67,12 @@ impl Move {
         let result = Moved { pk, moved, status: status.cloned() };
         output.print(&result, || {
             let status = result.status.as_deref().unwrap_or("missing");
-            if moved {
-                format!("{}: {} -> {status}\n", result.pk, self.from)
+            let line = if moved {
+                format!("{}: {} -> {status}", result.pk, self.from)
             } else {
-                format!("{}: not moved, its status is {status} and not {}\n", result.pk, self.from)
-            }
+                format!("{}: not moved, its status is {status} and not {}", result.pk, self.from)
+            };
+            shown(&line) + "\n"
         })?;
         Ok(Verdict::from(moved))
     }

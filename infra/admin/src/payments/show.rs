@@ -66,7 +66,8 @@ impl Shown {
             };
             lines += &format!("{:<20} {value}\n", shown(name));
         }
-        lines += &format!("a cancel now: {}, because {}\n", self.cancel.outcome, self.cancel.why);
+        let why = shown(&self.cancel.why);
+        lines += &format!("a cancel now: {}, because {why}\n", self.cancel.outcome);
         for kind in &self.faults {
             let what = if kind.is_fault() { "fault" } else { "note" };
             lines += &format!("{what}: {}\n", kind.effect());

@@ -427,6 +427,11 @@ async fn control_characters_are_shown_as_codes() {
     let listed = stage.credentials(&["list", "--json"]);
     assert_eq!(listed.json()[0]["merchant_id"], item["merchant_id"]);
     let refused = stage.credentials(&["revoke", "--provider", "vtex", "x\u{1b}[2J"]);
+    // A line end neither, where it would begin a line of ours.
+    let item = json!({"pk": "vtex#key", "merchant_id": "m\n  secret  forged", "active": true});
+    embedded::put(&stage.tables, "credentials", &item).await.unwrap();
+    let rotated = stage.credentials(&["rotate", "--provider", "vtex", "key"]).stdout;
+    assert!(rotated.contains("m\\u{a}  secret  forged\n"), "{rotated}");
     let printed = lines + &listed.stdout + refused.error();
     let raw = |it: char| it != '\n' && it.is_control() || it == '\u{202e}';
     assert!(!printed.chars().any(raw), "{printed:?}");

@@ -150,6 +150,19 @@ async fn show_forecasts_the_functions_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_end_in_a_status_is_shown_as_its_code() {
+    let stage = Stage::set().await;
+    let item = json!({"pk": "vtex#m#1", "status": "x\nall is well: canceled"});
+    embedded::put(&stage.tables, "payments", &item).await.unwrap();
+    for line in ["show", "move --from approved --to settled"] {
+        let line = words(&format!("payments {line} --provider vtex --merchant m 1"));
+        let shown = stage.run(&line.iter().map(String::as_str).collect::<Vec<_>>()).stdout;
+        assert!(shown.contains("x\\u{a}all is well"), "{shown}");
+        assert!(!shown.contains("\nall is well"), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_filtered_and_limited() {
     let stage = Stage::set().await;
     for (merchant, id, status) in
