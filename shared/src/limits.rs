@@ -56,12 +56,16 @@ pub const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
 /// The longest delay between attempts.
 pub const MAX_BACKOFF: Duration = Duration::from_millis(250);
 
-/// The tokens of the retry budget of one process: 20 retries, and one more for every five calls
-/// that succeed at once. In a long outage each call then makes one attempt.
+/// The tokens of the retry budget of one process: 20 retries. In a long outage each call then makes
+/// one attempt, and one call a second makes a second one.
 pub const RETRY_TOKENS: usize = 100;
 
-/// What one retry takes from [`RETRY_TOKENS`].
+/// What one retry takes from [`RETRY_TOKENS`]. A call that succeeds at once gives one token back.
 pub const RETRY_COST: u32 = 5;
+
+/// The tokens that come back each second. Without them, writes that conflict on a few payments would
+/// take all others' retries.
+pub const RETRY_REFILL: f32 = 5.0;
 
 /// How many found, and how many missing credentials a process caches.
 pub const MAX_CACHED_CREDENTIALS: usize = 1024;

@@ -151,6 +151,14 @@ pub(crate) const BUGS: &[Bug] = &[
         "a_failing_store_gets_one_attempt",
     ),
     bug(
+        "the retry budget does not come back",
+        LIMITS,
+        "RETRY_REFILL: f32 = 5.0;",
+        "RETRY_REFILL: f32 = 0.0;",
+        STORE,
+        "retries_come_back_with_time",
+    ),
+    bug(
         "an attempt starts that cannot finish",
         "shared/src/store/dynamodb/attempts.rs",
         "if Instant::now() + MIN_ATTEMPT > self.budget.deadline() {",

@@ -1,5 +1,8 @@
 //! Time that a test controls.
 
+use std::time::SystemTime;
+
+use aws_types::sdk_config::TimeSource;
 use shared::clock::{Clock, Timestamp};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -45,5 +48,11 @@ impl Clock for Virtual {
     fn now(&self) -> Timestamp {
         let (at, began) = self.began;
         at.saturating_add(began.elapsed()).unwrap_or(at)
+    }
+}
+
+impl TimeSource for Virtual {
+    fn now(&self) -> SystemTime {
+        Clock::now(self).into()
     }
 }

@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    clock::Virtual,
     network::{Connection, Pipe, http_client},
     tables::Tables,
 };
@@ -211,7 +212,7 @@ impl FaultProxy {
         }
         let inside = Arc::clone(&self.inside);
         let client = http_client(move || inside.connect());
-        config.into_builder().http_client(client).build()
+        config.into_builder().http_client(client).time_source(Virtual::start()).build()
     }
 
     /// The faults of the next attempts, in order; later attempts pass. Resets the count of

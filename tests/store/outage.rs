@@ -102,6 +102,22 @@ async fn a_throttling_store_gets_one_attempt_per_call_and_recovers_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retries_come_back_with_time() {
+    let (_, proxy) = stage();
+    let payments = dynamodb(&proxy);
+    // Writes that conflict take all retries.
+    proxy.always(Fault::Instead { response: Instead::Conflict, committed: false });
+    let mut before = 0;
+    for seconds in [0, 0, 0, 0, 0, 0, 0, 0, 20] {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        before = proxy.attempts();
+        let outcome = payments.transition(&transition(), &within(4500)).await;
+        assert_eq!(outcome, Err(StoreError::Unavailable));
+    }
+    assert_eq!(proxy.attempts() - before, MAX_ATTEMPTS as usize);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_connection_is_tried_again_and_is_certainly_no_write() {
     let attempts = MAX_ATTEMPTS as usize;
     for refused in 0..=2 * attempts {

@@ -21,7 +21,7 @@ use aws_smithy_http_client::{Builder, tls};
 
 use crate::limits::{
     ATTEMPT_TIMEOUT, CONNECT_TIMEOUT, INITIAL_BACKOFF, MAX_ATTEMPTS, MAX_BACKOFF, RESPONSE_TIMEOUT,
-    RETRY_COST, RETRY_TOKENS,
+    RETRY_COST, RETRY_REFILL, RETRY_TOKENS,
 };
 
 /// The version of the SDK's defaults, named so that an upgrade does not change them.
@@ -76,6 +76,7 @@ pub(super) fn with_limits(config: &SdkConfig) -> Config {
         .retry_cost(RETRY_COST)
         .timeout_retry_cost(RETRY_COST)
         .throttling_retry_cost(RETRY_COST)
+        .refill_rate(RETRY_REFILL)
         .build();
     aws_sdk_dynamodb::config::Builder::from(config)
         .timeout_config(timeouts)
