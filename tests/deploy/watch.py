@@ -514,12 +514,13 @@ def restored(stack, given):
                 expected = expected and {"pk": pks[name]} | new | expected
                 equal(found.payment(pks[name]), expected, name)
             equal(
-                set(re.findall(r"^check .*#(\w+)", printed, re.MULTILINE)),
+                set(re.findall(r"^check .*#m_runbook#(\w+)", printed, re.MULTILINE)),
                 {"reopened_since", "created_since", "captured_in_the_new_table"},
             )
     with test(f"{stack.name}: restored, what else was written since the moment is listed"):
         printed = shell(stack, blocks(RUNBOOK, "sh since")[0], given)
-        equal(printed.split(), [pks["captured_since"], "settled", at("12:10:00.000")])
+        listed = [line.split() for line in printed.splitlines() if "#m_runbook#" in line]
+        equal(listed, [[pks["captured_since"], "settled", at("12:10:00.000")]])
     dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=table)
     for pk in pks.values():
