@@ -821,16 +821,25 @@ def release(cloud):
         template = run(
             "release-template", ["bash", "-c", f"architecture=x86_64; {made}"], cloud.environment
         )
-        (folder / "template-arm64.yaml").write_text(template)
+        (folder / "template-x86_64.yaml").write_text(template)
         text = (ROOT / "infra/README.md").read_text()
         command = r"^sam deploy --template-file template-arm64(?:.*\\\n)*.*$"
         command = re.search(command, text, re.MULTILINE)[0]
         command = command.replace("--stack-name cancel", "--stack-name released")
-        options = (
-            " --parameter-overrides Architecture=x86_64 TableRemoval=Delete CredentialTtlSeconds=0"
-        )
+        command = command.replace("template-arm64.yaml", "template-x86_64.yaml")
+        options = " --parameter-overrides TableRemoval=Delete CredentialTtlSeconds=0"
+        # A stack keeps the value of an earlier deployment, where it is another one.
+        try:
+            other = f"{command}{options} Architecture=arm64"
+            run("release-other", ["bash", "-c", other], cloud.environment, folder)
+        except AssertionError as refused:
+            assert "Architecture" in str(refused), refused
+        else:
+            raise AssertionError("x86_64 zips were deployed to arm64 functions")
         run("release-deploy", ["bash", "-c", command + options], cloud.environment, folder)
         stack, caller = Stack(cloud, "released"), Client("vtex")
+        function = cloud.client("lambda").get_function_configuration(FunctionName="released-vtex")
+        equal(function["Architectures"], ["x86_64"])
         stack.tables.put(caller.data)
         equal(caller.call(stack, caller.cancelable[0])[0], 200)
     sam_delete(cloud, stack)

@@ -4,6 +4,7 @@ import json
 import re
 
 import drift
+from store import Tables, to_attribute, to_plain
 from suite import PROVIDERS, ROOT, equal, group, run, test
 
 RUNBOOK = (ROOT / "infra/RUNBOOK.md").read_text()
@@ -73,6 +74,13 @@ def runbook():
             places = [text.find(step) for step in STEPS]
             assert -1 not in places and places == sorted(places), (anchor, places)
             assert "```sh" in text[places[1] : places[2]], f"{anchor}: no command"
+    with test("the outcome of a KMS key that cannot be used leads to its page"):
+        source = (ROOT / "shared/src/store/dynamodb/mod.rs").read_text()
+        (outcome,) = re.findall(r'code\.starts_with\("KMS"\) => Some\(Refusal::(\w+)\)', source)
+        leading = [anchor for anchor, text in known.items() if "(#a-disabled-key)" in text]
+        equal(leading, [outcome.lower()])
+        page = pages("Emergencies")["a-disabled-key"]
+        assert f"(`outcome` *{outcome.lower()}*)" in page, page
     with test("each link within the runbook leads to a page"):
         for anchor in re.findall(r"\]\(#([a-z-]+)\)", RUNBOOK):
             assert anchor in known | pages("Emergencies"), anchor
@@ -148,6 +156,9 @@ GIVEN = {
     "reopen": ["CANCELED", "CANCELLATION", "STATUS"],
     "restore": ["MOMENT"],
     "replay": ["MOMENT"],
+    "since": ["MOMENT"],
+    "copy": ["REGION", "COPY"],
+    "again": ["RULE", "BEGAN", "ENDED"],
 }
 
 
@@ -391,7 +402,7 @@ def commands(stack):
         "CANCELED": "cancelled",
         "CANCELLATION": "c" * 32,
         "STATUS": "approved",
-        "MOMENT": "2026-01-31T11:00:00Z",
+        "MOMENT": "2026-01-31T12:00:00Z",
         "MERCHANT": "m_runbook",
         "PROVIDER": provider,
         "PAYMENT": "pay_1",
@@ -428,53 +439,187 @@ def commands(stack):
             shell(stack, blocks(RUNBOOK, f"sh {kind}")[0], given)
             equal(state(), after)
     print(f"      {len(plain)} commands of the runbook ran", flush=True)
-    with test(
-        f"{stack.name}: restored, the old table's cancels are replayed onto the new one only"
-    ):
-        dynamodb, restored = stack.tables.dynamodb, f"{stack.tables.payments}-restored"
-        # The emulator restores no table: this one is as a restored one would be, with the payment
-        # as it was before.
-        dynamodb.create_table(
-            TableName=restored,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        )
-        stack.tables.put(
-            {
-                "payments": [
-                    {
-                        "pk": pk,
-                        "amount": 1,
-                        "currency": "USD",
-                        "created_at": "2026-01-01T00:00:00.000Z",
-                    }
-                    | canceled
-                ]
-            }
-        )
-        for name in ("pay_1", "pay_2"):
-            dynamodb.put_item(
-                TableName=restored,
-                Item={"pk": {"S": f"{provider}#m_runbook#{name}"}, "status": {"S": "approved"}},
-            )
-        for kind in ("restored", "replay"):
-            shell(stack, blocks(RUNBOOK, f"sh {kind}")[0], given)
-        found = {
-            item["pk"]["S"].split("#")[2]: item["status"]["S"]
-            for item in dynamodb.scan(TableName=restored)["Items"]
-        }
-        equal(found, {"pay_1": "cancelled", "pay_2": "approved"})
-        dynamodb.update_table(TableName=restored, DeletionProtectionEnabled=False)
-        dynamodb.delete_table(TableName=restored)
+    stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}})
+    restored(stack, given)
+    shifted(stack, given)
+    copied(stack, given)
+    enabled(stack, given)
+    replayed(stack, given)
     for name in ("id_1", "id_2"):
         stack.tables.dynamodb.delete_item(
             TableName=stack.tables.credentials, Key={"pk": {"S": f"{provider}#{name}"}}
         )
-    stack.tables.dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}})
 
 
-CHANGING = ("credential", "reopen", "everyone")
+def restored(stack, given):
+    """The replay onto a restored table, with each way in which a payment can differ in it."""
+    dynamodb, table = stack.tables.dynamodb, f"{stack.tables.payments}-restored"
+    at = lambda time: f"2026-01-31T{time}Z"  # noqa: E731
+    created = {"created_at": at("08:00:00.000"), "updated_at": at("08:00:00.000")}
+    approved = created | {"status": "approved"}
+    canceled = lambda time, id="c": created | {  # noqa: E731
+        "status": "cancelled",
+        "canceled_at": at(time),
+        "updated_at": at(time),
+        "cancellation": {"id": id * 32, "token": id, "fingerprint": "f"},
+    }
+    settled = lambda time: approved | {"status": "settled", "updated_at": at(time)}  # noqa: E731
+    of_another_service = canceled("12:20:00.000")
+    del of_another_service["cancellation"]
+    before = canceled("11:59:58.000")
+    # What each payment is in the old table and in the restored one, and which of both it is after
+    # the replay.
+    payments = {
+        "open": (approved, approved, "restored"),
+        "half_a_second_after": (canceled("12:00:00.500"), approved, "old"),
+        "at_the_moment": (canceled("12:00:00.000"), approved, "old"),
+        "begun_before_and_written_after": (before, approved, "old"),
+        "just_before": (before, before, "restored"),
+        "by_another_service": (of_another_service, approved, "old"),
+        "reopened_and_canceled_again": (
+            canceled("12:30:00.000", "d"),
+            canceled("09:00:00.000") | approved,
+            "old",
+        ),
+        "reopened_since": (canceled("12:10:00.000") | approved, approved, "restored"),
+        "created_since": (canceled("12:10:00.000"), None, "restored"),
+        "captured_in_the_new_table": (
+            canceled("12:10:00.000"),
+            settled("13:00:00.000"),
+            "restored",
+        ),
+        "captured_since": (settled("12:10:00.000"), approved, "restored"),
+    }
+    pks = {name: f"{given['PROVIDER']}#m_runbook#{name}" for name in payments}
+    found = Tables(dynamodb, table)
+    with test(
+        f"{stack.name}: restored, the old table's cancels since the moment are replayed, no others"
+    ):
+        # The emulator restores no table: this one is as a restored one would be.
+        dynamodb.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        )
+        for side, tables in ((0, stack.tables), (1, found)):
+            sides = {name: both[side] for name, both in payments.items() if both[side]}
+            tables.put({"payments": [{"pk": pks[name]} | item for name, item in sides.items()]})
+        shell(stack, blocks(RUNBOOK, "sh restored")[0], given)
+        # Twice, because a person repeats what was interrupted.
+        for _ in range(2):
+            printed = shell(stack, blocks(RUNBOOK, "sh replay")[0], given)
+            for name, (old, new, which) in payments.items():
+                expected = old if which == "old" else new
+                expected = expected and {"pk": pks[name]} | new | expected
+                equal(found.payment(pks[name]), expected, name)
+            equal(
+                set(re.findall(r"^check .*#m_runbook#(\w+)", printed, re.MULTILINE)),
+                {"reopened_since", "created_since", "captured_in_the_new_table"},
+            )
+    with test(f"{stack.name}: restored, what else was written since the moment is listed"):
+        printed = shell(stack, blocks(RUNBOOK, "sh since")[0], given)
+        listed = [line.split() for line in printed.splitlines() if "#m_runbook#" in line]
+        equal(listed, [[pks["captured_since"], "settled", at("12:10:00.000")]])
+    dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=table)
+    for pk in pks.values():
+        dynamodb.delete_item(TableName=stack.tables.payments, Key={"pk": {"S": pk}})
+
+
+def shifted(stack, given):
+    with test(f"{stack.name}: the provider's running deployment is found, and stopped"):
+        application, deployments = (
+            one["PhysicalResourceId"]
+            for logical in ("ServerlessDeploymentApplication", "vtexFunctionDeploymentGroup")
+            for one in stack.resources()
+            if one["LogicalResourceId"] == logical
+        )
+        printed = shell(stack, blocks(RUNBOOK, "sh shift")[0], given)
+        calls = re.findall(r"^called: deploy (\S+) (.+)$", printed, re.MULTILINE)
+        equal([name for name, _ in calls], ["list-deployments", "stop-deployment"])
+        names = f"--application-name {application} --deployment-group-name {deployments} "
+        assert calls[0][1].startswith(names), calls[0]
+        equal(calls[1][1], "--auto-rollback-enabled --deployment-id DeploymentId")
+
+
+def copied(stack, given):
+    """The credentials' copy in another Region, where one of them is already, and revoked."""
+    region, table = "us-east-2", "copy"
+    there = lambda command: shell(  # noqa: E731
+        stack, f"aws dynamodb {command} --region {region} --table-name {table}\n", given
+    )
+    secret = "signing-secret-of-the-runbook"
+    revoked = {"pk": f"{given['PROVIDER']}#id_2", "merchant_id": "m_other", "active": False}
+    signing = {"pk": "one2pays#id_3", "merchant_id": "m", "signing_secret": secret}
+    stack.tables.put({"credentials": [signing, revoked | {"active": True}]})
+    with test(f"{stack.name}: credentials are copied to another Region, and none there replaced"):
+        there(
+            "create-table --billing-mode PAY_PER_REQUEST --key-schema AttributeName=pk,KeyType=HASH"
+            " --attribute-definitions AttributeName=pk,AttributeType=S"
+        )
+        there(f"put-item --item '{json.dumps(to_attribute(revoked)['M'])}'")
+        expected = {one["pk"]: one for one in stack.tables.scan(stack.tables.credentials)}
+        assert len(expected) > 2, expected
+        block = blocks(RUNBOOK, "sh copy")[0]
+        printed = shell(stack, block, given | {"REGION": region, "COPY": table})
+        equal(re.findall("^not copied: (.+)$", printed, re.MULTILINE), [revoked["pk"]])
+        assert secret not in printed, printed
+        found = json.loads(there("scan --query Items"))
+        found = {one["pk"]: one for one in (to_plain({"M": item}) for item in found)}
+        equal(found, expected | {revoked["pk"]: revoked})
+    there("delete-table")
+    key = {"pk": {"S": signing["pk"]}}
+    stack.tables.dynamodb.delete_item(TableName=stack.tables.credentials, Key=key)
+
+
+def enabled(stack, given):
+    kms, dynamodb = stack.cloud.client("kms"), stack.tables.dynamodb
+    tables = (stack.tables.payments, stack.tables.credentials)
+    with test(f"{stack.name}: both tables' keys are enabled, a scheduled deletion is canceled"):
+        keys = [kms.create_key()["KeyMetadata"]["Arn"] for _ in tables]
+        for table, key in zip(tables, keys):
+            # The emulator keeps no key of a global table.
+            dynamodb.update_table(
+                TableName=table,
+                SSESpecification={"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key},
+            )
+        kms.disable_key(KeyId=keys[0])
+        kms.schedule_key_deletion(KeyId=keys[1], PendingWindowInDays=7)
+        shell(stack, blocks(RUNBOOK, "sh enable")[0], given)
+        states = [kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] for key in keys]
+        equal(states, ["Enabled", "Enabled"])
+    for table in tables:
+        dynamodb.update_table(TableName=table, SSESpecification={"Enabled": False})
+
+
+def replayed(stack, given):
+    events, bus = stack.cloud.client("events"), stack.outputs["BusName"]
+    (archive,) = (
+        one["PhysicalResourceId"]
+        for one in stack.resources()
+        if one["LogicalResourceId"] == "Archive"
+    )
+    with test(f"{stack.name}: the archive is replayed to one listener"):
+        # The emulator knows the template's archive by name only.
+        source = events.describe_event_bus(Name=bus)["Arn"]
+        events.create_archive(ArchiveName=archive, EventSourceArn=source)
+        rule = events.put_rule(
+            Name="listener", EventBusName=bus, EventPattern='{"source": ["payment-cancel"]}'
+        )["RuleArn"]
+        times = {"BEGAN": "2026-01-31T12:00:00Z", "ENDED": "2026-01-31T13:00:00Z"}
+        block = blocks(RUNBOOK, "sh again")[0]
+        shell(stack, block, given | times | {"RULE": "listener"})
+        (name,) = (one["ReplayName"] for one in events.list_replays()["Replays"])
+        equal(
+            events.describe_replay(ReplayName=name)["Destination"],
+            {"Arn": source, "FilterArns": [rule]},
+        )
+    events.delete_rule(Name="listener", EventBusName=bus)
+    events.delete_archive(ArchiveName=archive)
+
+
+CHANGING = ("credential", "reopen", "everyone", "shift", "copy", "enable", "again")
 # Commands that are run elsewhere, or whose subject the emulator or this stack has not.
 NOT_THERE = (
     "restore-table-to-point-in-time",
@@ -531,8 +676,16 @@ def shell(stack, command, environment):
         setup = re.sub(rf"^export {name}=.*$", f"export {name}={value}", setup, flags=re.MULTILINE)
     # What the AWS CLI prints by default.
     environment = stack.cloud.environment | environment | {"AWS_DEFAULT_OUTPUT": "json"}
-    # The CLI's first version heeds AWS_ENDPOINT_URL for every service but SQS.
-    here = 'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n'
+    # The CLI's first version heeds AWS_ENDPOINT_URL for every service but SQS. The emulator has no
+    # CodeDeploy: the CLI checks the call by AWS's description of it, and makes up a response.
+    here = """aws() {
+      if [ "$1" = deploy ]; then
+        echo "called: $*" >&2
+        set -- "$@" --generate-cli-skeleton output
+      fi
+      command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
+    }
+    """
     return run(
         "runbook",
         ["bash", "-euo", "pipefail", "-c", here + (setup + command).replace("sleep 5", "sleep 0")],
