@@ -63,8 +63,8 @@ pub const RETRY_TOKENS: usize = 100;
 /// What one retry takes from [`RETRY_TOKENS`]. A call that succeeds at once gives one token back.
 pub const RETRY_COST: u32 = 5;
 
-/// The tokens that come back each second. Without them, writes that conflict on a few payments would
-/// take all others' retries.
+/// The tokens that come back each second. Without them, writes that conflict on a few payments
+/// would take the retries of all others.
 pub const RETRY_REFILL: f32 = 5.0;
 
 /// How many found, and how many missing credentials a process caches.

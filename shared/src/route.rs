@@ -1,7 +1,7 @@
 //! Which payment the path names.
 //!
-//! The path is matched with the route from the right, because a stage or a base path may precede it.
-//! The payment is then the one in API Gateway's path parameters, if there are any: they are decoded.
+//! The path is matched with the route from the right, because a stage or a base path may precede
+//! it. If API Gateway names the payment in the path parameters, their reading of it is taken.
 //!
 //! HTTP APIs decode the path before they pass it on. An encoded slash is then like any other, and a
 //! dot segment may have been resolved: a path with either names no endpoint, whatever the source.
