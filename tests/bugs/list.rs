@@ -922,6 +922,14 @@ pub(crate) const BUGS: &[Bug] = &[
         "the_path_is_decoded_once_whoever_does_it",
     ),
     bug(
+        "a path parameter stands for the whole path",
+        ROUTE,
+        "let segment = last(route, path)?;",
+        "let segment = parameter.or_else(|| last(route, path))?;",
+        UNIT,
+        "another_path_names_no_endpoint",
+    ),
+    bug(
         "an encoded slash is part of the payment id",
         ROUTE,
         "id.contains('/') || is_dots(&id)",
