@@ -78,6 +78,26 @@ test('a TableV2 with its own key is used, and roles may decrypt with that key', 
   assert.ok(made.bus);
 });
 
+test('an option that the table tells as well is refused; a key that it does not tell is used', () => {
+  const key = 'arn:aws:kms:us-east-1:123456789012:key/6a7e8feb-b491-4cf7-a9f1-bf3703467718';
+  const imported = (scope: Stack) => dynamodb.Table.fromTableName(scope, 'Payments', 'payments');
+  const twice = (scope: Stack) => ({ payments: imported(scope), paymentsTableName: 'payments' });
+  assert.throws(() => inAnotherApp(twice), /"paymentsTableName" is given, and by the table/);
+  const beside = (scope: Stack) => ({ payments: imported(scope), paymentsKey: key });
+  const roles = Template.fromStack(inAnotherApp(beside).stack).findResources('AWS::IAM::Role');
+  assert.match(JSON.stringify(roles['CancelvtexRole']), new RegExp(key));
+});
+
+test('CodeDeploy’s application and groups have SAM’s names', () => {
+  const template = Template.fromStack(inAnotherApp().stack);
+  const names = (type: string) => Object.keys(template.findResources(type));
+  assert.deepEqual(names('AWS::CodeDeploy::Application'), [
+    'CancelServerlessDeploymentApplication',
+  ]);
+  const groups = names('AWS::CodeDeploy::DeploymentGroup');
+  assert.ok(groups.includes('CancelvtexFunctionDeploymentGroup'), groups.join());
+});
+
 test('alarms can be part of an app’s own', () => {
   const { stack, made } = inAnotherApp();
   new cloudwatch.CompositeAlarm(stack, 'Ours', {
