@@ -121,17 +121,17 @@ resolved = engine._resolve_parameters
 
 def members_allowed(template, *arguments):
     """AWS compares each member of a list with AllowedValues; the emulator compares the whole."""
+    parameters = template.get("Parameters", {})
     lists = {
         name: one
-        for name, one in template["Parameters"].items()
+        for name, one in parameters.items()
         if one["Type"] == "CommaDelimitedList" and "AllowedValues" in one
     }
     plain = {
         name: {key: value for key, value in one.items() if key != "AllowedValues"}
         for name, one in lists.items()
     }
-    parameters = template["Parameters"] | plain
-    values = resolved(template | {"Parameters": parameters}, *arguments)
+    values = resolved(template | {"Parameters": parameters | plain}, *arguments)
     for name, one in lists.items():
         given = values[name]["Value"]
         for member in given if isinstance(given, list) else given.split(","):
