@@ -63,7 +63,7 @@ test('a TableV2 with its own key is used, and roles may decrypt with that key', 
   assert.ok(made.bus);
 });
 
-test('an option that the table tells as well is refused; a key that it does not tell is used', () => {
+test('an option that the table tells too is refused; a key that it does not tell is used', () => {
   const key = 'arn:aws:kms:us-east-1:123456789012:key/6a7e8feb-b491-4cf7-a9f1-bf3703467718';
   const imported = (scope: Stack) => dynamodb.Table.fromTableName(scope, 'Payments', 'payments');
   const twice = (scope: Stack) => ({ payments: imported(scope), paymentsTableName: 'payments' });
