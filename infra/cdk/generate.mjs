@@ -38,8 +38,9 @@ const template = parse(text, { customTags: ['Ref', 'Condition', ...FUNCTIONS].fl
 
 /** The TypeScript type of a parameter's values. */
 function type({ Type, AllowedValues }) {
+  const words = AllowedValues?.map((value) => `'${value}'`).join(' | ');
   if (Type === 'CommaDelimitedList') {
-    return 'readonly string[]';
+    return `readonly (${words ?? 'string'})[]`;
   }
   if (Type === 'Number') {
     return 'number';
@@ -47,9 +48,7 @@ function type({ Type, AllowedValues }) {
   if (AllowedValues === undefined) {
     return 'string';
   }
-  return AllowedValues.includes('true')
-    ? 'boolean'
-    : AllowedValues.map((value) => `'${value}'`).join(' | ');
+  return AllowedValues.includes('true') ? 'boolean' : words;
 }
 
 const options = Object.entries(template.Parameters).map(([name, parameter]) => {

@@ -1,7 +1,8 @@
 """The emulator, extended by what the template needs. Run with the emulator's own Python.
 
 It accepts some resource types by name only; `README.md` lists what is therefore not shown. Added
-are the condition key `dynamodb:LeadingKeys`, which the roles need, and lists in conditions.
+are the condition key `dynamodb:LeadingKeys`, which the roles need, and lists in conditions and
+as parameters with allowed values.
 """
 
 import json
@@ -115,8 +116,36 @@ def with_lists(template, parameters):
     return decided(template | {"Conditions": text(template.get("Conditions", {}))}, parameters)
 
 
-for module in (engine, changesets, handlers, stacks):
-    if hasattr(module, "_evaluate_conditions"):
-        module._evaluate_conditions = with_lists
+resolved = engine._resolve_parameters
+
+
+def members_allowed(template, *arguments):
+    """AWS compares each member of a list with AllowedValues; the emulator compares the whole."""
+    parameters = template.get("Parameters", {})
+    lists = {
+        name: one
+        for name, one in parameters.items()
+        if one["Type"] == "CommaDelimitedList" and "AllowedValues" in one
+    }
+    plain = {
+        name: {key: value for key, value in one.items() if key != "AllowedValues"}
+        for name, one in lists.items()
+    }
+    values = resolved(template | {"Parameters": parameters | plain}, *arguments)
+    for name, one in lists.items():
+        given = values[name]["Value"]
+        for member in given if isinstance(given, list) else given.split(","):
+            if member not in one["AllowedValues"]:
+                raise ValueError(f"Parameter '{name}': '{member}' is not in AllowedValues")
+    return values
+
+
+for module in (engine, changesets, handlers, stacks, provisioners):
+    for name, own in (
+        ("_evaluate_conditions", with_lists),
+        ("_resolve_parameters", members_allowed),
+    ):
+        if hasattr(module, name):
+            setattr(module, name, own)
 
 app.main()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 
@@ -493,6 +494,7 @@ def with_sam(cloud):
     integration(stack)
     versions(stack, lambda: sam_deploy(cloud, "cancel", MemorySize=256))
     operators_tool(stack)
+    two_regions(stack)
     with test("the script for a real account, as far as the emulator goes"):
         smoke.smoke(cloud, everything=False, architecture="x86_64")
     loopback_only("SAM on ministack")
@@ -505,6 +507,7 @@ def with_sam(cloud):
     production(cloud, stack)
     canary(cloud, stack, secret)
     sam_delete(cloud, Stack(cloud, "production"))
+    settings(cloud)
     private(cloud)
     release(cloud)
     own_tables(cloud)
@@ -528,7 +531,6 @@ PRODUCTION = (
         "SignatureSingleUse": True,
         "ReservedConcurrency": 5,
         "Tracing": "Active",
-        "TruststoreUri": "s3://bucket/key",
         "DefaultEndpoint": "disabled",
         "WebAclArn": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/a/b",
     }
@@ -578,10 +580,6 @@ def production(cloud, stack):
         )
         names = {one["domainName"]: one for one in gateway.get_domain_names()["items"]}
         equal(set(names), {f"{provider}.pay.example.com" for provider in stack.providers})
-        equal(
-            {one["mutualTlsAuthentication"]["truststoreUri"] for one in names.values()},
-            {"s3://bucket/key"},
-        )
     # The emulator goes on to serve the default endpoint, which is how the tests call it.
     next_commands(stack)
     endpoints(stack)
@@ -734,6 +732,75 @@ def throttle(gateway, api, rate, burst):
     )
 
 
+def two_regions(stack):
+    """A payments table that a second Region writes, with eventual consistency, is refused."""
+    dynamodb, table = stack.tables.dynamodb, stack.tables.payments
+    checks = {
+        "admin doctor": [TARGET / "debug/admin", "--stack", stack.name, "doctor"],
+        "smoke.py --tables": [sys.executable, ROOT / "tests/deploy/smoke.py", "--tables"]
+        + [stack.name],
+    }
+    words = {
+        "admin doctor": "is replicated with eventual consistency",
+        "smoke.py --tables": "failed: the payments table has one Region",
+    }
+
+    def change(action):
+        update = [{action: {"RegionName": "us-east-2"}}]
+        dynamodb.update_table(TableName=table, ReplicaUpdates=update)
+
+    for what, command in checks.items():
+        with test(f"{stack.name}: {what} refuses two Regions with eventual consistency"):
+            command = ["bash", "-c", '"$@" || echo "exit code $?"', what, *command]
+            before = run("one-region", command, stack.cloud.environment)
+            assert words[what] not in before, before
+            change("Create")
+            found = run("two-regions", command, stack.cloud.environment)
+            change("Delete")
+            assert words[what] in found and "exit code" in found, found
+
+
+def settings(cloud):
+    """What only AWS gives an effect to: it is deployed as it is set, and payments are canceled."""
+    caller, lambdas = Client("vtex"), cloud.client("lambda")
+    common = {"TableRemoval": "Delete", "CredentialTtlSeconds": 0, "Providers": ["vtex"]}
+    inside = (
+        common
+        | drift.VPC
+        | drift.CHANGES["TruststoreVersion"]
+        | drift.CHANGES["LogKeyArn"]
+        | drift.CHANGES["AlarmTopicArn"]
+        | {"DynamoDbEndpointUrl": cloud.url}
+    )
+    stack = sam_deploy(cloud, "inside", **inside)
+    with test("inside: in a VPC with its own endpoint, mutual TLS, a key for logs and a topic"):
+        function = lambdas.get_function_configuration(FunctionName="inside-vtex")
+        equal(function["Environment"]["Variables"]["AWS_ENDPOINT_URL_DYNAMODB"], cloud.url)
+        (name,) = cloud.client("apigatewayv2").get_domain_names()["Items"]
+        equal(name["MutualTlsAuthentication"]["TruststoreVersion"], "v1")
+        groups = cloud.client("logs").describe_log_groups()["logGroups"]
+        keys = {one["logGroupName"]: one.get("kmsKeyId") for one in groups}
+        equal(keys[stack.logs["vtex"]], drift.KEY)
+        alarms = cloud.client("cloudwatch").describe_alarms(AlarmNamePrefix="inside-vtex")
+        equal(
+            {tuple(one["AlarmActions"]) for one in alarms["MetricAlarms"]},
+            {(drift.CHANGES["AlarmTopicArn"]["AlarmTopicArn"],)},
+        )
+        stack.tables.put(caller.data)
+        equal(caller.call(stack, caller.cancelable[0])[0], 200)
+    sam_delete(cloud, stack)
+    names = {"FipsEndpoint": True, "DualStackEndpoint": True}
+    stack = sam_deploy(cloud, "regions", **common, **drift.THREE_REGIONS, **names)
+    with test("regions: three Regions and the other names of DynamoDB"):
+        function = lambdas.get_function_configuration(FunctionName="regions-vtex")
+        variables = function["Environment"]["Variables"]
+        equal(
+            [variables[f"AWS_USE_{name}_ENDPOINT"] for name in ("FIPS", "DUALSTACK")],
+            ["true", "true"],
+        )
+    sam_delete(cloud, stack)
+
+
 def private(cloud):
     """Private REST APIs accept only calls through their VPC endpoints, which the tests lack."""
     options = drift.CHANGES["VpcEndpointIds"] | {"TableRemoval": "Delete", "Providers": ["vtex"]}
@@ -743,6 +810,9 @@ def private(cloud):
         status, _, body = caller.call(stack, caller.cancelable[0])
         equal((status, body), (403, json.loads(envelopes["vtex"]["Forbidden"])))
     sam_delete(cloud, stack)
+
+
+BRAKES = ("Undecided", "Unavailable", "Internal", "Errors", "Throttles", "FastShort", "Canary")
 
 
 def versions(stack, deploy_another):
@@ -791,7 +861,7 @@ def versions(stack, deploy_another):
         )
         cancels()
     with test(f"{stack.name}: every deployment is braked by alarms that there are"):
-        template = drift.sam(drift.EVENTS)
+        template = drift.sam(drift.CANARY)
         groups = {
             name: template.properties(name)
             for name, one in template.resources.items()
@@ -801,7 +871,7 @@ def versions(stack, deploy_another):
         for logical, one in groups.items():
             provider = logical.removesuffix("FunctionDeploymentGroup")
             brakes = [alarm["Name"] for alarm in one["AlarmConfiguration"]["Alarms"]]
-            equal(brakes, [f"<{provider}{kind}>" for kind in ("Undecided", "Internal", "Errors")])
+            equal(brakes, [f"<{provider}{kind}>" for kind in BRAKES])
             equal(one["DeploymentConfigName"], "CodeDeployDefault.LambdaCanary10Percent5Minutes")
 
 
@@ -864,7 +934,7 @@ def own_tables(cloud):
             "Architecture=x86_64",
             "PaymentsTableName=own-payments",
             "CredentialsTableName=own-credentials",
-            f"CredentialsKey={KEYS['CredentialsKey']}",
+            *(f"{which}={key}" for which, key in KEYS.items()),
             "EventsOut=true",
         ]
         try:
@@ -908,6 +978,7 @@ def own_tables(cloud):
                 [
                     "dynamodb:GetItem",
                     "dynamodb:UpdateItem",
+                    "kms:Decrypt",
                     "kms:Decrypt",
                     "logs:CreateLogStream",
                     "logs:PutLogEvents",
@@ -1081,6 +1152,8 @@ def browsers(stack):
 def with_cdk(cloud):
     group("CDK: deploy, call, delete")
     folder, file = ROOT / "infra/cdk", WORK / "deployed.json"
+    secret = cloud.client("secretsmanager").create_secret(Name="canary", SecretString="{}")["ARN"]
+    setup = drift.context(PRODUCTION | {"Architecture": "x86_64", "CanarySecretArn": secret})
     options = {
         "Architecture": "x86_64",
         "TableRemoval": "Delete",
@@ -1092,7 +1165,7 @@ def with_cdk(cloud):
         json.dumps(
             {
                 "cancel-cdk": drift.context(options),
-                "production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"}),
+                "production-cdk": setup,
             }
         )
     )
@@ -1135,9 +1208,7 @@ def with_cdk(cloud):
     with test("cdk destroy leaves the logs and nothing else"):
         run("cdk-destroy", cdk + ["destroy", "--force", "cancel-cdk"], cloud.environment, folder)
         nothing_left(cloud, stack)
-    file.write_text(
-        json.dumps({"production-cdk": drift.context(PRODUCTION | {"Architecture": "x86_64"})})
-    )
+    file.write_text(json.dumps({"production-cdk": setup}))
     with test("cdk deploy of REST APIs, own keys and three providers"):
         run(
             "cdk-deploy-production",
@@ -1146,6 +1217,7 @@ def with_cdk(cloud):
             folder,
         )
     production(cloud, Stack(cloud, "production-cdk"))
+    canary(cloud, Stack(cloud, "production-cdk"), secret)
     with test("cdk destroy of that"):
         stack = Stack(cloud, "production-cdk")
         run(

@@ -145,7 +145,7 @@ class World:
                     leading(f"{provider}.signature#m#digest"),
                 )
             ]
-            if self.single_use
+            if self.single_use and provider == "one2pays"
             else []
         )
         return [
@@ -189,7 +189,8 @@ class World:
             [f"{provider}#m#1", f"{others[0]}#m#1"],
             [f"{provider}x#m#1"],
         ]
-        denied += [] if self.single_use else [[f"{provider}.signature#m#1"]]
+        if not (self.single_use and provider == "one2pays"):
+            denied.append([f"{provider}.signature#m#1"])
         # And a request that names no key at all.
         for context in [{"dynamodb:LeadingKeys": keys} for keys in denied] + [{}]:
             every.append(("dynamodb:GetItem", self.table(self.credentials), context))

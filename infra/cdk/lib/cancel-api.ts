@@ -22,16 +22,19 @@ export interface CancelApiProps extends Options {
   readonly prefix?: string;
   /**
    * Instead of `paymentsTableName`, `paymentsKey` and `paymentsStreamLabel`: a `Table` or `TableV2`
-   * with the partition key `pk`.
+   * with the partition key `pk`. What an imported table does not tell is given beside it.
    */
   readonly payments?: dynamodb.ITable;
-  /** Instead of `credentialsTableName` and `credentialsKey`. */
+  /** Instead of `credentialsTableName` and `credentialsKey`, in the same way. */
   readonly credentials?: dynamodb.ITable;
   /** Instead of `alarmTopicArn`. */
   readonly alarmTopic?: sns.ITopic;
 }
 
 const PARAMETERS = Object.keys(ALL);
+
+/** SAM's name of CodeDeploy's application. */
+const APPLICATION = 'ServerlessDeploymentApplication';
 
 /** The properties that are no parameter of the template. */
 const OTHERS = new Set(['code', 'name', 'prefix', 'payments', 'credentials', 'alarmTopic']);
@@ -75,7 +78,8 @@ export class CancelApi extends Construct {
     const name = props.name ?? Aws.STACK_NAME;
     const template = new CancelTemplate(parameters(props), name, this.prefix);
     const { resources } = template;
-    const application = new codedeploy.LambdaApplication(this, 'ServerlessDeploymentApplication');
+    const application = new codedeploy.LambdaApplication(this, APPLICATION);
+    override(application, this.prefix + APPLICATION, {});
     const providers: Record<string, ProviderFunction> = {};
     const alarms: Record<string, cloudwatch.IAlarm> = {};
     const roles = new Set<string>();
@@ -192,7 +196,7 @@ export class CancelApi extends Construct {
     });
     override(alias, `${this.prefix}${provider}FunctionAlias${AutoPublishAlias}`, {});
     const { Type, Alarms, Role } = DeploymentPreference;
-    new codedeploy.LambdaDeploymentGroup(this, `${provider}DeploymentGroup`, {
+    const group = new codedeploy.LambdaDeploymentGroup(this, `${provider}DeploymentGroup`, {
       application,
       alias,
       role: iam.Role.fromRoleArn(this, `${provider}DeployRole`, Token.asString(Role), {
@@ -208,6 +212,7 @@ export class CancelApi extends Construct {
       ),
       autoRollback: { failedDeployment: true, stoppedDeployment: true, deploymentInAlarm: true },
     });
+    override(group, `${this.prefix}${provider}FunctionDeploymentGroup`, {});
     return { function: made, alias };
   }
 
@@ -257,8 +262,14 @@ function parameters(props: CancelApiProps): Record<string, unknown> {
     }),
     ...(alarmTopic && { alarmTopicArn: alarmTopic.topicArn }),
   };
+  const told = Object.entries(options).filter(([, value]) => value !== undefined);
+  for (const [name] of told) {
+    if (props[name as keyof Options] !== undefined) {
+      throw new Error(`"${name}" is given, and by the table or topic too; leave one out`);
+    }
+  }
   const known: Record<string, unknown> = {};
-  for (const [name, value] of [...Object.entries(props), ...Object.entries(options)]) {
+  for (const [name, value] of [...Object.entries(props), ...told]) {
     if (!OTHERS.has(name)) {
       const parameter = PARAMETERS.find(
         (one) => one.toLowerCase() === name.toLowerCase() && one.slice(1) === name.slice(1),

@@ -289,7 +289,16 @@ function checked(name: string, parameter: Parameter, given: unknown): Node {
     throw new Error(`${name} is ${JSON.stringify(given)} and ${rule}`);
   };
   if (Type === 'CommaDelimitedList') {
-    return given ?? String(Default).split(',');
+    const list: Node = given ?? String(Default).split(',');
+    if (AllowedValues !== undefined) {
+      if (!Array.isArray(list) || list.length === 0 || new Set(list).size < list.length) {
+        refuse('must be a list of at least one, and each once');
+      }
+      if (!list.every((one: unknown) => AllowedValues.includes(one))) {
+        refuse(`must be of ${AllowedValues.join(', ')}`);
+      }
+    }
+    return list;
   }
   const value = given ?? Default;
   if (Token.isUnresolved(value)) {
