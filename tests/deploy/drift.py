@@ -133,6 +133,7 @@ REFUSED = {
         "PaymentsTableName": "own-payments",
     },
     "needs three Regions": {"ReplicaRegion": "us-east-2"},
+    "must be different Regions": {"ReplicaRegion": "us-east-2", "ThirdRegion": "us-east-2"},
     "ReplicaRegion is for a new payments table": THREE_REGIONS
     | {"PaymentsTableName": "own-payments"},
     "Turn SignatureSingleUse off": THREE_REGIONS | {"SignatureSingleUse": True},
