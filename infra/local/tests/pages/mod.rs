@@ -70,7 +70,8 @@ fn elsewhere(page: &str, block: &Block<'_>) {
             text.contains("aws ")
                 || text.contains("sam ")
                 || text.contains("cdk ")
-                || text.contains("--stack"),
+                || text.contains("--stack")
+                || text.contains("smoke.py"),
             "{page}: needs no account:\n{text}"
         ),
         "cargo-lambda" => {
