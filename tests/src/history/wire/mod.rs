@@ -547,14 +547,20 @@ impl<P: Provider> Play<'_, P> {
         };
         let (tables, pk) = (&self.world.tables, pk(self.payment)?);
         let number = lock(&self.record).begin(client, |_| operation, None);
-        let found = tables.get("payments", pk)?;
-        let seen = found.as_ref().and_then(|found| found["status"].as_str());
-        let seen = seen.filter(|word| from.contains(word));
-        let again = operation == Operation::Reopen && lock(&self.record).reopened.is_some();
-        let seen = seen.filter(|_| !again).unwrap_or("none").to_owned();
-        let received = match tables.move_on(pk, &seen, word)? {
-            Ok(()) => Received::Moved,
-            Err(found) => Received::Refused(found),
+        let movable = |item: &Option<Value>| {
+            let again = operation == Operation::Reopen && lock(&self.record).reopened.is_some();
+            let seen = item.as_ref()?["status"].as_str()?;
+            (from.contains(&seen) && !again).then(|| seen.to_owned())
+        };
+        let mut found = tables.get("payments", pk)?;
+        let received = loop {
+            let seen = movable(&found).unwrap_or_else(|| "none".to_owned());
+            match tables.move_on(pk, &seen, word)? {
+                Ok(()) => break Received::Moved,
+                // Others have moved it between the read and the write.
+                Err(now) if movable(&now).is_some() => found = now,
+                Err(now) => break Received::Refused(now),
+            }
         };
         let mut record = lock(&self.record);
         if operation == Operation::Reopen && matches!(received, Received::Moved) {
