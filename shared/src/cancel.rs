@@ -186,11 +186,10 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// Whether `payment` carries this transition's token.
+    /// Whether `payment` was once canceled with this transition's token.
     #[must_use]
     pub fn is_token_of(&self, payment: &Payment) -> bool {
-        let cancellation = payment.cancellation.as_ref();
-        cancellation.is_some_and(|made| made.token == self.cancellation.token)
+        payment.cancellation_with(&self.cancellation.token).is_some()
     }
 }
 
@@ -345,18 +344,23 @@ fn condition_failed(found: Option<Payment>, transition: &Transition) -> Outcome 
     let ours = &transition.cancellation;
     let open = transition.statuses.is_cancelable(&payment.status) && !payment.manual_cancellation;
     let canceled = payment.status == transition.statuses.canceled;
-    if let Some(made) = &payment.cancellation
-        && made.token == ours.token
-        && (open || canceled)
-    {
+    let last = payment.cancellation.as_ref();
+    let own = if open {
+        payment.cancellation_with(&ours.token)
+    } else {
+        last.filter(|last| canceled && last.token == ours.token)
+    };
+    if let Some(made) = own {
         if made.fingerprint != ours.fingerprint {
             return Err(CancelError::KeyReused(KeyReuse::OtherRequest));
         }
-        if canceled {
-            // With the id of this very call it is our own write, whose response was lost.
-            let replayed = made.id != ours.id;
-            return Ok(Canceled { payment, replayed });
+        if open {
+            let reopened = KeyReuse::Reopened(Box::new(payment));
+            return Err(CancelError::KeyReused(reopened));
         }
+        // With the id of this very call it is our own write, whose response was lost.
+        let replayed = made.id != ours.id;
+        return Ok(Canceled { payment, replayed });
     }
     if open {
         let missing = transition.required.iter();
@@ -365,7 +369,7 @@ fn condition_failed(found: Option<Payment>, transition: &Transition) -> Outcome 
             .map(|attribute| attribute.name())
             .collect::<Vec<_>>();
         // If nothing is missing, the condition was false for the token, whatever stands beside it.
-        if missing.is_empty() || transition.is_token_of(&payment) {
+        if missing.is_empty() {
             let reopened = KeyReuse::Reopened(Box::new(payment));
             return Err(CancelError::KeyReused(reopened));
         }

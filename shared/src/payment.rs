@@ -33,6 +33,9 @@ pub struct Payment {
     pub details: BTreeMap<String, Json>,
     /// The cancel that was made here, if one was.
     pub cancellation: Option<Cancellation>,
+    /// Those before it, without their reasons. After each of them another service re-opened the
+    /// payment.
+    pub earlier_cancellations: Vec<Cancellation>,
 }
 
 impl Payment {
@@ -40,6 +43,13 @@ impl Payment {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         self.cancellation.as_ref()?.reason.as_deref()
+    }
+
+    /// The cancellation that was made with `token`, even if another one followed.
+    #[must_use]
+    pub fn cancellation_with(&self, token: &str) -> Option<&Cancellation> {
+        let all = self.cancellation.iter().chain(&self.earlier_cancellations);
+        all.into_iter().find(|made| made.token == token)
     }
 
     /// The stored detail of that name; null if there is none.

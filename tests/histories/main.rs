@@ -25,7 +25,7 @@ use harness::history::{
 use harness::progress::progress;
 
 /// The default of `HISTORIES`.
-const SAMPLE: u64 = 20_000;
+const SAMPLE: u64 = 60_000;
 
 /// Tries the seeds on all processors. Returns how many histories had each remarkable event, or the
 /// first violation.
@@ -82,7 +82,7 @@ fn no_history_has_an_untrue_outcome() {
 }
 
 /// Everything that may be seen in a history.
-const REMARKABLE: [&str; 23] = [
+const REMARKABLE: [&str; 24] = [
     "a call is given up",
     "a re-opened payment is canceled again",
     "a request is doubled",
@@ -102,6 +102,7 @@ const REMARKABLE: [&str; 23] = [
     "not cancelable, because moved",
     "not found",
     "re-opened since",
+    "re-opened since, and once more after another key",
     "refused",
     "replayed",
     "unavailable",
@@ -163,6 +164,7 @@ fn by_hand<const CALLS: usize>(operations: [Operation; CALLS], events: &[Event])
         statuses: STATUSES,
         first: Some(OPEN),
         anonymous: false,
+        reopens: 1,
         calls: calls.map(|(client, operation)| Call { client, operation }).collect(),
         events: events.to_vec(),
     }

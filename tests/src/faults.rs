@@ -113,6 +113,8 @@ pub struct Done {
     pub status: u16,
     /// The request's `x-amzn-trace-id`, by which X-Ray knows what it belongs to.
     pub trace: Option<String>,
+    /// Whether it is the SDK's second attempt or a later one, by its `amz-sdk-request`.
+    pub retry: bool,
 }
 
 /// The proxy of one store with one script.
@@ -407,6 +409,8 @@ impl Inside {
                 pk: pk(body(&text)),
                 status,
                 trace: header(&text, "x-amzn-trace-id").map(str::to_owned),
+                retry: header(&text, "amz-sdk-request")
+                    .is_some_and(|attempt| !attempt.starts_with("attempt=1;")),
             });
             body(&text).clone_into(&mut state.last);
         });

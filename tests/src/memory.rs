@@ -195,6 +195,7 @@ pub fn payment(item: &Value) -> Result<Payment> {
     let shown = |name: &str| json(&item[name]);
     let decides = Decides::deserialize(item)?;
     let details = item["details"].as_object().into_iter().flatten();
+    let earlier = item["cancellation"]["earlier"].as_array().into_iter();
     Ok(Payment {
         merchant_id: parts.next().context("whose payment?")?,
         id: parts.next().context("which payment?")?,
@@ -208,14 +209,18 @@ pub fn payment(item: &Value) -> Result<Payment> {
         details: details
             .map(|(name, value)| (name.clone(), json(value)))
             .collect::<BTreeMap<_, _>>(),
-        cancellation: CancellationItem::deserialize(&item["cancellation"]).ok().map(|made| {
-            Cancellation {
-                id: made.id,
-                token: made.token,
-                fingerprint: made.fingerprint,
-                reason: made.reason,
-            }
-        }),
+        cancellation: cancellation(&item["cancellation"]),
+        earlier_cancellations: earlier.flatten().filter_map(cancellation).collect(),
+    })
+}
+
+fn cancellation(value: &Value) -> Option<Cancellation> {
+    let made = CancellationItem::deserialize(value).ok()?;
+    Some(Cancellation {
+        id: made.id,
+        token: made.token,
+        fingerprint: made.fingerprint,
+        reason: made.reason,
     })
 }
 

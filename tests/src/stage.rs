@@ -104,9 +104,9 @@ impl<P: Provider> Stage<P> {
     }
 }
 
-/// Whether an attempt was made a second time. No request does the same twice in a row otherwise.
+/// Whether an attempt was made a second time.
 pub(crate) fn retried(done: &[Done]) -> bool {
-    done.windows(2).any(|pair| pair[0].operation == pair[1].operation)
+    done.iter().any(|done| done.retry)
 }
 
 fn writes(done: &[Done]) -> usize {

@@ -349,23 +349,32 @@ async fn a_lost_response_does_not_become_a_false_conflict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_makes_one_transition_though_another_service_reopens_the_payment() {
+async fn a_key_makes_one_transition_however_often_a_payment_is_reopened() {
     for store in Store::both() {
         store.put("pending", false);
-        let canceled = store.cancel(Some("key"), "reason").await.unwrap().payment;
-        let reopened = Payment { status: "pending".into(), ..canceled };
-        match &store {
-            Store::Memory(memory) => memory.put_payment(PK, reopened.clone()),
-            Store::DynamoDb(_, tables) => {
-                let moved = tables.move_on(PK, "canceled", "pending");
-                moved.unwrap().unwrap();
+        let mut ids = Vec::new();
+        for key in ["first", "second", "third"] {
+            let canceled = store.cancel(Some(key), "reason").await.unwrap();
+            assert!(!canceled.replayed);
+            ids.push(canceled.payment.cancellation.as_ref().unwrap().id.clone());
+            let reopened = Payment { status: "pending".into(), ..canceled.payment };
+            match &store {
+                Store::Memory(memory) => memory.put_payment(PK, reopened.clone()),
+                Store::DynamoDb(_, tables) => {
+                    let moved = tables.move_on(PK, "canceled", "pending");
+                    moved.unwrap().unwrap();
+                }
             }
+            for (used, id) in ["first", "second", "third"].iter().zip(&ids) {
+                assert_eq!(&reopened.cancellation_with(used).unwrap().id, id);
+                let reuse = KeyReuse::Reopened(Box::new(reopened.clone()));
+                let refused = Err(CancelError::KeyReused(reuse));
+                assert_eq!(store.cancel(Some(used), "reason").await, refused, "{used}");
+                let other = Err(CancelError::KeyReused(KeyReuse::OtherRequest));
+                assert_eq!(store.cancel(Some(used), "another reason").await, other, "{used}");
+            }
+            assert_eq!(store.status().as_deref(), Some("pending"));
         }
-        let reuse = KeyReuse::Reopened(Box::new(reopened));
-        assert_eq!(store.cancel(Some("key"), "reason").await, Err(CancelError::KeyReused(reuse)));
-        assert_eq!(store.status().as_deref(), Some("pending"));
-        let again = store.cancel(Some("another"), "reason").await.unwrap();
-        assert!(!again.replayed);
     }
 }
 

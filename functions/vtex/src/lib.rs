@@ -94,10 +94,11 @@ fn success(request: &Request<'_>, payment: &Payment) -> Response<String> {
         let parts = [&payment.merchant_id, &payment.id].map(|part| Some(part.as_bytes()));
         Fingerprint::of(&parts).as_str().chars().take(32).collect()
     };
-    let made = payment.cancellation.as_ref();
+    let content = Content::of(request);
+    let own = content.request_id.as_deref().and_then(|token| payment.cancellation_with(token));
+    let made = own.or(payment.cancellation.as_ref());
     let id = made.map_or_else(elsewhere, |made| made.id.clone());
-    let body = Content { cancellation_id: Some(id), ..Content::of(request) };
-    provider::json(200, &body)
+    provider::json(200, &Content { cancellation_id: Some(id), ..content })
 }
 
 fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {

@@ -14,7 +14,7 @@ use crate::{
     budget::Budget,
     cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
     error::StoreError,
-    payment::Payment,
+    payment::{Cancellation, Payment},
 };
 
 /// Both tables.
@@ -82,7 +82,8 @@ pub fn apply(transition: &Transition, payment: &mut Payment) -> TransitionResult
     transition.statuses.canceled.clone_into(&mut payment.status);
     payment.canceled_at = transition.at.as_str().into();
     payment.updated_at = transition.at.as_str().into();
-    payment.cancellation = Some(transition.cancellation.clone());
+    let last = payment.cancellation.replace(transition.cancellation.clone());
+    payment.earlier_cancellations.extend(last.map(|last| Cancellation { reason: None, ..last }));
     TransitionResult::Transitioned(payment.clone())
 }
 

@@ -36,6 +36,10 @@ enum State {
     Theirs,
     /// Canceled by this very request, and re-opened by another service.
     Reopened,
+    /// Canceled under another token, and re-opened.
+    TheirsReopened,
+    /// Canceled by this very request, re-opened, canceled under another token, and re-opened.
+    ReopenedTwice,
     /// There is no such payment.
     Absent,
 }
@@ -118,7 +122,17 @@ fn cells(states: &[State], canceled: &'static str, number: usize) -> Vec<Cell> {
     for state in states {
         for keyed in [true, false] {
             for fault in &faults {
-                cells.push(Cell { faults: vec![*fault], state: state.clone(), keyed, canceled });
+                let mut all = vec![vec![*fault]];
+                if *state == State::TheirsReopened {
+                    // A cancel of such a payment has a second write.
+                    all.push(vec![Fault::None, *fault]);
+                }
+                cells.extend(all.into_iter().map(|faults| Cell {
+                    faults,
+                    state: state.clone(),
+                    keyed,
+                    canceled,
+                }));
             }
         }
     }
@@ -189,6 +203,8 @@ fn states<P: Provider>(cases: &[Case]) -> Vec<State> {
             State::OursOtherwise,
             State::Theirs,
             State::Reopened,
+            State::TheirsReopened,
+            State::ReopenedTwice,
             State::Absent,
         ])
         .collect()
@@ -298,6 +314,17 @@ fn prepare<P: Provider>(state: &State, given: &Value, ours: &Value) -> Option<Va
             canceled(&mut item, ours.clone());
             item["status"] = given["status"].clone();
         }
+        State::TheirsReopened | State::ReopenedTwice => {
+            let mut other = ours.clone();
+            other["token"] = json!("another");
+            if *state == State::ReopenedTwice {
+                let mut earlier = ours.clone();
+                earlier.as_object_mut()?.remove("reason");
+                other["earlier"] = json!([earlier]);
+            }
+            canceled(&mut item, other);
+            item["status"] = given["status"].clone();
+        }
         State::Absent => return None,
     }
     Some(item)
@@ -329,13 +356,14 @@ fn verify(
     // committed is believed too.
     let lied = has(Instead::Throttled, true);
     let wrote = ours_on_it && cell.state != State::Ours && !lied;
+    let wrong = cell.faults.iter().filter(|fault| **fault != Fault::None).collect::<Vec<_>>();
     match first.outcome.as_str() {
         "canceled" => require(ours_on_it, "success where nothing was canceled")?,
         "not_cancelable" => {
             require(settled.is_some() && !ours_on_it, "a conflict where our own write did it")?
         }
         "key_reused" => require(
-            [State::OursOtherwise, State::Reopened].contains(&cell.state),
+            [State::OursOtherwise, State::Reopened, State::ReopenedTwice].contains(&cell.state),
             "a key reused that was not",
         )?,
         // For a retry: the first delivery of this call may have written, so its outcome is
@@ -345,7 +373,7 @@ fn verify(
             require(says_to_retry(first), "unavailable without Retry-After")?;
         }
         "not_found" => require(settled.is_none(), "not found, but the payment exists")?,
-        "undecided" if matches!(cell.faults.as_slice(), [fault] if !is_garbage(fault)) => {
+        "undecided" if matches!(wrong.as_slice(), [fault] if !is_garbage(fault)) => {
             require(false, "undecided, with two attempts left")?;
         }
         "undecided" => {

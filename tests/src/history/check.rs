@@ -29,7 +29,8 @@ pub fn linearizable(history: &History) -> Result<(), String> {
         statuses: history.statuses,
         anonymous: history.anonymous,
         item: history.first,
-        reopened: false,
+        undone: Vec::new(),
+        reopens: history.reopens,
     });
     // The tester tries its threads in order, and all orders of the open calls where it must.
     // Sorting finds an order sooner: calls that ended first, then open ones that changed the
@@ -208,6 +209,18 @@ impl<'h> Course<'h> {
         let wrote_nothing = self.wrote.is_empty() || since.iter().any(is_reopening);
         let of_its_key = |made: &Cancellation| Some(made.token) == token;
         let was = |what: &dyn Fn(Option<&Item>) -> bool| self.was(history, what);
+        // Every cancellation that had been made when it ended.
+        let made = || {
+            let events = history.events.get(..self.ended).unwrap_or_default().iter();
+            let written = events.filter_map(|event| match event {
+                Event::Wrote(_, item) => Some(*item),
+                Event::Called(_)
+                | Event::Befell(..)
+                | Event::Responded(..)
+                | Event::Undecided(_) => None,
+            });
+            history.first.into_iter().chain(written).filter_map(|item| item.cancellation)
+        };
         match outcome {
             Outcome::Canceled { item, replayed: false } => require(
                 matches!(self.wrote.as_slice(), [wrote] if *wrote == item)
@@ -256,9 +269,8 @@ impl<'h> Course<'h> {
             Outcome::Reopened(item) => {
                 require(wrote_nothing, "was refused, and changed the payment")?;
                 let open = history.statuses.cancelable.contains(&item.status);
-                let own = item.cancellation.filter(of_its_key);
                 require(
-                    open && own.is_some_and(|made| made.fingerprint == fingerprint),
+                    open && made().any(|made| of_its_key(&made) && made.fingerprint == fingerprint),
                     "reported a re-opened payment that its key had not canceled",
                 )?;
                 require(
@@ -271,9 +283,7 @@ impl<'h> Course<'h> {
                 let otherwise =
                     |made: &Cancellation| of_its_key(made) && made.fingerprint != fingerprint;
                 require(
-                    was(&|there| {
-                        there.is_some_and(|item| item.cancellation.as_ref().is_some_and(otherwise))
-                    }),
+                    made().any(|made| otherwise(&made)),
                     "reported a reused key, but no other request had used it",
                 )
             }

@@ -48,6 +48,8 @@ const ATTEMPTS: usize = 3;
 /// A history begins with at most this many calls. Undecided ones may be retried, at most as many
 /// again.
 const CALLS: usize = 8;
+/// A third time shows nothing new.
+const REOPENS: usize = 2;
 
 const PROVIDER: &str = "p";
 const PK: &str = "p#m#pay";
@@ -96,13 +98,15 @@ pub enum Flaw {
     UndecidedWithoutNeed,
     /// The condition does not know the token of the payment.
     TokenNotInTheCondition,
+    /// It knows only the last of several.
+    EarlierTokensForgotten,
     /// What the last attempt met decides, whatever became of the others.
     LastAttemptDecides,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::TokenIgnored,
         Self::TokenOfTheAttempt,
         Self::IdOfTheAttempt,
@@ -117,6 +121,7 @@ impl Flaw {
         Self::ReplayWithNewId,
         Self::UndecidedWithoutNeed,
         Self::TokenNotInTheCondition,
+        Self::EarlierTokensForgotten,
         Self::LastAttemptDecides,
     ];
 }
@@ -278,7 +283,8 @@ struct Record {
     /// What will reach the store later.
     held_back: Vec<(Number, Message)>,
     retries: usize,
-    reopened: bool,
+    /// Those that re-opened the payment.
+    reopened: Vec<Number>,
 }
 
 /// What is sent to the store.
@@ -308,7 +314,7 @@ impl World {
                 ids: Vec::with_capacity(CALLS),
                 held_back: Vec::new(),
                 retries: 0,
-                reopened: false,
+                reopened: Vec::new(),
             }),
         }
     }
@@ -323,6 +329,7 @@ impl World {
             statuses: STATUSES,
             first: record.first,
             anonymous: false,
+            reopens: REOPENS,
             calls: record.calls.clone(),
             events: record.events.clone(),
         }
@@ -385,7 +392,7 @@ impl World {
                 self.lock().ids.push((transition.cancellation.id.clone(), number));
                 self.transition(transition, before.clone())
             }
-            Message::Move(operation) => self.move_on(*operation, before.clone()),
+            Message::Move(operation) => self.move_on(number, *operation, before.clone()),
         };
         let after = self.table.payment(PK);
         if after != before {
@@ -412,6 +419,14 @@ impl World {
                 if STATUSES.cancelable.contains(&payment.status.as_str()) =>
             {
                 payment.cancellation = None;
+                self.table.put_payment(PK, payment);
+            }
+            (Some(Flaw::EarlierTokensForgotten), Some(mut payment))
+                if STATUSES.cancelable.contains(&payment.status.as_str())
+                    && payment.cancellation.as_ref().map(|made| made.token.as_str())
+                        != Some(&transition.cancellation.token) =>
+            {
+                payment.earlier_cancellations.clear();
                 self.table.put_payment(PK, payment);
             }
             (Some(Flaw::NothingDone), Some(payment))
@@ -446,14 +461,23 @@ impl World {
         result
     }
 
-    /// Another service's write: conditional, as the data model requires.
-    fn move_on(&self, operation: Operation, before: Option<Payment>) -> TransitionResult {
-        let again = operation == Operation::Reopen && self.lock().reopened;
+    /// Another service's write: conditional, as the data model requires. A re-opening is of one
+    /// cancellation, so its double is refused.
+    fn move_on(
+        &self,
+        number: Number,
+        operation: Operation,
+        before: Option<Payment>,
+    ) -> TransitionResult {
+        let reopens = operation == Operation::Reopen;
+        let mut record = self.lock();
+        let refused =
+            reopens && (record.reopened.contains(&number) || record.reopened.len() == REOPENS);
         match (before, operation.words(&STATUSES)) {
             (Some(mut payment), Some((from, word)))
-                if from.contains(&payment.status.as_str()) && !again =>
+                if from.contains(&payment.status.as_str()) && !refused =>
             {
-                self.lock().reopened |= operation == Operation::Reopen;
+                record.reopened.extend(reopens.then_some(number));
                 payment.status = word.to_owned();
                 self.table.put_payment(PK, payment.clone());
                 TransitionResult::Transitioned(payment)
@@ -520,7 +544,10 @@ impl Record {
             cancellation,
         };
         let id = payment.cancellation.as_ref().map(|made| made.id.as_str());
-        if payment_of(&item, id.unwrap_or_default()) == *payment {
+        let made = payment_of(&item, id.unwrap_or_default());
+        if (Payment { earlier_cancellations: payment.earlier_cancellations.clone(), ..made })
+            == *payment
+        {
             item
         } else {
             Item { status: "a payment that no request makes", ..item }
@@ -555,6 +582,7 @@ fn payment_of(item: &Item, id: &str) -> Payment {
             fingerprint: FINGERPRINTS[made.fingerprint].to_owned(),
             reason: Some("reason".to_owned()),
         }),
+        earlier_cancellations: Vec::new(),
     }
 }
 

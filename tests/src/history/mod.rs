@@ -34,6 +34,8 @@ pub struct History {
     pub first: Option<Item>,
     /// Clients cannot see which call made a cancellation: [`Id::Other`] stands for all.
     pub anonymous: bool,
+    /// How many times the payment may be re-opened.
+    pub reopens: usize,
     /// The calls by their numbers, in the order in which they began.
     pub calls: Vec<Call>,
     /// What happened, in order.
@@ -65,7 +67,7 @@ pub enum Operation {
     Fail,
     /// That it be expired.
     Expire,
-    /// That it be re-opened, once it is canceled. No payment is re-opened twice.
+    /// That it be re-opened, once it is canceled.
     Reopen,
 }
 
@@ -325,7 +327,16 @@ impl History {
                         found.insert("not cancelable, because moved");
                     }
                     Outcome::KeyReused => drop(found.insert("key reused")),
-                    Outcome::Reopened(_) => drop(found.insert("re-opened since")),
+                    Outcome::Reopened(item) => {
+                        found.insert("re-opened since");
+                        let call = self.calls.get(*number).map(|call| call.operation);
+                        if let (Some(made), Some(Operation::Cancel { token, .. })) =
+                            (item.cancellation, call)
+                            && made.token != token
+                        {
+                            found.insert("re-opened since, and once more after another key");
+                        }
+                    }
                     Outcome::NotFound => drop(found.insert("not found")),
                     Outcome::Unavailable => drop(found.insert("unavailable")),
                     Outcome::Moved => drop(found.insert("moved")),

@@ -15,8 +15,10 @@ pub struct Payment {
     pub anonymous: bool,
     /// As it is now.
     pub item: Option<Item>,
-    /// It was canceled once, and is open again.
-    pub reopened: bool,
+    /// Those that were undone by re-opening it.
+    pub undone: Vec<Cancellation>,
+    /// How many times it may still be re-opened.
+    pub reopens: usize,
 }
 
 impl SequentialSpec for Payment {
@@ -52,7 +54,8 @@ impl Payment {
             return Outcome::NotFound;
         };
         let open = self.is_open(&item) && !item.manual;
-        let own = item.cancellation.filter(|made| made.token == ours.token);
+        let undone = self.undone.iter().copied().filter(|_| open);
+        let own = item.cancellation.into_iter().chain(undone).find(|it| it.token == ours.token);
         if open && own.is_none() {
             let item = Item { status: self.statuses.canceled, cancellation: Some(ours), ..item };
             self.item = Some(item);
@@ -77,9 +80,12 @@ impl Payment {
         match (self.item, operation.words(&self.statuses)) {
             (Some(item), Some((from, status)))
                 if from.contains(&item.status)
-                    && !(operation == Operation::Reopen && self.reopened) =>
+                    && (operation != Operation::Reopen || self.reopens > 0) =>
             {
-                self.reopened |= operation == Operation::Reopen;
+                if operation == Operation::Reopen {
+                    self.reopens -= 1;
+                    self.undone.extend(item.cancellation);
+                }
                 self.item = Some(Item { status, ..item });
                 Outcome::Moved
             }

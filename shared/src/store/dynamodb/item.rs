@@ -9,7 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
     auth::CredentialRecord,
-    cancel::PaymentKey,
+    cancel::{PaymentKey, Transition},
     json::Json,
     payment::{Cancellation, Payment},
 };
@@ -20,7 +20,11 @@ pub(super) fn text(text: &str) -> AttributeValue {
     AttributeValue::S(text.to_owned())
 }
 
-pub(super) fn cancellation_value(cancellation: &Cancellation) -> AttributeValue {
+/// The attribute `cancellation`, of a payment whose last one, if any, was `last`.
+pub(super) fn cancellation_value(
+    cancellation: &Cancellation,
+    last: Option<&AttributeValue>,
+) -> AttributeValue {
     let Cancellation { id, token, fingerprint, reason } = cancellation;
     let mut map = HashMap::from([
         ("id".to_owned(), text(id)),
@@ -30,11 +34,40 @@ pub(super) fn cancellation_value(cancellation: &Cancellation) -> AttributeValue 
     if let Some(reason) = reason {
         map.insert("reason".to_owned(), text(reason));
     }
+    if let Some(Ok(last)) = last.map(AttributeValue::as_m) {
+        let mut all = earlier(last).to_vec();
+        let mut last = last.clone();
+        last.retain(|name, _| ["id", "token", "fingerprint"].contains(&name.as_str()));
+        all.push(AttributeValue::M(last));
+        map.insert(EARLIER.to_owned(), AttributeValue::L(all));
+    }
     AttributeValue::M(map)
+}
+
+const EARLIER: &str = "earlier";
+
+/// The cancellations before the one that `map` is.
+fn earlier(map: &Item) -> &[AttributeValue] {
+    map.get(EARLIER).and_then(|list| list.as_l().ok()).map_or(&[], Vec::as_slice)
+}
+
+/// The cancellation that is on a payment which has been re-opened since, unless it or an earlier
+/// one was made with the token of `transition`.
+pub(super) fn undone(item: &Item, transition: &Transition) -> Option<AttributeValue> {
+    let last = item.get("cancellation")?;
+    let map = last.as_m().ok()?;
+    let open = transition.statuses.is_cancelable(&required(item, "status").ok()?)
+        && flag(item, MANUAL) != Ok(Some(true));
+    let ours = text(&transition.cancellation.token);
+    let earlier = earlier(map).iter().filter_map(|made| made.as_m().ok()?.get("token"));
+    let used = earlier.chain(map.get("token")).any(|token| *token == ours);
+    (open && map.contains_key("token") && !used).then(|| last.clone())
 }
 
 /// The payment of `item`. `None` without a status, the one attribute that decides.
 pub(super) fn payment(item: &Item, key: &PaymentKey) -> Option<Payment> {
+    // What another service stored in another form is not our record.
+    let last = item.get("cancellation").and_then(|made| made.as_m().ok());
     Some(Payment {
         id: key.payment_id().to_owned(),
         merchant_id: key.merchant_id().to_owned(),
@@ -46,11 +79,12 @@ pub(super) fn payment(item: &Item, key: &PaymentKey) -> Option<Payment> {
         canceled_at: shown(item, "canceled_at"),
         manual_cancellation: flag(item, MANUAL) == Ok(Some(true)),
         details: item.get("details").map_or_else(BTreeMap::new, members),
-        cancellation: match item.get("cancellation") {
-            Some(AttributeValue::M(map)) => cancellation(map),
-            // What another service stored in another form is not our record.
-            Some(_) | None => None,
-        },
+        cancellation: last.and_then(cancellation),
+        earlier_cancellations: last
+            .map_or(&[][..], earlier)
+            .iter()
+            .filter_map(|made| cancellation(made.as_m().ok()?))
+            .collect(),
     })
 }
 

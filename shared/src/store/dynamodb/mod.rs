@@ -2,7 +2,8 @@
 //!
 //! A cancel is one `UpdateItem` with a condition, and one write unit (for items up to 1 KB),
 //! whatever its outcome: on success the new item comes back, on a failed condition the old one
-//! does, so nothing is ever read a second time.
+//! does, so nothing is ever read a second time. Only a payment that was re-opened after a cancel
+//! takes two.
 
 mod attempts;
 mod config;
@@ -32,7 +33,7 @@ use crate::{
     budget::Budget,
     cancel::{Payments, SignatureUse, Signatures, Transition, TransitionResult},
     error::StoreError,
-    payment::{Attribute, Payment},
+    payment::Attribute,
 };
 
 /// The names of both tables.
@@ -91,8 +92,13 @@ impl DynamoDb {
         }
     }
 
-    /// The one write, and its condition.
-    fn update(&self, transition: &Transition) -> UpdateItemFluentBuilder {
+    /// The one write, and its condition. It replaces no cancellation but `last`, which it keeps
+    /// among the earlier ones.
+    fn update(
+        &self,
+        transition: &Transition,
+        last: Option<&AttributeValue>,
+    ) -> UpdateItemFluentBuilder {
         let statuses = transition.statuses.cancelable;
         let names = (0..statuses.len()).map(|n| format!(":from{n}"));
         let names = names.collect::<Vec<_>>();
@@ -100,21 +106,21 @@ impl DynamoDb {
             "#status IN ({}) \
              AND (attribute_not_exists(manual_cancellation) OR manual_cancellation = :false \
              OR attribute_type(manual_cancellation, :NULL)) \
-             AND (attribute_not_exists(cancellation.#token) OR cancellation.#token <> :token)",
-            names.join(", ")
+             AND (attribute_not_exists(cancellation.#token){})",
+            names.join(", "),
+            if last.is_some() { " OR cancellation = :last" } else { "" },
         );
-        let cancellation = &transition.cancellation;
         let mut values = HashMap::from(
             [
                 (":canceled", text(transition.statuses.canceled)),
                 (":at", text(&transition.at)),
-                (":cancellation", item::cancellation_value(cancellation)),
-                (":token", text(&cancellation.token)),
+                (":cancellation", item::cancellation_value(&transition.cancellation, last)),
                 (":false", AttributeValue::Bool(false)),
                 (":NULL", text("NULL")),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        values.extend(last.map(|last| (":last".to_owned(), last.clone())));
         values.extend(names.into_iter().zip(statuses.iter().map(|word| text(word))));
         // Refuses an item that the response could not be written from before it is changed.
         for attribute in transition.required {
@@ -174,36 +180,64 @@ enum WriteError {
 }
 
 impl Payments for DynamoDb {
+    /// One write. It is followed by a second one if another service re-opened the payment after a
+    /// cancel with another token: no expression appends the cancellation that it replaces to a list
+    /// that may be absent.
     async fn transition(
         &self,
         transition: &Transition,
         budget: &Budget,
     ) -> Result<TransitionResult, StoreError> {
-        let table = &self.tables.payments;
-        let item = match self.write(self.update(transition), budget).await {
-            Ok(output) => {
-                let item = output.attributes.unwrap_or_default();
-                let payment = item::payment(&item, &transition.key);
-                // Anything but the item as just written is no proof that it was.
-                let made = payment.filter(|payment| is_made(payment, transition));
-                return made.map(TransitionResult::Transitioned).ok_or_else(|| {
-                    error!(%table, "DynamoDB returned another item than it wrote");
-                    StoreError::Undecided
-                });
+        let mut last = None;
+        loop {
+            let item = match self.write(self.update(transition, last.as_ref()), budget).await {
+                Ok(output) => return self.transitioned(&output, transition),
+                Err(WriteError::ConditionFailed(Some(item))) => item,
+                Err(WriteError::ConditionFailed(None)) => {
+                    return Ok(TransitionResult::ConditionFailed(None));
+                }
+                Err(WriteError::Store(error)) => return Err(error),
+            };
+            let undone = item::undone(&item, transition);
+            if undone.is_none() || undone == last {
+                return self.condition_failed(&item, transition);
             }
-            Err(WriteError::ConditionFailed(Some(item))) => item,
-            Err(WriteError::ConditionFailed(None)) => {
-                return Ok(TransitionResult::ConditionFailed(None));
-            }
-            Err(WriteError::Store(error)) => return Err(error),
-        };
+            last = undone;
+        }
+    }
+}
+
+impl DynamoDb {
+    fn transitioned(
+        &self,
+        output: &UpdateItemOutput,
+        transition: &Transition,
+    ) -> Result<TransitionResult, StoreError> {
+        let payment = output.attributes().and_then(|item| item::payment(item, &transition.key));
+        // Anything but the item as just written is no proof that it was.
+        let made = payment.filter(|payment| {
+            payment.status == transition.statuses.canceled
+                && payment.cancellation.as_ref() == Some(&transition.cancellation)
+        });
+        made.map(TransitionResult::Transitioned).ok_or_else(|| {
+            error!(table = %self.tables.payments, "DynamoDB returned another item than it wrote");
+            StoreError::Undecided
+        })
+    }
+
+    fn condition_failed(
+        &self,
+        item: &item::Item,
+        transition: &Transition,
+    ) -> Result<TransitionResult, StoreError> {
         let unusable = |attribute| {
             let pk = transition.key.pk();
+            let table = &self.tables.payments;
             error!(%table, pk, attribute, "the payment item breaks the data model");
             StoreError::Internal
         };
-        let payment = item::payment(&item, &transition.key).ok_or_else(|| unusable("status"))?;
-        if item::has_unusable_flag(&item)
+        let payment = item::payment(item, &transition.key).ok_or_else(|| unusable("status"))?;
+        if item::has_unusable_flag(item)
             && transition.statuses.is_cancelable(&payment.status)
             && !transition.is_token_of(&payment)
         {
@@ -211,12 +245,6 @@ impl Payments for DynamoDb {
         }
         Ok(TransitionResult::ConditionFailed(Some(payment)))
     }
-}
-
-/// Whether `payment` is as `transition` leaves it.
-fn is_made(payment: &Payment, transition: &Transition) -> bool {
-    payment.status == transition.statuses.canceled
-        && payment.cancellation.as_ref() == Some(&transition.cancellation)
 }
 
 impl Credentials for DynamoDb {

@@ -18,7 +18,7 @@ use crate::{
     auth::{Authenticator, Credential},
     cancel::PaymentKey,
     clock::Timestamp,
-    payment::{Cancellation, Statuses},
+    payment::{Cancellation, Payment, Statuses},
     store::memory::MemoryStore,
 };
 
@@ -128,12 +128,12 @@ async fn the_write_is_one_update_with_its_whole_condition() {
             "ConditionExpression": "#status IN (:from0, :from1) \
                 AND (attribute_not_exists(manual_cancellation) OR manual_cancellation = :false \
                 OR attribute_type(manual_cancellation, :NULL)) \
-                AND (attribute_not_exists(cancellation.#token) OR cancellation.#token <> :token) \
+                AND (attribute_not_exists(cancellation.#token)) \
                 AND attribute_type(amount, :N) AND attribute_type(currency, :S)",
             "ExpressionAttributeNames": {"#status": "status", "#token": "token"},
             "ExpressionAttributeValues": {
                 ":from0": {"S": "open"}, ":from1": {"S": "held"}, ":canceled": {"S": "canceled"},
-                ":at": {"S": "2024-01-01T00:00:00.000Z"}, ":token": {"S": "t"},
+                ":at": {"S": "2024-01-01T00:00:00.000Z"},
                 ":false": {"BOOL": false}, ":NULL": {"S": "NULL"}, ":N": {"S": "N"},
                 ":S": {"S": "S"},
                 ":cancellation": {"M": {"id": {"S": "c"}, "token": {"S": "t"},
@@ -143,6 +143,30 @@ async fn the_write_is_one_update_with_its_whole_condition() {
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         })
     );
+}
+
+#[tokio::test]
+async fn a_cancel_after_a_reopening_keeps_every_earlier_cancellation() {
+    let made = |name| {
+        let text = json!({ "S": name });
+        json!({"M": {"id": text, "token": text, "fingerprint": text}})
+    };
+    let mut last = made("second");
+    last["M"]["reason"] = json!({"S": "because"});
+    last["M"]["earlier"] = json!({"L": [made("first")]});
+    let item = json!({"status": {"S": "open"}, "cancellation": last});
+    let (store, client) = store(vec![condition_failed(item), written()]);
+    assert!(self::made(&store.transition(&transition().await, &budget()).await));
+    let sent = client.actual_requests().nth(1).unwrap();
+    let body: Value = serde_json::from_slice(sent.body().bytes().unwrap()).unwrap();
+    let condition = body["ConditionExpression"].as_str().unwrap();
+    assert!(
+        condition.contains("(attribute_not_exists(cancellation.#token) OR cancellation = :last)")
+    );
+    let values = &body["ExpressionAttributeValues"];
+    assert_eq!(values[":last"], last);
+    let earlier = &values[":cancellation"]["M"]["earlier"];
+    assert_eq!(*earlier, json!({"L": [made("first"), made("second")]}));
 }
 
 #[tokio::test]

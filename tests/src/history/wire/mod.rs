@@ -258,6 +258,7 @@ impl<P: Provider> World<P> {
             statuses: P::STATUSES,
             first,
             anonymous: true,
+            reopens: 1,
             calls: record.calls.clone(),
             events: record.events.clone(),
         };
