@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{StatusCode, Uri, response},
+    http::{StatusCode, Uri, header::CONTENT_LENGTH, response},
     response::{IntoResponse, Response},
     serve::Listener,
 };
@@ -21,6 +21,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
     TlsAcceptor,
@@ -138,8 +139,11 @@ async fn pass(State(inside): State<Arc<Inside>>, mut request: Request) -> Respon
         .to_owned();
     if let Some((head, body)) = inside.echo(&operation) {
         // What the client has sent is read to its end, or the connection could not be used again.
-        let _ = to_bytes(request.into_body(), usize::MAX).await;
-        return Response::from_parts(head, Body::from(body));
+        let sent = to_bytes(request.into_body(), usize::MAX).await.unwrap_or_default();
+        return match as_written(head, &body, &sent) {
+            Ok(response) => response,
+            Err(failure) => (StatusCode::BAD_GATEWAY, failure.to_string()).into_response(),
+        };
     }
     let uri = format!("http://{}/", inside.store).parse::<Uri>();
     *request.uri_mut() = uri.unwrap_or_default();
@@ -147,6 +151,19 @@ async fn pass(State(inside): State<Arc<Inside>>, mut request: Request) -> Respon
         Ok((head, body)) => Response::from_parts(head, Body::from(body)),
         Err(failure) => (StatusCode::BAD_GATEWAY, failure.to_string()).into_response(),
     }
+}
+
+/// The response, with the cancellation that the request `sent` has written: no other one proves a
+/// cancel.
+fn as_written(mut head: response::Parts, body: &[u8], sent: &[u8]) -> Result<Response> {
+    let mut body: Value = serde_json::from_slice(body)?;
+    let sent: Value = serde_json::from_slice(sent)?;
+    if let Some(cancellation) = sent.pointer("/ExpressionAttributeValues/:cancellation") {
+        body["Attributes"]["cancellation"] = cancellation.clone();
+    }
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove("x-amz-crc32");
+    Ok(Response::from_parts(head, Body::from(serde_json::to_vec(&body)?)))
 }
 
 /// A listener whose connections are TLS.
