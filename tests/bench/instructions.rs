@@ -5,7 +5,12 @@
 //! providers' names select some of them.
 #![expect(clippy::print_stdout, reason = "a command's output")]
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -59,13 +64,13 @@ async fn main() -> Result<()> {
         bail!("no figures of {unknown} in {}", file.display());
     }
     let selected = |name: &String| names.is_empty() || names.contains(name);
-    let target = build(&root, committed.keys().filter(|name| selected(name)))?;
+    let built = build(&root, committed.keys().filter(|name| selected(name)))?;
     let ground = Ground::set(root.join("target/measure")).await?;
 
     let mut grown = Vec::new();
     for (name, figures) in committed.iter_mut().filter(|(name, _)| selected(name)) {
         let case = case(name, &figures.case)?;
-        let binary = target.join(name);
+        let binary = built.join(name).join("bootstrap");
         let binary = binary.to_string_lossy();
         let start = ground.start_instructions(&[&binary]).await?;
         let request = ground.request_instructions(&[&binary], &case, REQUESTS).await?;
@@ -94,16 +99,18 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Builds the functions as they are shipped, and returns their folder.
-fn build<'n>(root: &Path, names: impl Iterator<Item = &'n String>) -> Result<std::path::PathBuf> {
-    // With `-p`, so that what the tests need of the same crates is not in them.
-    let packages = names.flat_map(|name| ["-p", name]);
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--release", "--quiet"])
-        .args(packages)
-        .current_dir(root)
-        .status()?;
-    ensure!(status.success(), "the functions do not build");
+/// Builds the functions as SAM does, and returns the folder of their folders.
+fn build<'n>(root: &Path, names: impl Iterator<Item = &'n String>) -> Result<PathBuf> {
+    for name in names {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["lambda", "build", "--release", "--locked", "--quiet"]);
+        let status = build.current_dir(root.join("functions").join(name)).status()?;
+        ensure!(
+            status.success(),
+            "cargo lambda build failed for {name}. If there is no cargo-lambda, run \
+             tests/deploy/environment aws, and put target/tools/aws/bin first in PATH"
+        );
+    }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    Ok(target.join("release"))
+    Ok(target.join("lambda"))
 }
