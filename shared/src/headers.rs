@@ -69,58 +69,26 @@ impl HeaderMapExt for HeaderMap {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 
-    fn headers(lines: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append("api-key", HeaderValue::from_str(line).expect("a value"));
-        }
-        headers
-    }
-
-    fn read(lines: &[&str]) -> Result<Option<String>, String> {
-        headers(lines)
-            .single("Api-Key")
-            .map(|value| value.map(str::to_owned))
-            .map_err(|fault| fault.message)
-    }
-
-    #[test]
-    fn a_header_is_found_in_any_case_and_trimmed() {
-        assert_eq!(read(&[" k "]), Ok(Some("k".into())));
-        assert_eq!(read(&[]), Ok(None));
-    }
-
-    #[test]
-    fn the_same_value_twice_is_that_value() {
-        assert_eq!(read(&["k", "k"]), Ok(Some("k".into())));
-        assert_eq!(read(&["k, k"]), Ok(Some("k".into())));
-    }
-
     #[test]
     fn different_values_are_refused_however_they_arrive() {
-        let refused = Err("header Api-Key is given more than once with different values".into());
-        for lines in [["k", "l"].as_slice(), &["k,l"], &["k,"], &["", "k"]] {
-            assert_eq!(read(lines), refused, "{lines:?}");
+        for (lines, value) in [
+            ([" k "].as_slice(), Ok(Some("k"))),
+            (&["k", "k"], Ok(Some("k"))),
+            (&["k, k"], Ok(Some("k"))),
+            (&[], Ok(None)),
+            (&["k", "l"], Err(())),
+            (&["k,l"], Err(())),
+            (&["k,"], Err(())),
+            (&["", "k"], Err(())),
+        ] {
+            let lines = lines.iter().map(|line| HeaderValue::from_str(line).expect("a value"));
+            let name = HeaderName::from_static("api-key");
+            let headers: HeaderMap = lines.map(|line| (name.clone(), line)).collect();
+            assert_eq!(headers.single("Api-Key").map_err(drop), value, "{headers:?}");
         }
-    }
-
-    #[test]
-    fn an_empty_credential_is_absent() {
-        assert_eq!(headers(&[" "]).credential("api-key"), Ok(None));
-        assert_eq!(headers(&["k"]).credential("api-key"), Ok(Some("k")));
-    }
-
-    #[test]
-    fn lines_are_counted_before_their_bytes() {
-        let long = "v".repeat(MAX_HEADER_BYTES);
-        let fault = headers(&vec![long.as_str(); MAX_HEADER_LINES + 1]).within_limits();
-        assert!(fault.expect_err("too many").message.contains("100 header lines"));
-        let fault = headers(&[&long]).within_limits();
-        assert!(fault.expect_err("too large").message.contains("16384 bytes"));
-        assert_eq!(headers(&["k"; MAX_HEADER_LINES]).within_limits(), Ok(()));
     }
 }

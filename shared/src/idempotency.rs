@@ -89,16 +89,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idempotency_key_is_1_to_255_visible_ascii_characters() {
-        for good in ["k", "!~", &"k".repeat(255)] {
-            assert!(IdempotencyKey::parse(good).is_some(), "{good}");
-        }
-        for bad in ["", "a b", "a\tb", "é", "\u{7f}", &"k".repeat(256)] {
-            assert!(IdempotencyKey::parse(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
     fn no_client_key_equals_another_kind_of_token() {
         let id = "8f14e45f";
         for token in [Token::of_invocation(id), Token::of_signature(id)] {

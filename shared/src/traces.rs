@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use lambda_runtime::{Error, LambdaInvocation, tower::Layer as Around};
+use lambda_runtime::{
+    Error, LambdaInvocation,
+    tower::layer::{LayerFn, layer_fn},
+};
 use opentelemetry::{propagation::TextMapPropagator, trace::TracerProvider};
 use opentelemetry_aws::trace::{XrayIdGenerator, XrayPropagator};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
@@ -67,32 +70,19 @@ fn is_traced(about: &Metadata<'_>) -> bool {
 ///
 /// # Errors
 /// If the variables that OpenTelemetry reads name no valid endpoint.
-pub(crate) fn around_each(route: &'static str) -> Result<Requests, Error> {
-    let provider = PROVIDER.as_ref().map_err(ToString::to_string)?;
-    Ok(Requests { provider, route })
-}
-
-/// See [`around_each`].
-#[derive(Clone)]
-pub(crate) struct Requests {
-    provider: &'static SdkTracerProvider,
+pub(crate) fn around_each<S>(
     route: &'static str,
-}
-
-impl<S> Around<S> for Requests {
-    type Service = Traced<S>;
-
-    fn layer(&self, inner: S) -> Traced<S> {
-        let requests = self.clone();
-        Traced { inner, requests }
-    }
+) -> Result<LayerFn<impl Fn(S) -> Traced<S>>, Error> {
+    let provider = PROVIDER.as_ref().map_err(ToString::to_string)?;
+    Ok(layer_fn(move |inner| Traced { inner, provider, route }))
 }
 
 /// A service whose invocations are traced.
 #[derive(Clone)]
 pub(crate) struct Traced<S> {
     inner: S,
-    requests: Requests,
+    provider: &'static SdkTracerProvider,
+    route: &'static str,
 }
 
 impl<S> Service<LambdaInvocation> for Traced<S>
@@ -109,7 +99,7 @@ where
     }
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
-        let Requests { provider, route } = self.requests;
+        let (provider, route) = (self.provider, self.route);
         let span = info_span!(
             "request",
             "otel.name" = format!("POST {route}"),

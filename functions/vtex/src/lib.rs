@@ -35,10 +35,7 @@ impl Provider for Vtex {
         let payment_id = body.required_string("paymentId")?;
         let request_id = body.required_string("requestId")?;
         let authorization_id = body.string("authorizationId")?;
-        if !matches!(body.kind("sandboxMode"), None | Some("string" | "boolean" | "null")) {
-            let expected = "string, boolean or null";
-            return Err(body.wrong_type("sandboxMode", expected).into());
-        }
+        body.check("sandboxMode", "string, boolean or null")?;
         if payment_id != request.payment_id {
             let message = "paymentId is not the one in the path";
             return Err(Fault::new(FaultKind::Value, message).into());

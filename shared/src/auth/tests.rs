@@ -18,8 +18,8 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget::until(Instant::now()));
 
-fn after(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).expect("a time")
+fn after(seconds: f64) -> Timestamp {
+    NOW + Duration::from_secs_f64(seconds)
 }
 
 fn record() -> CredentialRecord {
@@ -32,19 +32,73 @@ fn record() -> CredentialRecord {
     }
 }
 
-async fn try_with(
-    record: Option<CredentialRecord>,
-    credential: Credential<'_>,
-) -> Result<String, AuthError> {
-    let store = MemoryStore::default();
-    if let Some(record) = record {
-        store.put_credential("p#id", record);
+fn inactive() -> CredentialRecord {
+    CredentialRecord { active: false, ..record() }
+}
+
+fn signing_with(signing_secret: Option<&str>) -> CredentialRecord {
+    CredentialRecord { signing_secret: signing_secret.map(str::to_owned), ..record() }
+}
+
+fn expiring(seconds: f64) -> CredentialRecord {
+    CredentialRecord { expires_at: Some(after(seconds)), ..record() }
+}
+
+/// The credentials table, and an authenticator before it.
+struct Desk {
+    store: MemoryStore,
+    authenticator: Authenticator,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self::with(60, false)
     }
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    authenticator
-        .authenticate(&store, "p", &credential, NOW, &BUDGET)
-        .await
-        .map(|merchant| merchant.id)
+
+    fn with(ttl: u64, issued_only: bool) -> Self {
+        let authenticator = Authenticator::new(Duration::from_secs(ttl), issued_only);
+        Self { store: MemoryStore::default(), authenticator }
+    }
+
+    fn put(&self, record: Option<CredentialRecord>) {
+        match record {
+            Some(record) => self.store.put_credential("p#id", record),
+            None => self.store.delete_credential("p#id"),
+        }
+    }
+
+    /// That many seconds after [`NOW`].
+    async fn at(&self, seconds: f64, credential: Credential<'_>) -> Result<Merchant, AuthError> {
+        let now = after(seconds);
+        self.authenticator.authenticate(&self.store, "p", &credential, now, &BUDGET).await
+    }
+
+    async fn public(&self, seconds: f64, id: &str) -> Result<Merchant, AuthError> {
+        self.at(seconds, Credential::public(id)).await
+    }
+
+    async fn secret(&self, seconds: f64, secret: &str) -> Result<Merchant, AuthError> {
+        self.at(seconds, Credential::pair("id", secret)).await
+    }
+
+    fn reads(&self) -> usize {
+        self.store.credential_reads()
+    }
+}
+
+/// What the credential is worth where the table holds this record.
+async fn verdict(record: Option<CredentialRecord>, credential: Credential<'_>) -> Verdict {
+    let desk = Desk::new();
+    desk.put(record);
+    desk.at(0.0, credential).await.map(|merchant| merchant.id)
+}
+
+type Verdict = Result<String, AuthError>;
+
+const REFUSED: Verdict = Err(AuthError::Unauthenticated);
+
+fn accepted() -> Verdict {
+    Ok("m".to_owned())
 }
 
 /// RFC 4231, test case 2, as `{timestamp}.{body}` would be cut.
@@ -56,28 +110,27 @@ const JEFE: &str = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec
 
 #[tokio::test]
 async fn a_pair_needs_its_own_secret() {
-    assert_eq!(try_with(Some(record()), Credential::pair("id", "token")).await, Ok("m".into()));
+    assert_eq!(verdict(Some(record()), Credential::pair("id", "token")).await, accepted());
     for (known, secret) in [(true, "Token"), (true, ""), (false, "token")] {
         let known = known.then(record);
-        assert_eq!(
-            try_with(known, Credential::pair("id", secret)).await,
-            Err(AuthError::Unauthenticated)
-        );
+        assert_eq!(verdict(known, Credential::pair("id", secret)).await, REFUSED);
     }
-    let without = CredentialRecord { secret_sha256: None, ..record() };
-    assert_eq!(
-        try_with(Some(without), Credential::pair("id", "")).await,
-        Err(AuthError::Unauthenticated)
-    );
+    // A stored digest that is absent, or of another length, matches nothing.
+    for stored in [None, Some(""), Some(DUMMY_SECRET), Some("00"), Some(&*"0".repeat(65))] {
+        for secret in ["", "token", stored.unwrap_or_default()] {
+            let secret_sha256 = stored.map(str::to_owned);
+            let record = CredentialRecord { secret_sha256, ..record() };
+            assert_eq!(verdict(Some(record), Credential::pair("id", secret)).await, REFUSED);
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_signature_is_the_published_one() {
-    let jefe = || CredentialRecord { signing_secret: Some("Jefe".into()), ..record() };
-    assert_eq!(try_with(Some(jefe()), signed(JEFE)).await, Ok("m".into()));
-    let flipped = JEFE.replacen('5', "4", 1);
-    assert_eq!(try_with(Some(jefe()), signed(&flipped)).await, Err(AuthError::Unauthenticated));
-    assert_eq!(try_with(None, signed(JEFE)).await, Err(AuthError::Unauthenticated));
+    let jefe = || Some(signing_with(Some("Jefe")));
+    assert_eq!(verdict(jefe(), signed(JEFE)).await, accepted());
+    assert_eq!(verdict(jefe(), signed(&JEFE.replacen('5', "4", 1))).await, REFUSED);
+    assert_eq!(verdict(None, signed(JEFE)).await, REFUSED);
 }
 
 #[tokio::test]
@@ -86,185 +139,112 @@ async fn an_absent_signing_secret_is_neither_empty_nor_the_dummy() {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any key");
         mac.update(b"what do ya want for nothing?");
         let tag = hex::encode(mac.finalize().into_bytes());
-        for absent in [None, Some(String::new())] {
-            let record = CredentialRecord { signing_secret: absent, ..record() };
-            assert_eq!(try_with(Some(record), signed(&tag)).await, Err(AuthError::Unauthenticated));
+        for absent in [None, Some("")] {
+            assert_eq!(verdict(Some(signing_with(absent)), signed(&tag)).await, REFUSED);
         }
     }
 }
 
 #[tokio::test]
 async fn an_expired_credential_is_unknown_and_an_inactive_one_forbidden() {
-    let with = |active, end: Option<i64>| CredentialRecord {
-        active,
-        expires_at: end.map(after),
-        ..record()
-    };
-    assert_eq!(try_with(Some(with(true, Some(1))), Credential::public("id")).await, Ok("m".into()));
-    assert_eq!(
-        try_with(Some(with(true, Some(0))), Credential::public("id")).await,
-        Err(AuthError::Unauthenticated)
-    );
-    assert_eq!(
-        try_with(Some(with(false, None)), Credential::public("id")).await,
-        Err(AuthError::Forbidden)
-    );
-    assert_eq!(
-        try_with(Some(with(false, Some(0))), Credential::public("id")).await,
-        Err(AuthError::Unauthenticated)
-    );
+    let id = || Credential::public("id");
+    assert_eq!(verdict(Some(expiring(1.0)), id()).await, accepted());
+    assert_eq!(verdict(Some(expiring(0.0)), id()).await, REFUSED);
+    assert_eq!(verdict(Some(inactive()), id()).await, Err(AuthError::Forbidden));
+    let both = CredentialRecord { active: false, ..expiring(0.0) };
+    assert_eq!(verdict(Some(both), id()).await, REFUSED);
     // Only a caller who has proved the credential learns that it is disabled.
-    assert_eq!(
-        try_with(Some(with(false, None)), Credential::pair("id", "guess")).await,
-        Err(AuthError::Unauthenticated)
-    );
+    assert_eq!(verdict(Some(inactive()), Credential::pair("id", "guess")).await, REFUSED);
 }
 
 #[tokio::test]
 async fn a_key_id_that_cannot_exist_is_refused_without_a_lookup() {
-    let store = MemoryStore::default();
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
+    let desk = Desk::new();
     for id in ["", "é", "a b", &"k".repeat(256), &"0f".repeat(32)] {
-        let refused =
-            authenticator.authenticate(&store, "p", &Credential::public(id), NOW, &BUDGET).await;
-        assert_eq!(refused, Err(AuthError::Unauthenticated));
+        assert_eq!(desk.public(0.0, id).await, Err(AuthError::Unauthenticated));
     }
-    assert_eq!(store.credential_reads(), 0);
+    assert_eq!(desk.reads(), 0);
 }
 
 #[tokio::test]
 async fn a_found_credential_is_cached_for_longer_than_a_missing_one() {
-    let store = MemoryStore::default();
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let credential = Credential::public("id");
-    let at =
-        |seconds| authenticator.authenticate(&store, "p", &credential, after(seconds), &BUDGET);
+    let desk = Desk::new();
+    assert_eq!(desk.public(0.0, "id").await, Err(AuthError::Unauthenticated));
+    desk.put(Some(record()));
+    assert_eq!(desk.public(4.0, "id").await, Err(AuthError::Unauthenticated));
+    assert!(desk.public(5.0, "id").await.is_ok());
+    assert_eq!(desk.reads(), 2);
 
-    assert_eq!(at(0).await, Err(AuthError::Unauthenticated));
-    store.put_credential("p#id", record());
-    assert_eq!(at(4).await, Err(AuthError::Unauthenticated));
-    assert!(at(5).await.is_ok());
-    assert_eq!(store.credential_reads(), 2);
-
-    store.put_credential("p#id", CredentialRecord { active: false, ..record() });
-    assert!(at(64).await.is_ok());
-    assert_eq!(at(65).await, Err(AuthError::Forbidden));
-    assert_eq!(store.credential_reads(), 3);
+    desk.put(Some(inactive()));
+    assert!(desk.public(64.0, "id").await.is_ok());
+    assert_eq!(desk.public(65.0, "id").await, Err(AuthError::Forbidden));
+    assert_eq!(desk.reads(), 3);
 }
 
-/// Every way to be refused, and the table's contents then.
-fn refusals() -> [(&'static str, Option<CredentialRecord>, bool); 4] {
-    let inactive = CredentialRecord { active: false, ..record() };
-    let expired = CredentialRecord { expires_at: Some(NOW), ..record() };
+/// Every way to be refused: what the table holds then, and what is presented.
+fn refusals() -> [(&'static str, Option<CredentialRecord>, &'static str); 4] {
     [
-        ("unknown", None, true),
-        ("wrong", Some(record()), false),
-        ("inactive", Some(inactive), true),
-        ("expired", Some(expired), true),
+        ("unknown", None, "token"),
+        ("wrong", Some(record()), "guess"),
+        ("inactive", Some(inactive()), "token"),
+        ("expired", Some(expiring(0.0)), "token"),
     ]
 }
 
 #[tokio::test]
 async fn all_refusals_cost_the_same_lookups_at_any_time() {
-    for (why, record, right) in refusals() {
-        let store = MemoryStore::default();
-        let authenticator = Authenticator::new(Duration::from_secs(60), false);
-        if let Some(record) = record {
-            store.put_credential("p#id", record);
-        }
+    for (why, record, secret) in refusals() {
+        let desk = Desk::new();
+        desk.put(record);
         let mut reads = Vec::new();
-        for seconds in [0, 1, 4, 5, 9, 10, 59, 60, 61, 70] {
-            let credential = Credential::pair("id", if right { "token" } else { "guess" });
-            let refused =
-                authenticator.authenticate(&store, "p", &credential, after(seconds), &BUDGET);
-            assert!(refused.await.is_err(), "{why} at {seconds}");
-            reads.push(store.credential_reads());
+        for seconds in [0.0, 1.0, 4.0, 5.0, 9.0, 10.0, 59.0, 60.0, 61.0, 70.0] {
+            assert!(desk.secret(seconds, secret).await.is_err(), "{why} at {seconds}");
+            reads.push(desk.reads());
         }
         assert_eq!(reads, [1, 1, 1, 2, 2, 3, 4, 4, 4, 5], "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_refused_key_that_becomes_valid_is_accepted_within_5_seconds() {
-    for (why, refused, _) in refusals().into_iter().filter(|(.., right)| *right) {
-        let store = MemoryStore::default();
-        let authenticator = Authenticator::new(Duration::from_secs(60), false);
-        let credential = Credential::pair("id", "token");
-        let at =
-            |seconds| authenticator.authenticate(&store, "p", &credential, after(seconds), &BUDGET);
-        if let Some(refused) = refused {
-            store.put_credential("p#id", refused);
-        }
-        assert!(at(0).await.is_err(), "{why}");
-        store.put_credential("p#id", record());
-        assert!(at(5).await.is_ok(), "{why}");
-    }
-}
-
-#[tokio::test]
 async fn a_revoked_key_works_for_the_ttl_and_no_longer() {
     for ttl in [0, 1, 5, 60, 3600] {
-        for deleted in [false, true] {
-            let store = MemoryStore::default();
-            let authenticator = Authenticator::new(Duration::from_secs(ttl), false);
-            let credential = Credential::pair("id", "token");
-            let ttl = i64::try_from(ttl).unwrap();
-            let at = |milliseconds| {
-                let now = Timestamp::from_millisecond(milliseconds).unwrap();
-                authenticator.authenticate(&store, "p", &credential, now, &BUDGET)
-            };
-            store.put_credential("p#id", record());
-            assert!(at(0).await.is_ok());
-            let revoked = CredentialRecord { active: false, ..record() };
-            let expected = if deleted {
-                store.delete_credential("p#id");
-                AuthError::Unauthenticated
-            } else {
-                store.put_credential("p#id", revoked);
-                AuthError::Forbidden
-            };
+        for (revoked, expected) in
+            [(None, AuthError::Unauthenticated), (Some(inactive()), AuthError::Forbidden)]
+        {
+            let desk = Desk::with(ttl, false);
+            desk.put(Some(record()));
+            assert!(desk.secret(0.0, "token").await.is_ok());
+            desk.put(revoked);
             // However often it is used meanwhile.
-            for milliseconds in (0..ttl * 1000).step_by(500) {
-                assert!(at(milliseconds).await.is_ok(), "{milliseconds} of {ttl} s");
+            for halves in 0..ttl as u32 * 2 {
+                let used = desk.secret(f64::from(halves) / 2.0, "token").await;
+                assert!(used.is_ok(), "after {halves} half seconds of {ttl} s");
             }
-            assert_eq!(at(ttl * 1000).await, Err(expected), "after {ttl} s");
+            assert_eq!(desk.secret(ttl as f64, "token").await, Err(expected), "after {ttl} s");
         }
     }
 }
 
 #[tokio::test]
 async fn a_cached_key_expires_on_time() {
-    let store = MemoryStore::default();
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let credential = Credential::pair("id", "token");
-    let at =
-        |seconds| authenticator.authenticate(&store, "p", &credential, after(seconds), &BUDGET);
-    let ends = CredentialRecord { expires_at: Some(after(30)), ..record() };
-    store.put_credential("p#id", ends);
-    assert!(at(0).await.is_ok());
-    assert!(at(29).await.is_ok());
-    assert_eq!(store.credential_reads(), 1);
-    assert_eq!(at(30).await, Err(AuthError::Unauthenticated));
+    let desk = Desk::new();
+    desk.put(Some(expiring(30.0)));
+    assert!(desk.secret(0.0, "token").await.is_ok());
+    assert!(desk.secret(29.0, "token").await.is_ok());
+    assert_eq!(desk.reads(), 1);
+    assert_eq!(desk.secret(30.0, "token").await, Err(AuthError::Unauthenticated));
 }
 
 #[tokio::test]
 async fn a_wrong_guess_finds_a_revocation_and_locks_no_one_out() {
-    let store = MemoryStore::default();
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let present = |secret, seconds| {
-        let (authenticator, store) = (&authenticator, &store);
-        async move {
-            let credential = Credential::pair("id", secret);
-            authenticator.authenticate(store, "p", &credential, after(seconds), &BUDGET).await
-        }
-    };
-    store.put_credential("p#id", record());
-    assert!(present("token", 0).await.is_ok());
-    assert!(present("guess", 10).await.is_err());
-    assert!(present("token", 10).await.is_ok());
-    store.delete_credential("p#id");
-    assert!(present("guess", 20).await.is_err());
-    assert_eq!(present("token", 20).await, Err(AuthError::Unauthenticated));
+    let desk = Desk::new();
+    desk.put(Some(record()));
+    assert!(desk.secret(0.0, "token").await.is_ok());
+    assert!(desk.secret(10.0, "guess").await.is_err());
+    assert!(desk.secret(10.0, "token").await.is_ok());
+    desk.put(None);
+    assert!(desk.secret(20.0, "guess").await.is_err());
+    assert_eq!(desk.secret(20.0, "token").await, Err(AuthError::Unauthenticated));
 }
 
 #[tokio::test]
@@ -274,128 +254,75 @@ async fn broken_keys_and_with_issued_only_custom_ones_cost_no_lookup() {
     let typo = |key: &str| format!("{}{}", &key[..52], if key.ends_with('0') { 1 } else { 0 });
     let (wrong, wrong_id) = (typo(&secret), typo(&id));
     let signature = |id| Credential::signature(id, [b"", b"", b""], [0; 32]);
-    let broken = || {
+    const BROKEN: [usize; 2] = [0, 0];
+    const CUSTOM: [usize; 2] = [1, 0];
+    const ISSUED: [usize; 2] = [1, 1];
+    let presented = || {
         [
-            Credential::secret(&wrong),
-            Credential::secret(&id),
-            Credential::public(&wrong_id),
-            Credential::public(&secret),
-            Credential::pair(&wrong_id, &secret),
-            Credential::pair(&id, &wrong),
-            Credential::pair("own", &wrong),
-            signature(&wrong_id),
+            (Credential::secret(&wrong), BROKEN),
+            (Credential::secret(&id), BROKEN),
+            (Credential::public(&wrong_id), BROKEN),
+            (Credential::public(&secret), BROKEN),
+            (Credential::pair(&wrong_id, &secret), BROKEN),
+            (Credential::pair(&id, &wrong), BROKEN),
+            (Credential::pair("own", &wrong), BROKEN),
+            (signature(&wrong_id), BROKEN),
+            (Credential::secret("own"), CUSTOM),
+            (Credential::public("own"), CUSTOM),
+            (Credential::pair("own", "own"), CUSTOM),
+            (Credential::pair(&id, "own"), CUSTOM),
+            (Credential::pair("own", &secret), CUSTOM),
+            (signature("own"), CUSTOM),
+            (Credential::secret(&secret), ISSUED),
+            (Credential::public(&id), ISSUED),
+            (Credential::pair(&id, &secret), ISSUED),
+            (signature(&id), ISSUED),
         ]
     };
-    let keys = || {
-        [
-            Credential::secret("own"),
-            Credential::public("own"),
-            Credential::pair("own", "own"),
-            Credential::pair(&id, "own"),
-            Credential::pair("own", &secret),
-            signature("own"),
-        ]
-    };
-    let issued = || {
-        [
-            Credential::secret(&secret),
-            Credential::public(&id),
-            Credential::pair(&id, &secret),
-            signature(&id),
-        ]
-    };
-    async fn reads(credential: Credential<'_>, issued_only: bool) -> usize {
-        let store = MemoryStore::default();
-        let authenticator = Authenticator::new(Duration::from_secs(60), issued_only);
-        let refused = authenticator.authenticate(&store, "p", &credential, NOW, &BUDGET);
-        assert_eq!(refused.await, Err(AuthError::Unauthenticated));
-        store.credential_reads()
-    }
     for issued_only in [false, true] {
-        for credential in broken() {
-            assert_eq!(reads(credential, issued_only).await, 0);
-        }
-        for credential in keys() {
-            assert_eq!(reads(credential, issued_only).await, usize::from(!issued_only));
-        }
-        for credential in issued() {
-            assert_eq!(reads(credential, issued_only).await, 1);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_stored_digest_of_another_length_matches_no_secret() {
-    for stored in ["", DUMMY_SECRET, "00", &"0".repeat(65)] {
-        let record = CredentialRecord { secret_sha256: Some(stored.into()), ..record() };
-        for secret in ["", "token", stored] {
-            assert_eq!(
-                try_with(Some(record.clone()), Credential::pair("id", secret)).await,
-                Err(AuthError::Unauthenticated)
-            );
+        for (credential, reads) in presented() {
+            let desk = Desk::with(60, issued_only);
+            assert_eq!(desk.at(0.0, credential).await, Err(AuthError::Unauthenticated));
+            assert_eq!(desk.reads(), reads[usize::from(issued_only)]);
         }
     }
 }
 
 #[tokio::test]
 async fn a_merchant_keeps_its_signature_and_debug_hides_it() {
-    let store = MemoryStore::default();
-    let jefe = CredentialRecord { signing_secret: Some("Jefe".into()), ..record() };
-    store.put_credential("p#id", jefe);
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let credential = signed(JEFE);
-    let merchant =
-        authenticator.authenticate(&store, "p", &credential, NOW, &BUDGET).await.unwrap();
+    let desk = Desk::new();
+    desk.put(Some(signing_with(Some("Jefe"))));
+    let merchant = desk.at(0.0, signed(JEFE)).await.unwrap();
     let digest = merchant.signature().unwrap().digest();
     // printf %s 5bdc…3843 | xxd -r -p | sha256sum
     assert_eq!(digest, "86ea816be859ea16764f6371c1b0e0b5577efb5e6e72b20ed5f683c503f8e80f");
     let shown = format!("{merchant:?}");
     assert!(!shown.contains(JEFE) && !shown.contains("91, 220"), "{shown}");
-
-    let pair = Credential::pair("id", "token");
-    let merchant = authenticator.authenticate(&store, "p", &pair, NOW, &BUDGET);
-    assert_eq!(merchant.await.unwrap().signature(), None);
+    assert_eq!(desk.secret(0.0, "token").await.unwrap().signature(), None);
 }
 
 #[tokio::test]
 async fn unknown_keys_evict_no_known_one() {
-    let store = MemoryStore::default();
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    let present = |id: String| {
-        let (authenticator, store) = (&authenticator, &store);
-        async move {
-            let credential = Credential::public(&id);
-            authenticator.authenticate(store, "p", &credential, NOW, &BUDGET).await
-        }
-    };
-    store.put_credential("p#id", record());
-    assert!(present("id".into()).await.is_ok());
+    let desk = Desk::new();
+    desk.put(Some(record()));
+    assert!(desk.public(0.0, "id").await.is_ok());
     for n in 0..MAX_CACHED_CREDENTIALS * 2 {
-        assert!(present(format!("no{n}")).await.is_err());
+        assert!(desk.public(0.0, &format!("no{n}")).await.is_err());
     }
-    let reads = store.credential_reads();
-    assert!(present("id".into()).await.is_ok());
-    assert_eq!(store.credential_reads(), reads);
+    let reads = desk.reads();
+    assert!(desk.public(0.0, "id").await.is_ok());
+    assert_eq!(desk.reads(), reads);
 }
 
 #[tokio::test]
 async fn the_cache_is_bounded() {
-    let store = MemoryStore::default();
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
-    for i in 0..MAX_CACHED_CREDENTIALS * 2 {
-        let id = format!("id{i}");
-        store.put_credential(&format!("p#{id}"), record());
-        assert!(
-            authenticator
-                .authenticate(&store, "p", &Credential::public(&id), NOW, &BUDGET)
-                .await
-                .is_ok()
-        );
-        let _ = authenticator
-            .authenticate(&store, "p", &Credential::public(&format!("no{i}")), NOW, &BUDGET)
-            .await;
+    let desk = Desk::new();
+    for n in 0..MAX_CACHED_CREDENTIALS * 2 {
+        desk.store.put_credential(&format!("p#id{n}"), record());
+        assert!(desk.public(0.0, &format!("id{n}")).await.is_ok());
+        assert!(desk.public(0.0, &format!("no{n}")).await.is_err());
     }
-    let entries = authenticator.cache.entries();
+    let entries = desk.authenticator.cache.entries();
     assert_eq!(entries.len(), 2 * MAX_CACHED_CREDENTIALS);
     let missing = |entry: &&CacheEntry| entry.record.merchant_id.is_empty();
     assert_eq!(entries.values().filter(missing).count(), MAX_CACHED_CREDENTIALS);
@@ -403,23 +330,20 @@ async fn the_cache_is_bounded() {
 
 #[tokio::test]
 async fn a_full_cache_evicts_expired_entries_before_live_ones() {
-    let store = MemoryStore::default();
-    let authenticator = Authenticator::new(Duration::from_secs(60), false);
+    let desk = Desk::new();
     let present = async |id: &str, seconds| {
-        store.put_credential(&format!("p#{id}"), record());
-        let credential = Credential::public(id);
-        let found = authenticator.authenticate(&store, "p", &credential, after(seconds), &BUDGET);
-        assert!(found.await.is_ok(), "{id}");
+        desk.store.put_credential(&format!("p#{id}"), record());
+        assert!(desk.public(seconds, id).await.is_ok(), "{id}");
     };
-    present("live", 50).await;
-    for i in 1..MAX_CACHED_CREDENTIALS {
-        present(&format!("old{i}"), 0).await;
+    present("live", 50.0).await;
+    for n in 1..MAX_CACHED_CREDENTIALS {
+        present(&format!("old{n}"), 0.0).await;
     }
-    let reads = store.credential_reads();
-    present("new", 60).await;
-    present("live", 60).await;
-    assert_eq!(store.credential_reads(), reads + 1);
-    assert_eq!(authenticator.cache.entries().len(), 2);
+    let reads = desk.reads();
+    present("new", 60.0).await;
+    present("live", 60.0).await;
+    assert_eq!(desk.reads(), reads + 1);
+    assert_eq!(desk.authenticator.cache.entries().len(), 2);
 }
 
 #[test]

@@ -113,11 +113,9 @@ pub fn read(event: &str) -> (Request<Bytes>, EventSource) {
 }
 
 fn rest_api(event: ApiGatewayProxyRequest, decoded: bool) -> Option<Request<Bytes>> {
-    let parameters = parameters(event.path_parameters, decoded);
     let headers = merged(event.headers, event.multi_value_headers);
-    let path = path(&event.path?, decoded)?;
     let body = body(event.body, event.is_base64_encoded)?;
-    Some(request(event.http_method, path, parameters, headers, body))
+    request(event.http_method, event.path, decoded, event.path_parameters, headers, body)
 }
 
 fn http_api(event: ApiGatewayV2httpRequest) -> Option<Request<Bytes>> {
@@ -125,41 +123,41 @@ fn http_api(event: ApiGatewayV2httpRequest) -> Option<Request<Bytes>> {
     // hotsock/voker#8 and aws/chalice#511).
     let domain = event.request_context.domain_name.unwrap_or_default();
     let decoded = event.version.is_some() && !domain.contains(".lambda-url.");
-    let parameters = parameters(event.path_parameters, decoded);
-    let path = path(&event.raw_path?, decoded)?;
     let body = body(event.body, event.is_base64_encoded)?;
     let method = event.request_context.http.method;
-    Some(request(method, path, parameters, event.headers, body))
+    request(method, event.raw_path, decoded, event.path_parameters, event.headers, body)
 }
 
 fn load_balancer(event: AlbTargetGroupRequest) -> Option<Request<Bytes>> {
     let headers = merged(event.headers, event.multi_value_headers);
-    let path = path(&event.path?, false)?;
     let body = body(event.body, event.is_base64_encoded)?;
-    let parameters = PathParameters::default();
-    Some(request(event.http_method, path, parameters, headers, body))
+    request(event.http_method, event.path, false, HashMap::new(), headers, body)
 }
 
 fn lattice(event: VpcLatticeRequestV2) -> Option<Request<Bytes>> {
-    let path = path(&event.path?, false)?;
     let body = body(event.body, event.is_base64_encoded)?;
-    let parameters = PathParameters::default();
-    Some(request(event.method?, path, parameters, event.headers, body))
+    request(event.method?, event.path, false, HashMap::new(), event.headers, body)
 }
 
+/// `decoded` tells whether the source has decoded the path and its parameters.
 fn request(
     method: Method,
-    path: Uri,
-    parameters: PathParameters,
+    path: Option<String>,
+    decoded: bool,
+    parameters: HashMap<String, String>,
     headers: HeaderMap,
     body: Bytes,
-) -> Request<Bytes> {
+) -> Option<Request<Bytes>> {
+    let decode = |value: String| {
+        if decoded { value } else { route::decode(&value).into_owned() }
+    };
+    let parameters = parameters.into_iter().map(|(name, value)| (name, decode(value)));
     let mut request = Request::new(body);
     *request.method_mut() = method;
-    *request.uri_mut() = path;
+    *request.uri_mut() = uri(&path?, decoded)?;
     *request.headers_mut() = headers;
-    request.extensions_mut().insert(parameters);
-    request
+    request.extensions_mut().insert(PathParameters(parameters.collect()));
+    Some(request)
 }
 
 /// All header lines. API Gateway sends every line in both maps, `single` with the last of a name.
@@ -190,7 +188,7 @@ const NOT_IN_PATH: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// The percent-encoded path, as a URI. `None` if it is longer than one may be.
-fn path(path: &str, decoded: bool) -> Option<Uri> {
+fn uri(path: &str, decoded: bool) -> Option<Uri> {
     const NOT_IN_DECODED: &AsciiSet = &NOT_IN_PATH.add(b'%');
     let encoded = if decoded {
         utf8_percent_encode(path, NOT_IN_DECODED).to_string()
@@ -200,14 +198,6 @@ fn path(path: &str, decoded: bool) -> Option<Uri> {
     };
     let rooted = if encoded.starts_with('/') { encoded } else { format!("/{encoded}") };
     rooted.parse::<PathAndQuery>().ok().map(Uri::from)
-}
-
-fn parameters(parameters: HashMap<String, String>, decoded: bool) -> PathParameters {
-    let decode = |value: String| {
-        if decoded { value } else { route::decode(&value).into_owned() }
-    };
-    let all = parameters.into_iter();
-    PathParameters(all.map(|(name, value)| (name, decode(value))).collect())
 }
 
 fn body(body: Option<String>, base64: bool) -> Option<Bytes> {

@@ -2,7 +2,7 @@
 
 mod log;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     borrow::Cow,
@@ -28,7 +28,6 @@ use tower_service::Service;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use self::log::RequestLog;
 pub use self::log::TARGET;
 use crate::{
     auth::{Authenticator, Credentials, Merchant},
@@ -190,18 +189,11 @@ impl<S: Store> Inner<S> {
         let response = write(&outcome, merchant.as_ref())
             .or_else(|()| write(&fallback, None))
             .unwrap_or_else(|()| provider::json(500, &serde_json::json!({})));
-        RequestLog {
-            provider: P::NAME,
-            invocation: &invocation,
-            // Without a merchant the id is just something that a caller sent.
-            payment: merchant.as_ref().map(|merchant| (id, merchant.id())),
-            outcome: &outcome,
-            status: response.status().as_u16(),
-            cold_start: self.cold.swap(false, Ordering::Relaxed),
-            budget: &budget,
-            duration: began.elapsed(),
-        }
-        .write();
+        // Without a merchant the id is just something that a caller sent.
+        let payment = merchant.as_ref().map(|merchant| (id, merchant.id()));
+        let (status, cold) = (response.status(), self.cold.swap(false, Ordering::Relaxed));
+        let duration = began.elapsed();
+        log::write::<P>(&invocation, payment, &outcome, status, cold, &budget, duration);
         with_shared_headers(response, Some(&outcome), &invocation)
     }
 }
