@@ -54,12 +54,6 @@ impl Fault {
         Self { field: Some(field.into()), ..self }
     }
 
-    /// The same fault: a value of the type `provided` where `expected` is required.
-    #[must_use]
-    pub fn types(self, provided: &'static str, expected: &'static str) -> Self {
-        Self { types: Some((provided, expected)), ..self }
-    }
-
     /// The same fault, under the provider's own code.
     #[must_use]
     pub fn code(self, code: &'static str) -> Self {

@@ -25,12 +25,6 @@ pub trait HeaderMapExt {
     /// # Errors
     /// As [`single`](Self::single).
     fn credential(&self, name: &'static str) -> Result<Option<&str>, Fault>;
-
-    /// Checks the number of lines, then their size.
-    ///
-    /// # Errors
-    /// A [`Fault`] that names the limit.
-    fn within_limits(&self) -> Result<(), Fault>;
 }
 
 impl HeaderMapExt for HeaderMap {
@@ -53,18 +47,22 @@ impl HeaderMapExt for HeaderMap {
     fn credential(&self, name: &'static str) -> Result<Option<&str>, Fault> {
         Ok(self.single(name)?.filter(|value| !value.is_empty()))
     }
+}
 
-    fn within_limits(&self) -> Result<(), Fault> {
-        let sizes = self.iter().map(|(name, value)| name.as_str().len() + value.len());
-        let message = if self.len() > MAX_HEADER_LINES {
-            format!("request has more than {MAX_HEADER_LINES} header lines")
-        } else if sizes.sum::<usize>() > MAX_HEADER_BYTES {
-            format!("request headers are larger than {MAX_HEADER_BYTES} bytes")
-        } else {
-            return Ok(());
-        };
-        Err(Fault::new(FaultKind::Header, message))
-    }
+/// Checks the number of lines, then their size.
+///
+/// # Errors
+/// A [`Fault`] that names the limit.
+pub fn within_limits(headers: &HeaderMap) -> Result<(), Fault> {
+    let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    let message = if headers.len() > MAX_HEADER_LINES {
+        format!("request has more than {MAX_HEADER_LINES} header lines")
+    } else if sizes.sum::<usize>() > MAX_HEADER_BYTES {
+        format!("request headers are larger than {MAX_HEADER_BYTES} bytes")
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(FaultKind::Header, message))
 }
 
 #[cfg(test)]

@@ -193,12 +193,10 @@ fn wrong_type(root: &str, path: &str, value: &str, expected: &'static str) -> Fa
     let provided = kind(value);
     let subject = if path.is_empty() { String::new() } else { format!("{path}: ") };
     let article = if expected.starts_with(['a', 'o']) { "an" } else { "a" };
-    Fault::new(
-        FaultKind::Type,
-        format!("{subject}invalid type: {provided}, expected {article} {expected} at {position}"),
-    )
-    .field(path.to_owned())
-    .types(provided, expected)
+    let message =
+        format!("{subject}invalid type: {provided}, expected {article} {expected} at {position}");
+    let fault = Fault::new(FaultKind::Type, message).field(path.to_owned());
+    Fault { types: Some((provided, expected)), ..fault }
 }
 
 fn kind(json: &str) -> &'static str {
@@ -301,10 +299,7 @@ impl Json {
     /// The text, if it is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::List(_) | Self::Object(_) => None,
-        }
+        if let Self::Text(text) = self { Some(text) } else { None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The request as a [provider](crate::provider::Provider) reads it.
 
-use std::{borrow::Cow, sync::OnceLock};
+use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
 
 use http::HeaderMap;
 
@@ -26,16 +26,7 @@ pub struct Invocation {
 /// The event source's own reading of the path, percent-decoded: an extension of the
 /// [`http::Request`].
 #[derive(Debug, Clone, Default)]
-pub struct PathParameters(pub Vec<(String, String)>);
-
-impl PathParameters {
-    /// The value of that name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        let mut named = self.0.iter().filter(|(given, _)| given == name);
-        named.next().map(|(_, value)| value.as_str())
-    }
-}
+pub struct PathParameters(pub HashMap<String, String>);
 
 /// A request on its provider's route. The body's JSON is parsed once, when it is first needed.
 #[derive(Debug)]

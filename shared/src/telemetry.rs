@@ -223,10 +223,9 @@ mod tests {
             ("shared=debug, warn", "hyper", LevelFilter::WARN),
         ] {
             let targets = levels(text).expect(text);
-            let highest = [Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR]
-                .into_iter()
-                .find(|level| targets.would_enable(target, level));
-            assert_eq!(highest.map(LevelFilter::from_level), Some(level), "{text}");
+            let mut levels = [Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR].into_iter();
+            let lowest = levels.find(|level| targets.would_enable(target, level));
+            assert_eq!(lowest.map(LevelFilter::from_level), Some(level), "{text}");
         }
         for typo in ["inof", "shared", "shared=inof", "info,", "shared=info,inof", ""] {
             assert_eq!(levels(typo), None, "{typo}");

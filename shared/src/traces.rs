@@ -9,13 +9,12 @@
 use std::{
     collections::HashMap,
     env,
-    future::Future,
-    pin::Pin,
     sync::LazyLock,
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use lambda_runtime::{
     Error, LambdaInvocation,
     tower::layer::{LayerFn, layer_fn},
@@ -92,7 +91,7 @@ where
 {
     type Response = ();
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+    type Future = BoxFuture<'static, Result<(), Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(context)

@@ -195,7 +195,7 @@ pub(crate) const BUGS: &[Bug] = &[
         "shared/src/store/dynamodb/attempts.rs",
         "if Instant::now() + MIN_ATTEMPT > self.budget.deadline() {",
         "if Instant::now() > self.budget.deadline() {",
-        UNIT,
+        STORE,
         "no_attempt_starts_that_cannot_finish",
     ),
     bug(
@@ -946,8 +946,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "a REST API's path parameters are taken for decoded",
         EVENT,
-        "|shape| shape.version.is_some());",
-        "|shape| shape.version.is_some() || shape.http_method.is_some());",
+        "payload.is_ok_and(|payload| payload.version.is_some());",
+        "payload.is_ok_and(|payload| payload.version.is_some() || true);",
         HYPERSWITCH,
         "event_sources::service",
     ),
@@ -1181,8 +1181,8 @@ pub(crate) const BUGS: &[Bug] = &[
     bug(
         "header lines are not counted",
         "shared/src/headers.rs",
-        "if self.len() > MAX_HEADER_LINES {",
-        "if self.len() > MAX_HEADER_LINES * MAX_HEADER_BYTES {",
+        "if headers.len() > MAX_HEADER_LINES {",
+        "if headers.len() > MAX_HEADER_LINES * MAX_HEADER_BYTES {",
         HYPERSWITCH,
         "a_request_over_a_limit_is_refused_before_any_store_request",
     ),

@@ -325,8 +325,8 @@ fn given(
         }
         "path" => {
             let parameters = incoming.extensions().get::<PathParameters>();
-            let id = parameters.and_then(|all| all.get(route::parameter(operation.path)));
-            route::payment_id(operation.path, incoming.uri().path(), id)
+            let id = parameters.and_then(|all| all.0.get(route::parameter(operation.path)));
+            route::payment_id(operation.path, incoming.uri().path(), id.map(String::as_str))
         }
         other => panic!("no parameter is known in {other}"),
     }

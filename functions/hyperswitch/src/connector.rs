@@ -13,9 +13,8 @@ pub(crate) fn creds_identifier(body: &Object<'_>) -> Result<Option<String>, Faul
     };
     let identifier = details.required_string("creds_identifier")?;
     if identifier == "null" {
-        return Err(value(
-            "merchant_connector_details.creds_identifier must not be the string \"null\"",
-        ));
+        let message = "merchant_connector_details.creds_identifier must not be the string \"null\"";
+        return Err(Fault::new(FaultKind::Value, message));
     }
     if let Some(encoded) = details.object("encoded_data")? {
         encoded.object("metadata")?;
@@ -30,12 +29,8 @@ pub(crate) fn creds_identifier(body: &Object<'_>) -> Result<Option<String>, Faul
                 return Ok(Some(identifier));
             };
             let name = "merchant_connector_details.encoded_data.connector_account_details";
-            return Err(value(&format!("{name} must have {rule}")));
+            return Err(Fault::new(FaultKind::Value, format!("{name} must have {rule}")));
         }
     }
     Ok(Some(identifier))
-}
-
-fn value(message: &str) -> Fault {
-    Fault::new(FaultKind::Value, message)
 }

@@ -6,7 +6,27 @@ use shared::{json::Json, payment::Payment};
 
 /// `{"success":true,"data":{…}}`.
 pub(crate) fn success(payment: &Payment) -> impl Serialize {
-    Success { success: true, data: Data::from(payment) }
+    Success {
+        success: true,
+        data: Data {
+            id: &payment.id,
+            amount: decimal(&payment.amount, &payment.currency),
+            currency: &payment.currency,
+            status: &payment.status,
+            payment_method: payment.detail("paymentMethod"),
+            reference_id: payment.detail("referenceId"),
+            description: payment.detail("description"),
+            metadata: payment.detail("metadata"),
+            client_secret: None,
+            next_action: None,
+            confirmed_at: payment.detail("confirmedAt"),
+            captured_at: payment.detail("capturedAt"),
+            canceled_at: &payment.canceled_at,
+            expires_at: payment.detail("expiresAt"),
+            created_at: &payment.created_at,
+            updated_at: &payment.updated_at,
+        },
+    }
 }
 
 #[derive(Serialize)]
@@ -37,29 +57,6 @@ struct Data<'a> {
     expires_at: Json,
     created_at: &'a Json,
     updated_at: &'a Json,
-}
-
-impl<'a> From<&'a Payment> for Data<'a> {
-    fn from(payment: &'a Payment) -> Self {
-        Self {
-            id: &payment.id,
-            amount: decimal(&payment.amount, &payment.currency),
-            currency: &payment.currency,
-            status: &payment.status,
-            payment_method: payment.detail("paymentMethod"),
-            reference_id: payment.detail("referenceId"),
-            description: payment.detail("description"),
-            metadata: payment.detail("metadata"),
-            client_secret: None,
-            next_action: None,
-            confirmed_at: payment.detail("confirmedAt"),
-            captured_at: payment.detail("capturedAt"),
-            canceled_at: &payment.canceled_at,
-            expires_at: payment.detail("expiresAt"),
-            created_at: &payment.created_at,
-            updated_at: &payment.updated_at,
-        }
-    }
 }
 
 /// Minor units as a decimal string: THB 100000 is `1000.00`, JPY 1000 is `1000`, KWD 1000000 is

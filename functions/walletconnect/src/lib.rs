@@ -166,13 +166,12 @@ fn error(request: &Request<'_>, refused: &CancelError) -> Response<String> {
         CancelError::NotCancelable(payment) if payment.status == "expired" => {
             (400, "payment_expired", "Payment has expired".into())
         }
+        CancelError::NotCancelable(payment) if WalletConnect::STATUSES.only_manually(payment) => {
+            (400, "invalid_state", "Payment can only be cancelled manually".into())
+        }
         CancelError::NotCancelable(payment) => {
-            let message = if WalletConnect::STATUSES.only_manually(payment) {
-                "Payment can only be cancelled manually".into()
-            } else {
-                let status = &payment.status;
-                format!("Payment cannot be cancelled because its status is {status}")
-            };
+            let status = &payment.status;
+            let message = format!("Payment cannot be cancelled because its status is {status}");
             (400, "invalid_state", message)
         }
         CancelError::KeyReused(reuse) => (400, "idempotency_conflict", reuse.to_string()),

@@ -24,7 +24,10 @@ use lambda_http::{
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{
     error::{Fault, FaultKind},
@@ -45,40 +48,27 @@ pub enum EventSource {
     Lattice,
 }
 
-/// What distinguishes the sources, even in an otherwise invalid event.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape {
-    version: Option<IgnoredAny>,
-    raw_path: Option<IgnoredAny>,
-    http_method: Option<IgnoredAny>,
-    #[serde(default)]
-    request_context: Context,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct Context {
-    elb: Option<IgnoredAny>,
-    http: Option<IgnoredAny>,
-    service_network_arn: Option<IgnoredAny>,
-}
-
 impl EventSource {
     /// The source of an event that cannot be read. It still takes its own form of response only.
     fn of_unreadable(event: &str) -> Self {
-        match serde_json::from_str::<Shape>(event) {
-            Ok(shape) if shape.request_context.elb.is_some() => Self::LoadBalancer,
-            Ok(shape) if shape.request_context.service_network_arn.is_some() => Self::Lattice,
-            Ok(shape)
-                if shape.http_method.is_none()
-                    && (shape.raw_path.is_some() || shape.request_context.http.is_some()) =>
-            {
-                Self::HttpApi
-            }
-            Ok(_) | Err(_) => Self::RestApi,
+        let event = serde_json::from_str::<Value>(event).unwrap_or_default();
+        let has = |member| event.pointer(member).is_some_and(|value| !value.is_null());
+        if has("/requestContext/elb") {
+            Self::LoadBalancer
+        } else if has("/requestContext/serviceNetworkArn") {
+            Self::Lattice
+        } else if !has("/httpMethod") && (has("/rawPath") || has("/requestContext/http")) {
+            Self::HttpApi
+        } else {
+            Self::RestApi
         }
     }
+}
+
+/// What the parsed event of a REST API, or of an HTTP API in its form, does not hold.
+#[derive(Deserialize)]
+struct Payload {
+    version: Option<IgnoredAny>,
 }
 
 /// Converts an event into its request. An event that is not an HTTP request becomes a request with
@@ -90,9 +80,9 @@ pub fn read(event: &str) -> (Request<Bytes>, EventSource) {
     let read = match parsed {
         Ok(Ok(LambdaRequest::ApiGatewayV1(parsed))) => {
             // An HTTP API, which names a payload version, decodes the path and its parameters; a
-            // REST API passes them on as the client sent them. The parsed event does not hold it.
-            let shape = serde_json::from_str::<Shape>(event);
-            let decoded = shape.is_ok_and(|shape| shape.version.is_some());
+            // REST API passes them on as the client sent them.
+            let payload = serde_json::from_str::<Payload>(event);
+            let decoded = payload.is_ok_and(|payload| payload.version.is_some());
             Some((rest_api(parsed, decoded), EventSource::RestApi))
         }
         Ok(Ok(LambdaRequest::ApiGatewayV2(event))) => Some((http_api(event), EventSource::HttpApi)),

@@ -7,13 +7,12 @@ mod tests;
 
 use std::{
     convert::Infallible,
-    future::Future,
     io,
-    pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use lambda_http::tower::{Layer, Service, util::option_layer};
 use lambda_runtime::{LambdaEvent, Runtime};
@@ -73,7 +72,7 @@ where
 {
     type Response = Box<RawValue>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Box<RawValue>, Infallible>> + Send>>;
+    type Future = BoxFuture<'static, Result<Box<RawValue>, Infallible>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(context)

@@ -18,17 +18,6 @@ pub struct LambdaSettings {
     pub cors_origins: Vec<String>,
 }
 
-impl Default for LambdaSettings {
-    fn default() -> Self {
-        Self {
-            service: Settings::default(),
-            tables: Tables::default(),
-            prime_connection: true,
-            cors_origins: Vec::new(),
-        }
-    }
-}
-
 /// The settings of this process's environment.
 ///
 /// # Errors
@@ -53,7 +42,7 @@ pub(super) fn from(
             }
         }
     }
-    let defaults = LambdaSettings::default();
+    let (defaults, tables) = (Settings::default(), Tables::default());
     let flag = |name, default| parsed(name, text(name), default, "true or false");
     let table = |name, default| match text(name) {
         None => Ok(default),
@@ -65,7 +54,7 @@ pub(super) fn from(
     let ttl = parsed(
         "CREDENTIAL_TTL_SECONDS",
         text("CREDENTIAL_TTL_SECONDS"),
-        defaults.service.credential_ttl.as_secs(),
+        defaults.credential_ttl.as_secs(),
         "a whole number of seconds",
     )?;
     let origins = text("CORS_ORIGINS").unwrap_or_default();
@@ -73,17 +62,14 @@ pub(super) fn from(
     Ok(LambdaSettings {
         service: Settings {
             credential_ttl: Duration::from_secs(ttl),
-            issued_keys_only: flag("ISSUED_KEYS_ONLY", defaults.service.issued_keys_only)?,
-            signature_single_use: flag(
-                "SIGNATURE_SINGLE_USE",
-                defaults.service.signature_single_use,
-            )?,
+            issued_keys_only: flag("ISSUED_KEYS_ONLY", defaults.issued_keys_only)?,
+            signature_single_use: flag("SIGNATURE_SINGLE_USE", defaults.signature_single_use)?,
         },
         tables: Tables {
-            payments: table("PAYMENTS_TABLE", defaults.tables.payments)?,
-            credentials: table("CREDENTIALS_TABLE", defaults.tables.credentials)?,
+            payments: table("PAYMENTS_TABLE", tables.payments)?,
+            credentials: table("CREDENTIALS_TABLE", tables.credentials)?,
         },
-        prime_connection: flag("PRIME_CONNECTION", defaults.prime_connection)?,
+        prime_connection: flag("PRIME_CONNECTION", true)?,
         cors_origins: origins.filter(|origin| !origin.is_empty()).map(str::to_owned).collect(),
     })
 }

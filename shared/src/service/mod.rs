@@ -11,7 +11,6 @@ use std::{
     future::Future,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, Method, Response, header, request::Parts};
 use tokio::time::Instant;
 use tower_service::Service;
@@ -38,7 +37,7 @@ use crate::{
     },
     clock::{Clock, SystemClock, Timestamp},
     error::{Fault, FaultKind},
-    headers::HeaderMapExt,
+    headers,
     idempotency::{IdempotencyKey, Token},
     json,
     limits::{DEADLINE_MARGIN, MAX_BODY, MAX_PAYMENT_ID, RESPONSE_TIMEOUT},
@@ -124,8 +123,7 @@ impl<P: Provider, S> fmt::Debug for CancelService<P, S> {
 }
 
 /// The boxed future of a response.
-pub type ResponseFuture =
-    Pin<Box<dyn Future<Output = Result<Response<String>, Infallible>> + Send>>;
+pub type ResponseFuture = BoxFuture<'static, Result<Response<String>, Infallible>>;
 
 impl<P: Provider, S: Store> Service<http::Request<Bytes>> for CancelService<P, S> {
     type Response = Response<String>;
@@ -154,16 +152,11 @@ impl<S: Store> Inner<S> {
             return with_shared_headers(response, None, &invocation);
         }
         let parameters = parts.extensions.get::<PathParameters>();
-        let parameter = parameters.and_then(|all| all.get(route::parameter(P::ROUTE)));
+        let parameter = parameters.and_then(|all| all.0.get(route::parameter(P::ROUTE)));
+        let parameter = parameter.map(String::as_str);
         let payment_id = route::payment_id(P::ROUTE, parts.uri.path(), parameter);
-        let text = match P::BODY {
-            Body::Json | Body::OptionalJson | Body::DeclaredJson if body.len() <= MAX_BODY => {
-                json::text(&body)
-            }
-            Body::Json | Body::OptionalJson | Body::DeclaredJson | Body::Bytes => {
-                Ok(Cow::Borrowed(""))
-            }
-        };
+        let is_read = P::BODY != Body::Bytes && body.len() <= MAX_BODY;
+        let text = if is_read { json::text(&body) } else { Ok(Cow::Borrowed("")) };
         let id = payment_id.as_deref().unwrap_or_default();
         let request = Request::new(id, &parts.headers, &body, &text, now);
         let budget = Budget::until(began + time_left(now, invocation.deadline));
@@ -258,7 +251,17 @@ impl<P: Provider, S: Store> Call<'_, P, S> {
         if let Some(signature) = signature.filter(|_| self.inner.signature_single_use) {
             let now = self.inner.clock.now();
             let used = SignatureUse::new(P::NAME, merchant, signature, &payment_id, now);
-            self.claim(merchant, &used).await?;
+            let claim = cancel::claim(&self.inner.store, &used, self.budget);
+            let claimed = guard(self.budget, CancelError::Unavailable, claim).await;
+            if claimed == Err(CancelError::Unauthenticated) {
+                warn!(
+                    provider = P::NAME,
+                    merchant_id = merchant.id(),
+                    payment_id,
+                    "a signature that was used for another payment was sent again"
+                );
+            }
+            claimed?;
         }
         let cancel = Cancel {
             key: PaymentKey::new(P::NAME, merchant, payment_id),
@@ -273,25 +276,6 @@ impl<P: Provider, S: Store> Call<'_, P, S> {
         let write = cancel::cancel(&self.inner.store, cancel, self.budget);
         let undecided = CancelError::Undecided { keyed: self.keyed };
         guard(self.budget, undecided, write).await
-    }
-
-    /// Keeps a signature that canceled one payment from canceling another.
-    async fn claim(
-        &self,
-        merchant: &Merchant,
-        signature: &SignatureUse,
-    ) -> Result<(), CancelError> {
-        let claim = cancel::claim(&self.inner.store, signature, self.budget);
-        let claimed = guard(self.budget, CancelError::Unavailable, claim).await;
-        if claimed == Err(CancelError::Unauthenticated) {
-            warn!(
-                provider = P::NAME,
-                merchant_id = merchant.id(),
-                payment_id = signature.payment_id,
-                "a signature that was used for another payment was sent again"
-            );
-        }
-        claimed
     }
 }
 
@@ -310,7 +294,7 @@ fn check(parts: &Parts, request: &Request<'_>, on_route: bool) -> Result<(), Can
         let message = format!("request body is larger than {MAX_BODY} bytes");
         return Err(Fault::new(FaultKind::TooLarge, message).into());
     }
-    Ok(request.headers.within_limits()?)
+    Ok(headers::within_limits(request.headers)?)
 }
 
 /// A body that is there must have its provider's form before any lookup.

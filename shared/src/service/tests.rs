@@ -8,6 +8,7 @@ use crate::{
     auth::{Credential, CredentialRecord},
     cancel::{Transition, TransitionResult},
     error::StoreError,
+    headers::HeaderMapExt,
     idempotency::Fingerprint,
     payment::{Payment, Statuses},
     store::memory::MemoryStore,

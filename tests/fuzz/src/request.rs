@@ -241,8 +241,7 @@ fn request<P: Contract>(
         ("", _) => format!("{before}{UUID}{after}"),
         (_, Some(id)) => {
             let parameter = (route::parameter(P::ROUTE).to_owned(), id.to_owned());
-            let parameters = PathParameters(vec![parameter]);
-            request.extensions_mut().insert(parameters);
+            request.extensions_mut().insert(PathParameters([parameter].into()));
             P::ROUTE.to_owned()
         }
         (whole, None) if whole.starts_with('/') => whole.to_owned(),

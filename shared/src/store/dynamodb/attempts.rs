@@ -1,9 +1,12 @@
 //! The attempts of one call: which may start, how many there were, and whether one of them may have
 //! been written.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    iter,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aws_sdk_dynamodb::{
@@ -82,18 +85,13 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let definite = match context.output_or_error() {
-            Some(Ok(_)) => true,
-            Some(Err(error)) => {
-                let responded = error.as_operation_error().is_some_and(|error| {
-                    error
-                        .downcast_ref::<UpdateItemError>()
-                        .is_some_and(|error| super::refusal(error).is_some())
-                });
-                responded || error.as_connector_error().is_some_and(never_connected)
-            }
-            None => false,
-        };
+        let definite = context.output_or_error().is_some_and(|result| {
+            result.err().is_none_or(|error| {
+                let refused = error.as_operation_error().and_then(|error| error.downcast_ref());
+                refused.is_some_and(|error: &UpdateItemError| super::refusal(error).is_some())
+                    || error.as_connector_error().is_some_and(never_connected)
+            })
+        });
         if self.state.sent.swap(false, Ordering::Relaxed) && !definite {
             self.state.lost.store(true, Ordering::Relaxed);
         }
@@ -103,12 +101,8 @@ impl Intercept for Attempts {
 
 /// Whether no connection was made: name resolution, TCP or TLS failed, and nothing was sent.
 fn never_connected(error: &ConnectorError) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<legacy::Error>() {
-            return error.is_connect();
-        }
-        source = error.source();
-    }
-    false
+    let error: &(dyn std::error::Error + 'static) = error;
+    let mut causes = iter::successors(Some(error), |error| error.source());
+    let client = causes.find_map(|cause| cause.downcast_ref::<legacy::Error>());
+    client.is_some_and(legacy::Error::is_connect)
 }

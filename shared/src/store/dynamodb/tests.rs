@@ -371,32 +371,3 @@ async fn only_what_decides_makes_an_item_unusable() {
         assert_eq!(found(item).await.is_ok(), usable, "{shown}");
     }
 }
-
-#[tokio::test(start_paused = true)]
-async fn no_attempt_starts_that_cannot_finish() {
-    let (store, _) = store(vec![lost(); 6]);
-    let budget = Budget::until(Instant::now() + Duration::from_millis(99));
-    let result = store.transition(&transition().await, &budget).await;
-    assert_eq!(result, Err(StoreError::Unavailable));
-    assert_eq!(budget.attempts(), 0);
-}
-
-#[tokio::test]
-async fn where_nothing_listens_nothing_was_written() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let keys = Keys::new("id", "secret", None, None, "test");
-    let config = SdkConfig::builder()
-        .behavior_version(behavior_version())
-        .http_client(http_client())
-        .endpoint_url(format!("http://{address}"))
-        .region(Region::from_static("eu-west-1"))
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .build();
-    let store = DynamoDb::new(&config, Tables::default());
-    let budget = Budget::until(Instant::now() + Duration::from_secs(600));
-    let result = store.transition(&transition().await, &budget).await;
-    assert_eq!(result, Err(StoreError::Unavailable));
-    assert!(budget.attempts() > 1);
-}
