@@ -258,8 +258,9 @@ def cargo_lambda(dynoxide):
 
 
 def invoke_file(provider, file, port, environment):
+    # As `cargo lambda` starts it, which takes three times as long to start.
     command = [
-        "cargo",
+        "cargo-lambda",
         "lambda",
         "invoke",
         provider,
