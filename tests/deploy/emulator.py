@@ -1229,9 +1229,12 @@ def with_cdk(cloud):
         nothing_left(cloud, stack)
 
 
-def main():
+def sam():
     with Ministack(asks=True) as cloud:
         with_sam(cloud)
+
+
+def cdk():
     # Where it asks, it keeps the CDK's own publishing role from its bucket. What the functions'
     # roles allow is checked all the same.
     with Ministack(asks=False) as cloud:
@@ -1241,5 +1244,6 @@ def main():
 if __name__ == "__main__":
     import suite
 
-    main()
+    sam()
+    cdk()
     suite.close()
