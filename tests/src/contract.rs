@@ -13,6 +13,7 @@ mod side_by_side;
 mod transports;
 
 use std::{
+    panic,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -37,6 +38,13 @@ use crate::{
 #[must_use]
 pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     let arguments = Arguments::from_args();
+    // The parser of events panics on some of them, which is caught. Other panics are printed.
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panicked| {
+        if !panicked.to_string().contains("MaxSizeReached") {
+            print(panicked);
+        }
+    }));
     let cases = cases(P::NAME).expect("the provider has golden cases");
     let requests = delivered(P::NAME).expect("the provider has requests for every event source");
     let mut trials = Vec::new();
