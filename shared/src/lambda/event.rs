@@ -134,19 +134,20 @@ fn request(
     method: Method,
     path: Option<String>,
     decoded: bool,
-    parameters: HashMap<String, String>,
+    mut parameters: HashMap<String, String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Option<Request<Bytes>> {
-    let decode = |value: String| {
-        if decoded { value } else { route::decode(&value).into_owned() }
-    };
-    let parameters = parameters.into_iter().map(|(name, value)| (name, decode(value)));
+    if !decoded {
+        for value in parameters.values_mut() {
+            *value = route::decode(value).into_owned();
+        }
+    }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri(&path?, decoded)?;
     *request.headers_mut() = headers;
-    request.extensions_mut().insert(PathParameters(parameters.collect()));
+    request.extensions_mut().insert(PathParameters(parameters));
     Some(request)
 }
 
