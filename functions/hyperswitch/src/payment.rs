@@ -8,8 +8,9 @@ use shared::{
 /// A canceled payment: [`KEYS`] in the real system's order, null where nothing is stored, then what
 /// else its creator stored. `all_keys` is the caller's `all_keys_required`.
 pub(crate) fn object(payment: &Payment, all_keys: bool) -> WithDetails<'_> {
+    let keys = KEYS.split_ascii_whitespace();
     WithDetails {
-        fields: KEYS.iter().map(|key| (*key, value(payment, key, all_keys))).collect(),
+        fields: keys.map(|key| (key, value(payment, key, all_keys))).collect(),
         details: &payment.details,
         hidden: &[],
     }
@@ -38,104 +39,26 @@ fn value(payment: &Payment, key: &str, all_keys: bool) -> Json {
     }
 }
 
-/// Every key of the real payments object, in its order: the `PaymentsResponse` of Hyperswitch's API
-/// models.
-const KEYS: &[&str] = &[
-    "payment_id",
-    "merchant_id",
-    "status",
-    "amount",
-    "net_amount",
-    "shipping_cost",
-    "amount_capturable",
-    "amount_received",
-    "connector",
-    "client_secret",
-    "created",
-    "currency",
-    "customer_id",
-    "customer",
-    "description",
-    "refunds",
-    "disputes",
-    "mandate_id",
-    "mandate_data",
-    "setup_future_usage",
-    "off_session",
-    "capture_on",
-    "capture_method",
-    "payment_method",
-    "payment_method_data",
-    "payment_token",
-    "shipping",
-    "billing",
-    "order_details",
-    "email",
-    "name",
-    "phone",
-    "return_url",
-    "authentication_type",
-    "statement_descriptor_name",
-    "statement_descriptor_suffix",
-    "next_action",
-    "cancellation_reason",
-    "error_code",
-    "error_message",
-    "unified_code",
-    "unified_message",
-    "payment_experience",
-    "payment_method_type",
-    "connector_label",
-    "business_country",
-    "business_label",
-    "business_sub_label",
-    "allowed_payment_method_types",
-    "ephemeral_key",
-    "manual_retry_allowed",
-    "connector_transaction_id",
-    "frm_message",
-    "metadata",
-    "connector_metadata",
-    "feature_metadata",
-    "reference_id",
-    "payment_link",
-    "profile_id",
-    "surcharge_details",
-    "attempt_count",
-    "merchant_decision",
-    "merchant_connector_id",
-    "incremental_authorization_allowed",
-    "authorization_count",
-    "incremental_authorizations",
-    "external_authentication_details",
-    "external_3ds_authentication_attempted",
-    "expires_on",
-    "fingerprint",
-    "browser_info",
-    "payment_channel",
-    "payment_method_id",
-    "network_transaction_id",
-    "payment_method_status",
-    "updated",
-    "split_payments",
-    "frm_metadata",
-    "extended_authorization_applied",
-    "request_extended_authorization",
-    "capture_before",
-    "merchant_order_reference_id",
-    "order_tax_amount",
-    "connector_mandate_id",
-    "card_discovery",
-    "force_3ds_challenge",
-    "force_3ds_challenge_trigger",
-    "issuer_error_code",
-    "issuer_error_message",
-    "is_iframe_redirection_enabled",
-    "whole_connector_response",
-    "enable_partial_authorization",
-    "enable_overcapture",
-    "is_overcapture_enabled",
-    "network_details",
-    "is_stored_credential",
-    "mit_category",
-];
+/// Every key of the real payments object, in its order and with spaces between: the
+/// `PaymentsResponse` of Hyperswitch's API models.
+const KEYS: &str = "
+    payment_id merchant_id status amount net_amount shipping_cost amount_capturable amount_received
+    connector client_secret created currency customer_id customer description refunds disputes
+    mandate_id mandate_data setup_future_usage off_session capture_on capture_method payment_method
+    payment_method_data payment_token shipping billing order_details email name phone return_url
+    authentication_type statement_descriptor_name statement_descriptor_suffix next_action
+    cancellation_reason error_code error_message unified_code unified_message payment_experience
+    payment_method_type connector_label business_country business_label business_sub_label
+    allowed_payment_method_types ephemeral_key manual_retry_allowed connector_transaction_id
+    frm_message metadata connector_metadata feature_metadata reference_id payment_link profile_id
+    surcharge_details attempt_count merchant_decision merchant_connector_id
+    incremental_authorization_allowed authorization_count incremental_authorizations
+    external_authentication_details external_3ds_authentication_attempted expires_on fingerprint
+    browser_info payment_channel payment_method_id network_transaction_id payment_method_status
+    updated split_payments frm_metadata extended_authorization_applied
+    request_extended_authorization capture_before merchant_order_reference_id order_tax_amount
+    connector_mandate_id card_discovery force_3ds_challenge force_3ds_challenge_trigger
+    issuer_error_code issuer_error_message is_iframe_redirection_enabled whole_connector_response
+    enable_partial_authorization enable_overcapture is_overcapture_enabled network_details
+    is_stored_credential mit_category
+";
