@@ -49,24 +49,26 @@ pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
     let requests = delivered(P::NAME).expect("the provider has requests for every event source");
     let mut trials = Vec::new();
 
-    for (kind, path) in [("service", None), ("binary", Some(binary))] {
-        let place = Arc::new(Mutex::new(Place::<P>::new(path)));
-        for case in cases.clone() {
-            let place = Arc::clone(&place);
-            let name = format!("golden::{kind}::{}", case.name);
+    for (name, test) in alone::<P>() {
+        let cases = cases.clone();
+        trials.push(trial(name.to_owned(), move || test(&cases, binary)));
+    }
+    let places = [("service", None), ("binary", Some(binary))]
+        .map(|(kind, path)| (kind, Arc::new(Mutex::new(Place::<P>::new(path)))));
+    // The two in turn, because one place plays one case at a time.
+    for case in cases {
+        for (kind, place) in places.clone() {
+            let (name, case) = (format!("golden::{kind}::{}", case.name), case.clone());
             trials.push(trial(name, move || lock(&place).play(&case, false)));
         }
-        for (request, events) in requests.clone() {
-            let place = Arc::clone(&place);
-            let name = format!("event_sources::{kind}::{request}");
+    }
+    for (request, events) in requests {
+        for (kind, place) in places.clone() {
+            let (name, events) = (format!("event_sources::{kind}::{request}"), events.clone());
             trials.push(trial(name, move || {
                 events.iter().try_for_each(|event| lock(&place).play(event, true))
             }));
         }
-    }
-    for (name, test) in alone::<P>() {
-        let cases = cases.clone();
-        trials.push(trial(name.to_owned(), move || test(&cases, binary)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -77,6 +79,10 @@ type Test = fn(&[Case], &'static str) -> Result<()>;
 /// Processes are checked by order and counts, never by time.
 fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
     vec![
+        // It waits for the longest.
+        ("a_process_connects_before_it_polls", |cases, binary| {
+            sockets()?.block_on(lifecycle::primed(cases, P::NAME, binary))
+        }),
         ("every_event_source_gets_the_same_response_to_every_golden_case", |cases, _| {
             paused().block_on(transports::every_event_source::<P>(cases))
         }),
@@ -99,6 +105,9 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
         ("one_log_line_a_request_with_listed_fields_and_no_credential", |cases, binary| {
             sockets()?.block_on(logs::of_golden_cases::<P>(cases, binary))
         }),
+        ("a_log_line_has_the_duration_in_milliseconds_and_the_retries", |cases, binary| {
+            sockets()?.block_on(logs::of_a_retry(cases, binary))
+        }),
         ("no_secret_is_in_the_log_at_any_level", |cases, binary| {
             sockets()?.block_on(logs::at_every_level(cases, binary))
         }),
@@ -119,9 +128,6 @@ fn alone<P: Provider>() -> Vec<(&'static str, Test)> {
         }),
         ("a_killed_process_leaves_one_transition_and_one_response", |cases, binary| {
             sockets()?.block_on(crash::killed::<P>(cases, binary))
-        }),
-        ("a_process_connects_before_it_polls", |cases, binary| {
-            sockets()?.block_on(lifecycle::primed(cases, P::NAME, binary))
         }),
         ("a_process_serves_as_many_requests_at_once_as_configured", |cases, binary| {
             sockets()?.block_on(lifecycle::at_once(cases, binary))

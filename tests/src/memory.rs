@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::Response;
 use serde::Deserialize;
@@ -176,6 +176,7 @@ fn pk(item: &Value) -> Result<&str> {
 /// If it is not of the data model.
 pub fn credential(item: &Value) -> Result<CredentialRecord> {
     let item = CredentialItem::deserialize(item)?;
+    ensure!(!item.merchant_id.contains('#'), "a merchant's id has the separator of keys");
     Ok(CredentialRecord {
         merchant_id: item.merchant_id,
         secret_sha256: item.secret_sha256,

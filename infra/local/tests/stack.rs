@@ -14,6 +14,7 @@ use std::{
     fs,
     net::TcpListener,
     path::PathBuf,
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -441,13 +442,19 @@ fn an_unusable_dynamodb_is_explained() {
         (&tls, &[], "no TLS connection with it"),
         (&stack.url, &[], "it does not respond as a DynamoDB does"),
     ];
-    for (url, more, words) in cases {
+    let explains = |(url, more, words): (&str, &[&str], &str)| {
         let output = run(&[&["--port", "0", "--endpoint-url", url], more].concat(), &[]);
         assert_eq!(output.code, Some(1), "{output:?}");
         let expected = format!("error: cannot use the DynamoDB on {url}: {words}");
         assert!(output.stderr.starts_with(&expected), "{}", output.stderr);
         assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
-    }
+    };
+    // At once, because each tries for seconds.
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || explains(case));
+        }
+    });
 }
 
 #[test]

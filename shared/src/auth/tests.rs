@@ -162,21 +162,6 @@ async fn a_key_id_that_cannot_exist_is_refused_without_a_lookup() {
     assert_eq!(desk.reads(), 0);
 }
 
-#[tokio::test]
-async fn a_found_credential_is_cached_for_longer_than_a_missing_one() {
-    let desk = Desk::new();
-    assert_eq!(desk.public(0.0, "id").await, Err(AuthError::Unauthenticated));
-    desk.put(Some(record()));
-    assert_eq!(desk.public(4.0, "id").await, Err(AuthError::Unauthenticated));
-    assert!(desk.public(5.0, "id").await.is_ok());
-    assert_eq!(desk.reads(), 2);
-
-    desk.put(Some(inactive()));
-    assert!(desk.public(64.0, "id").await.is_ok());
-    assert_eq!(desk.public(65.0, "id").await, Err(AuthError::Forbidden));
-    assert_eq!(desk.reads(), 3);
-}
-
 /// Every way to be refused: what the table holds then, and what is presented.
 fn refusals() -> [(&'static str, Option<CredentialRecord>, &'static str); 4] {
     [

@@ -1,7 +1,4 @@
-use std::{
-    io::{self, BufRead},
-    sync::atomic::AtomicUsize,
-};
+use std::sync::atomic::AtomicUsize;
 
 use super::*;
 use crate::{
@@ -254,24 +251,4 @@ async fn a_deadline_in_the_past_is_ignored() {
         outcome(slow, with_deadline(request(), NOW - Duration::from_secs(1))).await.0,
         "canceled"
     );
-}
-
-#[cfg(feature = "lambda")]
-#[test]
-fn the_log_has_the_duration_in_milliseconds_and_the_retries() {
-    let (log, writer) = io::pipe().unwrap();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false);
-    let subscriber = subscriber.with_writer(Arc::new(writer)).finish();
-    let budget = Budget::until(Instant::now());
-    budget.count(false);
-    budget.count(true);
-    tracing::subscriber::with_default(subscriber, || {
-        let outcome = Err(CancelError::NotFound);
-        let (status, duration) = (http::StatusCode::NOT_FOUND, Duration::from_micros(1500));
-        let invocation = not_invoked();
-        log::write::<TestProvider>(&invocation, None, &outcome, status, false, &budget, duration);
-    });
-    let mut line = String::new();
-    io::BufReader::new(log).read_line(&mut line).unwrap();
-    assert!(line.contains(" duration_ms=1.5 store_attempts=2 store_retries=1 "), "{line}");
 }

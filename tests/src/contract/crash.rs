@@ -1,7 +1,7 @@
 //! A function's process is killed at every stage of an invocation, and the client retries its
 //! request.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use shared::provider::Provider;
 
@@ -72,8 +72,7 @@ async fn at_stage<P: Provider>(
             biased;
             () = proxy.reached(1, usize::from(committed)) => {}
             response = first.invoke(&call.request_id, &event) => {
-                let response = response?;
-                ensure!(response.status >= 500, "it responded: {response:?}");
+                bail!("it responded before that: {:?}", response?);
             }
         }
     } else {

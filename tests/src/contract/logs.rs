@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use shared::{provider::Provider, service::TARGET};
+use shared::{limits::ATTEMPT_TIMEOUT, provider::Provider, service::TARGET};
 
 use crate::{
-    faults::FaultProxy,
+    faults::{Cut, Fault, FaultProxy},
     golden::{Call, Case},
     runtime::{Function, TRACE},
     stage::{Stage, canceling, retried, shortest},
@@ -134,6 +134,32 @@ fn is_of_the_request<P: Provider>(
         let hidden = event.get("payment_id").is_none();
         ensure!(hidden, "an unauthenticated caller's payment id is logged");
     }
+    Ok(())
+}
+
+/// Of a cancel whose first write gets no response: it lasts an attempt's timeout and makes another.
+pub(super) async fn of_a_retry(cases: &[Case], binary: &str) -> Result<()> {
+    /// Finding the credential, and the write.
+    const OPERATIONS: usize = 2;
+    let case = canceling(cases)?;
+    let tables = Tables::new()?;
+    tables.give(&case.given)?;
+    let proxy = FaultProxy::listening(&tables).await?;
+    let function = Function::start(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url())]).await?;
+    function.polled().await?;
+    proxy.script([Fault::None, Fault::Request { after: 0, how: Cut::Hang }]);
+    function.invoke(&Call::begin().request_id, &case.event(), ALLOWED).await?;
+    let attempts = proxy.attempts();
+    let log = function.finish().await?;
+    let lines = log.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    let event = lines.iter().find(|line| line["target"] == TARGET).context("no event")?;
+    ensure!(attempts > OPERATIONS, "no attempt was retried: {event}");
+    ensure!(event["store_attempts"] == attempts, "{attempts} were made: {event}");
+    ensure!(event["store_retries"] == attempts - OPERATIONS, "{attempts} were made: {event}");
+    // No machine is so slow that it takes a thousand times as long.
+    let took = event["duration_ms"].as_f64().unwrap_or_default();
+    let least = ATTEMPT_TIMEOUT.as_secs_f64() * 1e3;
+    ensure!((least..least * 1e3).contains(&took), "{event}");
     Ok(())
 }
 

@@ -386,36 +386,28 @@ fn log_failure<E: ProvideErrorMetadata>(
 ) {
     let code = failure.and_then(ProvideErrorMetadata::code).unwrap_or_default();
     let kind = failure.map_or("no response before the deadline", kind);
-    let too_large = failure
-        .and_then(ProvideErrorMetadata::message)
-        .is_some_and(|text| text.contains("Item size"));
+    let message = failure.and_then(ProvideErrorMetadata::message);
+    error!(table, kind, code, "{}", what_to_check(error, message));
+}
+
+/// What an operator should know, and check. `message` is DynamoDB's.
+fn what_to_check(error: StoreError, message: Option<&str>) -> &'static str {
+    let too_large = message.is_some_and(|text| text.contains("Item size"));
     match error {
-        StoreError::Undecided => error!(
-            table,
-            kind,
-            code,
+        StoreError::Undecided => {
             "DynamoDB gave no definite response: if that lasts, check the Region, the endpoint and \
              the network between"
-        ),
-        StoreError::Unavailable => error!(
-            table,
-            kind,
-            code,
+        }
+        StoreError::Unavailable => {
             "DynamoDB wrote nothing: if that lasts, check throttling, conflicting transactions, \
              the table's KMS key, the endpoint and the network between"
-        ),
-        StoreError::Internal if too_large => error!(
-            table,
-            kind,
-            code,
+        }
+        StoreError::Internal if too_large => {
             "DynamoDB wrote nothing: with the cancellation the item would exceed 400 KB"
-        ),
-        StoreError::Internal => error!(
-            table,
-            kind,
-            code,
+        }
+        StoreError::Internal => {
             "DynamoDB wrote nothing: check the table's name, the Region and the role's permissions"
-        ),
+        }
     }
 }
 
