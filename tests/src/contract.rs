@@ -13,9 +13,11 @@ mod side_by_side;
 mod transports;
 
 use std::{
+    num::NonZero,
     panic,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -37,7 +39,10 @@ use crate::{
 /// `tests/contract.rs`.
 #[must_use]
 pub fn contract<P: Provider>(binary: &'static str) -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Some tests wait for processes.
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(2 * cores);
     // The parser of events panics on some of them, which is caught. Other panics are printed.
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |panicked| {
