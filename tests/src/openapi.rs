@@ -1,16 +1,25 @@
 //! OpenAPI documents, as far as tests need them: our own `infra/openapi.yaml`, and those in the
 //! providers' specifications.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context, Result, ensure};
-use jsonschema::Draft;
+use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 use shared::provider::Provider;
 
 /// A document. Its operations say by their one tag which provider they are.
-#[derive(Debug, Clone)]
-pub struct Document(Value);
+#[derive(Debug)]
+pub struct Document {
+    root: Value,
+    /// One for each schema, which takes longer to read than any value.
+    validators: Mutex<HashMap<String, Validator>>,
+}
 
 /// One method of one path.
 #[derive(Debug, Clone, Copy)]
@@ -39,20 +48,20 @@ impl Document {
     /// # Errors
     /// Where it is not YAML.
     pub fn parse(yaml: &str) -> Result<Self> {
-        Ok(Self(nullable(serde_saphyr::from_str(yaml)?)))
+        Ok(Self { root: nullable(serde_saphyr::from_str(yaml)?), validators: Mutex::default() })
     }
 
     /// The whole of it.
     #[must_use]
     pub fn root(&self) -> &Value {
-        &self.0
+        &self.root
     }
 
     /// Every operation.
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         const METHODS: [&str; 8] =
             ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-        let paths = self.0["paths"].as_object().into_iter().flatten();
+        let paths = self.root["paths"].as_object().into_iter().flatten();
         paths.flat_map(|(path, item)| {
             METHODS.into_iter().filter_map(move |method| {
                 let object = item.get(method)?;
@@ -86,7 +95,7 @@ impl Document {
         let Some(reference) = node.get("$ref").and_then(Value::as_str) else {
             return Ok((node, pointer.to_owned()));
         };
-        let target = reference.strip_prefix('#').and_then(|to| self.0.pointer(to));
+        let target = reference.strip_prefix('#').and_then(|to| self.root.pointer(to));
         let target = target.with_context(|| format!("{reference} leads nowhere"))?;
         self.resolve(target, reference.trim_start_matches('#'))
     }
@@ -96,12 +105,19 @@ impl Document {
     /// # Errors
     /// What is wrong with the value, or with the schema.
     pub fn validate(&self, schema: &Value, value: &Value) -> Result<()> {
-        let schema = json!({ "allOf": [schema], "components": self.0["components"] });
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .build(&schema)
-            .map_err(|error| anyhow::anyhow!("no schema: {error}"))?;
+        let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
+        let validator = match validators.entry(schema.to_string()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let whole = json!({ "allOf": [schema], "components": self.root["components"] });
+                let validator = jsonschema::options()
+                    .with_draft(Draft::Draft202012)
+                    .should_validate_formats(true)
+                    .build(&whole)
+                    .map_err(|error| anyhow::anyhow!("no schema: {error}"))?;
+                new.insert(validator)
+            }
+        };
         let faults = validator
             .iter_errors(value)
             .map(|error| format!("{error} at {:?}", error.instance_path().to_string()))
