@@ -819,7 +819,7 @@ pub(crate) const BUGS: &[Bug] = &[
     ),
     bug(
         "an older version than the pinned one is spoken",
-        "functions/walletconnect/src/lib.rs",
+        "functions/walletconnect/src/version.rs",
         "if requested < pinned(merchant) =>",
         "if requested > pinned(merchant) + 9 =>",
         "-p walletconnect --test contract",

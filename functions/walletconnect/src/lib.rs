@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod version;
+
 use http::{HeaderValue, Response};
 use serde::Serialize;
 use shared::{
@@ -52,23 +54,7 @@ impl Provider for WalletConnect {
 
     fn read(request: &Request<'_>, merchant: &Merchant) -> Result<CancelCommand, CancelError> {
         if let Some(requested) = ascii(request, "WCP-Version")? {
-            match version(requested) {
-                Some(requested) if requested < pinned(merchant) => {
-                    return Err(refusal(
-                        "api_version_downgrade",
-                        "WCP-Version is older than the version this account is pinned to",
-                    ));
-                }
-                Some(_) => {}
-                None if is_version(requested) => {
-                    let message = "WCP-Version is not a known version";
-                    return Err(refusal("unknown_api_version", message));
-                }
-                None => {
-                    let message = "WCP-Version must be YYYY-MM-DD or YYYY-MM-DD.preview";
-                    return Err(refusal("invalid_api_version", message));
-                }
-            }
+            version::check(requested, merchant)?;
         }
         Ok(CancelCommand::new(Fingerprint::of(&[Some(request.body)])))
     }
@@ -78,41 +64,12 @@ impl Provider for WalletConnect {
             Ok(canceled) => success(&canceled.payment),
             Err(refused) => error(exchange.request, refused),
         };
-        if let Some(version) = resolved(exchange.request, exchange.merchant) {
+        if let Some(version) = version::resolved(exchange.request, exchange.merchant) {
             let version = HeaderValue::from_static(version);
             response.headers_mut().insert("wcp-version", version);
         }
         response
     }
-}
-
-/// The known versions, oldest first.
-const VERSIONS: [&str; 2] = ["2026-02-18", "2026-02-19.preview"];
-
-/// The place of a known version in [`VERSIONS`].
-fn version(text: &str) -> Option<usize> {
-    VERSIONS.iter().position(|known| *known == text)
-}
-
-fn is_version(text: &str) -> bool {
-    let date = text.strip_suffix(".preview").unwrap_or(text);
-    date.len() == 10
-        && date
-            .bytes()
-            .enumerate()
-            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
-}
-
-/// The version the account is pinned to. The oldest, if it is pinned to no known one.
-fn pinned(merchant: &Merchant) -> usize {
-    merchant.api_version().and_then(version).unwrap_or(0)
-}
-
-/// The version of this exchange: the requested one if it is known, else the pinned one.
-fn resolved(request: &Request<'_>, merchant: Option<&Merchant>) -> Option<&'static str> {
-    let requested = request.headers.single("WCP-Version").ok().flatten().and_then(version);
-    let place = requested.or_else(|| merchant.map(pinned))?;
-    VERSIONS.get(place).copied()
 }
 
 /// A header that may have one value, of ASCII characters.
