@@ -1,5 +1,7 @@
 //! The payment object of Hyperswitch's responses.
 
+use std::sync::LazyLock;
+
 use shared::{
     json::{Json, WithDetails},
     payment::Payment,
@@ -8,9 +10,8 @@ use shared::{
 /// A canceled payment: [`KEYS`] in the real system's order, null where nothing is stored, then what
 /// else its creator stored. `all_keys` is the caller's `all_keys_required`.
 pub(crate) fn object(payment: &Payment, all_keys: bool) -> WithDetails<'_> {
-    let keys = KEYS.split_ascii_whitespace();
     WithDetails {
-        fields: keys.map(|key| (key, value(payment, key, all_keys))).collect(),
+        fields: KEYS.iter().map(|key| (*key, value(payment, key, all_keys))).collect(),
         details: &payment.details,
         hidden: &[],
     }
@@ -39,9 +40,11 @@ fn value(payment: &Payment, key: &str, all_keys: bool) -> Json {
     }
 }
 
-/// Every key of the real payments object, in its order and with spaces between: the
-/// `PaymentsResponse` of Hyperswitch's API models.
-const KEYS: &str = "
+/// Every key of the real payments object, in its order: the `PaymentsResponse` of Hyperswitch's API
+/// models.
+static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| NAMES.split_ascii_whitespace().collect());
+
+const NAMES: &str = "
     payment_id merchant_id status amount net_amount shipping_cost amount_capturable amount_received
     connector client_secret created currency customer_id customer description refunds disputes
     mandate_id mandate_data setup_future_usage off_session capture_on capture_method payment_method
